@@ -1,0 +1,114 @@
+"""Memory ↔ allocation units: the only place with this arithmetic, called by everything above.
+
+One unit is `precision` KB of secure memory, 1 KB = 1,024 bytes as in the original plugin, and one
+virtual device `0 … N−1` in the kubelet's list. Nothing here knows of sockets, clocks or the TEE.
+"""
+
+import re
+
+KIB = 1024
+
+MIN_PRECISION_KB = 512
+"""The finest unit the original plugin allows."""
+
+KUBELET_MESSAGE_BYTES = 4_194_304
+"""The largest gRPC message the kubelet takes: grpc-go's default of 4 MiB, inclusive."""
+
+COSTLY_UNITS = 4096
+"""Above this the kubelet's own cost per device shows: seconds under its lock at each restart."""
+
+COMFORTABLE_UNITS = 2000
+"""A list of 1,000–2,000 devices is comfortable for the kubelet; advice aims below this."""
+
+HEALTHY_ROW_BYTES = 13
+"""One device's row without its id: two tags, two lengths, and the field `Healthy` of 9 bytes."""
+
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<suffix>[a-z]*)", re.IGNORECASE)
+_SUFFIX_BYTES = {"": 1, "b": 1} | {
+    spelling: KIB**power
+    for power, letter in enumerate("kmgt", start=1)
+    for spelling in (letter, f"{letter}b", f"{letter}ib")
+}
+
+
+def parse_size(text: str) -> int:
+    """Turn `600MiB`, `2.5M`, `512 KB` or `4096` into bytes; every suffix counts in 1,024s.
+
+    Raises:
+        ValueError: the text is no size, or not a whole number of bytes.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    factor = _SUFFIX_BYTES.get(match["suffix"].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError(f"{text!r} is not a size: write a number with K, M, G or T, like 600M")
+    whole, _, fraction = match["number"].partition(".")
+    scaled, rest = divmod(int(whole + fraction) * factor, 10 ** len(fraction))
+    if rest:
+        raise ValueError(f"{text!r} is not a whole number of bytes: write it in a smaller unit")
+    return scaled
+
+
+def format_size(size_bytes: int) -> str:
+    """Write bytes in the largest suffix that keeps the number whole: 629145600 → `600MiB`."""
+    for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
+        if size_bytes and size_bytes % KIB**power == 0:
+            return f"{size_bytes // KIB**power}{letter}iB"
+    return f"{size_bytes}B"
+
+
+def capacity_bytes(total_bytes: int, reserve_bytes: int) -> int:
+    """What trusted applications can have of the total: never below 0."""
+    return max(0, total_bytes - reserve_bytes)
+
+
+def units_in(size_bytes: int, unit_bytes: int) -> int:
+    """How many whole units fit."""
+    return size_bytes // unit_bytes
+
+
+def units_short(unheld_units: int, free_bytes: int, unit_bytes: int) -> int:
+    """How many of the unheld units the free memory can't back: a lower bound, 0 … unheld."""
+    missing_bytes = unheld_units * unit_bytes - free_bytes
+    return max(0, -(-missing_bytes // unit_bytes))
+
+
+def rows_bytes(units: int, row_bytes: int) -> int:
+    """Bytes of `units` rows for the ids 0 … units−1, each row being `row_bytes` and its decimal id.
+
+    Ids of d digits end at 10^d, so the sum goes digit count by digit count.
+    """
+    total, first, digits = 0, 0, 1
+    while first < units:
+        last = min(units, 10**digits)
+        total += (last - first) * (row_bytes + digits)
+        first, digits = last, digits + 1
+    return total
+
+
+def _most_units() -> int:
+    low, high = 1, KUBELET_MESSAGE_BYTES
+    while low < high:
+        middle = (low + high + 1) // 2
+        if rows_bytes(middle, HEALTHY_ROW_BYTES) <= KUBELET_MESSAGE_BYTES:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+MAX_UNITS = _most_units()
+"""The longest all-healthy list the kubelet takes: 226,600 decimal ids."""
+
+
+def finest_precision_kb(size_bytes: int, most_units: int = MAX_UNITS) -> int:
+    """The smallest precision, in whole KB and at least the minimum, that gives ≤ `most_units`."""
+    unit_bytes = size_bytes // (most_units + 1) + 1
+    return max(MIN_PRECISION_KB, -(-unit_bytes // KIB))
+
+
+def comfortable_precision_kb(size_bytes: int) -> int:
+    """A power-of-two precision that gives about 1,000–2,000 units."""
+    precision_kb = MIN_PRECISION_KB
+    while size_bytes // (precision_kb * KIB) > COMFORTABLE_UNITS:
+        precision_kb *= 2
+    return precision_kb

@@ -1,0 +1,1 @@
+"""The TEEs that teeplugin can ask: one abstract backend and its implementations."""

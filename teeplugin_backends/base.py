@@ -1,0 +1,175 @@
+"""What a TEE backend is: subclassed by every backend, called by the plugin's health task.
+
+Nothing of this project is imported here, so that a backend can live in a package of its own and
+be found by its entry point in the group `teeplugin.backends`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import ClassVar, Self
+
+
+@dataclass(frozen=True, slots=True)
+class TeeMemory:
+    """One reading of the TEE's secure memory, in bytes, raw: no reserve is taken off.
+
+    `free_bytes` is what a trusted application could still get. A reading with `total_bytes` not
+    positive, or with `free_bytes` outside 0 … `total_bytes`, is refused with `ValueError`: no TEE
+    answers so, and a list made from it would be a lie.
+    """
+
+    total_bytes: int
+    free_bytes: int
+
+    def __post_init__(self) -> None:
+        if self.total_bytes <= 0:
+            raise ValueError(f"total_bytes={self.total_bytes}: must be more than 0")
+        if not 0 <= self.free_bytes <= self.total_bytes:
+            raise ValueError(
+                f"free_bytes={self.free_bytes}: must be in 0 … total_bytes={self.total_bytes}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A directory or file of the node, seen at `container_path` in the container."""
+
+    host_path: str
+    container_path: str
+    read_only: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device node of the node; `permissions` is any of r, w and m."""
+
+    host_path: str
+    container_path: str
+    permissions: str = "rw"
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerAccess:
+    """What a container needs in order to reach the TEE; the same for every container.
+
+    Every `host_path` must exist on the node: the plugin looks before it lists anything, because a
+    container that is promised a missing device node can't be created.
+    """
+
+    mounts: tuple[Mount, ...] = ()
+    devices: tuple[Device, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def host_paths(self) -> tuple[str, ...]:
+        """The node's paths that have to exist, mounts first."""
+        return tuple(item.host_path for item in (*self.mounts, *self.devices))
+
+
+class TeeError(Exception):
+    """The TEE did not give a reading: what happened, and `cure`, what the operator can do.
+
+    `kind` is the stable name of the fault in logs and metrics. What a fault means for the pods is
+    not decided here but in the plugin's judgement.
+    """
+
+    kind: ClassVar[str] = "fault"
+    default_cure: ClassVar[str] = "see the plugin's log"
+
+    def __init__(self, message: str, *, cure: str | None = None) -> None:
+        super().__init__(message)
+        self.cure = cure or self.default_cure
+
+
+class Unreachable(TeeError):
+    """Nothing answers where the TEE should be: no device, no daemon, no TEE OS."""
+
+    kind = "unreachable"
+    default_cure = "check that the TEE OS and its daemon run on this node"
+
+
+class Refused(TeeError):
+    """The TEE answers, but won't serve us: identity, permission or signature."""
+
+    kind = "refused"
+    default_cure = "check the plugin's identity, its user and the trusted application's white list"
+
+
+class Busy(TeeError):
+    """The TEE has no session for us at the moment."""
+
+    kind = "busy"
+    default_cure = "usually none: it is asked again; else look for clients that hold sessions"
+
+
+class TimedOut(TeeError):
+    """The query was not answered before its deadline."""
+
+    kind = "timed-out"
+    default_cure = "look for calls stuck in the TEE and for its supplicant or daemon"
+
+
+class BadReply(TeeError):
+    """An answer came, but it can't be true or can't be read."""
+
+    kind = "bad-reply"
+    default_cure = "check that the trusted application and the client library fit this plugin"
+
+
+class Exhausted(TeeError):
+    """The TEE has no memory left, not even for our query."""
+
+    kind = "exhausted"
+    default_cure = "free secure memory: end trusted applications that are not needed"
+
+
+class OptionError(ValueError):
+    """A backend option is unknown or has an unusable value; the message names value, rule, cure."""
+
+
+class TeeBackend(ABC):
+    """A TEE, as an async context manager that is entered once and asked by one task at a time.
+
+    A subclass is constructed by `from_options`, opens what it needs in `__aenter__` (which must
+    not ask the TEE: a node whose TEE is down has to start as well) and closes it in `__aexit__`.
+    """
+
+    default_reserve_bytes: ClassVar[int] = 0
+    """What the TEE OS keeps of the total for itself, where the operator names no reserve."""
+
+    @classmethod
+    @abstractmethod
+    def from_options(cls, options: Mapping[str, str]) -> Self:
+        """Make the backend from the operator's `KEY=VALUE` options.
+
+        Raises:
+            OptionError: an option is unknown, or its value breaks a rule.
+        """
+
+    @abstractmethod
+    async def memory(self) -> TeeMemory:
+        """Ask the TEE for its memory; never two calls at a time.
+
+        The call is cancelled at the plugin's deadline, and must end at once then.
+
+        Raises:
+            TeeError: there is no reading, and its kind says why. Anything else is a bug.
+        """
+
+    @abstractmethod
+    def access(self) -> ContainerAccess:
+        """What containers are handed; answered from memory, the same for the whole life."""
+
+    async def __aenter__(self) -> Self:
+        """Open what the backend needs, without asking the TEE."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it again, at once, even where a query hangs."""
+        return None
