@@ -23,7 +23,7 @@ COMFORTABLE_UNITS = 2000
 HEALTHY_ROW_BYTES = 13
 """One device's row without its id: two tags, two lengths, and the field `Healthy` of 9 bytes."""
 
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<suffix>[a-z]*)", re.IGNORECASE)
+_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<suffix>[a-z]*)", re.IGNORECASE)
 _SUFFIX_BYTES = {"": 1, "b": 1} | {
     spelling: KIB**power
     for power, letter in enumerate("kmgt", start=1)
@@ -38,11 +38,12 @@ def parse_size(text: str) -> int:
         ValueError: the text is no size, or not a whole number of bytes.
     """
     match = _SIZE.fullmatch(text.strip())
-    factor = _SUFFIX_BYTES.get(match["suffix"].lower()) if match else None
+    factor: int | None = _SUFFIX_BYTES.get(match["suffix"].lower()) if match else None
     if match is None or factor is None:
         raise ValueError(f"{text!r} is not a size: write a number with K, M, G or T, like 600M")
     whole, _, fraction = match["number"].partition(".")
-    scaled, rest = divmod(int(whole + fraction) * factor, 10 ** len(fraction))
+    divisor: int = 10 ** len(fraction)
+    scaled, rest = divmod(int(whole + fraction) * factor, divisor)
     if rest:
         raise ValueError(f"{text!r} is not a whole number of bytes: write it in a smaller unit")
     return scaled

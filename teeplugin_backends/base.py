@@ -64,7 +64,8 @@ class ContainerAccess:
 
     def host_paths(self) -> tuple[str, ...]:
         """The node's paths that have to exist, mounts first."""
-        return tuple(item.host_path for item in (*self.mounts, *self.devices))
+        mounts = (mount.host_path for mount in self.mounts)
+        return (*mounts, *(device.host_path for device in self.devices))
 
 
 class TeeError(Exception):
@@ -165,11 +166,10 @@ class TeeBackend(ABC):
         """Open what the backend needs, without asking the TEE."""
         return self
 
-    async def __aexit__(
+    async def __aexit__(  # noqa: B027 - a backend that holds nothing open has nothing to add
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
         """Close it again, at once, even where a query hangs."""
-        return None

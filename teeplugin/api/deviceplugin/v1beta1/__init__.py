@@ -30,13 +30,15 @@ __all__ = (
     "TopologyInfo",
 )
 
+import typing
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import betterproto2
 import grpclib
+import pydantic
 from betterproto2 import grpclib as betterproto2_grpclib
+from pydantic.dataclasses import dataclass
 
 from ..message_pool import default_message_pool
 
@@ -49,7 +51,7 @@ _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class AllocateRequest(betterproto2.Message):
     container_requests: "list[ContainerAllocateRequest]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -59,7 +61,7 @@ class AllocateRequest(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "AllocateRequest", AllocateRequest)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class AllocateResponse(betterproto2.Message):
     container_responses: "list[ContainerAllocateResponse]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -69,17 +71,19 @@ class AllocateResponse(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "AllocateResponse", AllocateResponse)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class CdiDevice(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
 
 default_message_pool.register_message("v1beta1", "CDIDevice", CdiDevice)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ContainerAllocateRequest(betterproto2.Message):
-    devices_i_ds: "list[str]" = betterproto2.field(
+    devices_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
     )
 
@@ -89,35 +93,25 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ContainerAllocateResponse(betterproto2.Message):
     envs: "dict[str, str]" = betterproto2.field(
         1,
         betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    mounts: "list[Mount]" = betterproto2.field(
-        2, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    mounts: "list[Mount]" = betterproto2.field(2, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    devices: "list[DeviceSpec]" = betterproto2.field(
-        3, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    devices: "list[DeviceSpec]" = betterproto2.field(3, betterproto2.TYPE_MESSAGE, repeated=True)
 
     annotations: "dict[str, str]" = betterproto2.field(
         4,
         betterproto2.TYPE_MAP,
-        map_meta=betterproto2.map_meta(
-            betterproto2.TYPE_STRING, betterproto2.TYPE_STRING
-        ),
+        map_meta=betterproto2.map_meta(betterproto2.TYPE_STRING, betterproto2.TYPE_STRING),
     )
 
-    cdi_devices: "list[CdiDevice]" = betterproto2.field(
-        5, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    cdi_devices: "list[CdiDevice]" = betterproto2.field(5, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message(
@@ -125,45 +119,47 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ContainerPreferredAllocationRequest(betterproto2.Message):
-    available_deviceIDs: "list[str]" = betterproto2.field(
+    available_deviceIDs: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
     )
 
-    must_include_deviceIDs: "list[str]" = betterproto2.field(
+    must_include_deviceIDs: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         2, betterproto2.TYPE_STRING, repeated=True
     )
 
-    allocation_size: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
+    allocation_size: "typing.Annotated[int, pydantic.Field(ge=-2**31, le=2**31 - 1)]" = (
+        betterproto2.field(3, betterproto2.TYPE_INT32)
+    )
 
 
 default_message_pool.register_message(
-    "v1beta1",
-    "ContainerPreferredAllocationRequest",
-    ContainerPreferredAllocationRequest,
+    "v1beta1", "ContainerPreferredAllocationRequest", ContainerPreferredAllocationRequest
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ContainerPreferredAllocationResponse(betterproto2.Message):
-    device_i_ds: "list[str]" = betterproto2.field(
+    device_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
     )
 
 
 default_message_pool.register_message(
-    "v1beta1",
-    "ContainerPreferredAllocationResponse",
-    ContainerPreferredAllocationResponse,
+    "v1beta1", "ContainerPreferredAllocationResponse", ContainerPreferredAllocationResponse
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class Device(betterproto2.Message):
-    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    id: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
-    health: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    health: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
+    )
     """
     Only the exact word "Healthy" makes a device allocatable.
     """
@@ -176,27 +172,29 @@ class Device(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Device", Device)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class DevicePluginOptions(betterproto2.Message):
     pre_start_required: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
 
-    get_preferred_allocation_available: "bool" = betterproto2.field(
-        2, betterproto2.TYPE_BOOL
+    get_preferred_allocation_available: "bool" = betterproto2.field(2, betterproto2.TYPE_BOOL)
+
+
+default_message_pool.register_message("v1beta1", "DevicePluginOptions", DevicePluginOptions)
+
+
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+class DeviceSpec(betterproto2.Message):
+    container_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
     )
 
+    host_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
+    )
 
-default_message_pool.register_message(
-    "v1beta1", "DevicePluginOptions", DevicePluginOptions
-)
-
-
-@dataclass(eq=False, repr=False)
-class DeviceSpec(betterproto2.Message):
-    container_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    host_path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
-
-    permissions: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    permissions: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        3, betterproto2.TYPE_STRING
+    )
     """
     Cgroup device permissions: any of r, w and m.
     """
@@ -205,7 +203,7 @@ class DeviceSpec(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "DeviceSpec", DeviceSpec)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class Empty(betterproto2.Message):
     pass
 
@@ -213,23 +211,23 @@ class Empty(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Empty", Empty)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ListAndWatchResponse(betterproto2.Message):
-    devices: "list[Device]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
+    devices: "list[Device]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+
+default_message_pool.register_message("v1beta1", "ListAndWatchResponse", ListAndWatchResponse)
+
+
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+class Mount(betterproto2.Message):
+    container_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
     )
 
-
-default_message_pool.register_message(
-    "v1beta1", "ListAndWatchResponse", ListAndWatchResponse
-)
-
-
-@dataclass(eq=False, repr=False)
-class Mount(betterproto2.Message):
-    container_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
-
-    host_path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    host_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
+    )
 
     read_only: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
 
@@ -237,18 +235,20 @@ class Mount(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Mount", Mount)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class NumaNode(betterproto2.Message):
-    id: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    id: "typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]" = betterproto2.field(
+        1, betterproto2.TYPE_INT64
+    )
 
 
 default_message_pool.register_message("v1beta1", "NUMANode", NumaNode)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class PreferredAllocationRequest(betterproto2.Message):
-    container_requests: "list[ContainerPreferredAllocationRequest]" = (
-        betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    container_requests: "list[ContainerPreferredAllocationRequest]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
 
@@ -257,10 +257,10 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class PreferredAllocationResponse(betterproto2.Message):
-    container_responses: "list[ContainerPreferredAllocationResponse]" = (
-        betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+    container_responses: "list[ContainerPreferredAllocationResponse]" = betterproto2.field(
+        1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
 
@@ -269,9 +269,9 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class PreStartContainerRequest(betterproto2.Message):
-    devices_i_ds: "list[str]" = betterproto2.field(
+    devices_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
     )
 
@@ -281,7 +281,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class PreStartContainerResponse(betterproto2.Message):
     pass
 
@@ -291,16 +291,22 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class RegisterRequest(betterproto2.Message):
-    version: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    version: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
-    endpoint: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    endpoint: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
+    )
     """
     File name of the plugin's socket, relative to the device-plugins directory.
     """
 
-    resource_name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    resource_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        3, betterproto2.TYPE_STRING
+    )
 
     options: "DevicePluginOptions | None" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, optional=True
@@ -313,11 +319,9 @@ class RegisterRequest(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "RegisterRequest", RegisterRequest)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class TopologyInfo(betterproto2.Message):
-    nodes: "list[NumaNode]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    nodes: "list[NumaNode]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("v1beta1", "TopologyInfo", TopologyInfo)
@@ -458,15 +462,11 @@ class DevicePluginBase(betterproto2_grpclib.ServiceBase):
     Served by a plugin on a socket of its own in the same directory.
     """
 
-    async def get_device_plugin_options(
-        self, message: "Empty"
-    ) -> "DevicePluginOptions":
+    async def get_device_plugin_options(self, message: "Empty") -> "DevicePluginOptions":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def list_and_watch(
-        self, message: "Empty"
-    ) -> "AsyncIterator[ListAndWatchResponse]":
+    async def list_and_watch(self, message: "Empty") -> "AsyncIterator[ListAndWatchResponse]":
         """
         One message with the whole device list at once, another at each change.
         """
@@ -527,8 +527,7 @@ class DevicePluginBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_pre_start_container(
-        self,
-        stream: "grpclib.server.Stream[PreStartContainerRequest, PreStartContainerResponse]",
+        self, stream: "grpclib.server.Stream[PreStartContainerRequest, PreStartContainerResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -579,9 +578,7 @@ class RegistrationBase(betterproto2_grpclib.ServiceBase):
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
-    async def __rpc_register(
-        self, stream: "grpclib.server.Stream[RegisterRequest, Empty]"
-    ) -> None:
+    async def __rpc_register(self, stream: "grpclib.server.Stream[RegisterRequest, Empty]") -> None:
         request = await stream.recv_message()
         assert request is not None
         response = await self.register(request)

@@ -23,12 +23,14 @@ __all__ = (
     "TopologyInfo",
 )
 
-from dataclasses import dataclass
+import typing
 from typing import TYPE_CHECKING
 
 import betterproto2
 import grpclib
+import pydantic
 from betterproto2 import grpclib as betterproto2_grpclib
+from pydantic.dataclasses import dataclass
 
 from ..message_pool import default_message_pool
 
@@ -41,7 +43,7 @@ _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class AllocatableResourcesRequest(betterproto2.Message):
     pass
 
@@ -51,13 +53,15 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class AllocatableResourcesResponse(betterproto2.Message):
     devices: "list[ContainerDevices]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    cpu_ids: "list[int]" = betterproto2.field(2, betterproto2.TYPE_INT64, repeated=True)
+    cpu_ids: "list[typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]]" = (
+        betterproto2.field(2, betterproto2.TYPE_INT64, repeated=True)
+    )
 
     memory: "list[ContainerMemory]" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, repeated=True
@@ -69,35 +73,43 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class CdiDevice(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
 
 default_message_pool.register_message("v1", "CDIDevice", CdiDevice)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ClaimResource(betterproto2.Message):
-    cdi_devices: "list[CdiDevice]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
+    cdi_devices: "list[CdiDevice]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
+
+    driver_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
     )
 
-    driver_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    pool_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        3, betterproto2.TYPE_STRING
+    )
 
-    pool_name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
-
-    device_name: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
+    device_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        4, betterproto2.TYPE_STRING
+    )
 
 
 default_message_pool.register_message("v1", "ClaimResource", ClaimResource)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ContainerDevices(betterproto2.Message):
-    resource_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    resource_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
-    device_ids: "list[str]" = betterproto2.field(
+    device_ids: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         2, betterproto2.TYPE_STRING, repeated=True
     )
 
@@ -109,11 +121,15 @@ class ContainerDevices(betterproto2.Message):
 default_message_pool.register_message("v1", "ContainerDevices", ContainerDevices)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ContainerMemory(betterproto2.Message):
-    memory_type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    memory_type: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
-    size: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
+    size: "typing.Annotated[int, pydantic.Field(ge=0, le=2**64 - 1)]" = betterproto2.field(
+        2, betterproto2.TYPE_UINT64
+    )
 
     topology: "TopologyInfo | None" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, optional=True
@@ -123,9 +139,11 @@ class ContainerMemory(betterproto2.Message):
 default_message_pool.register_message("v1", "ContainerMemory", ContainerMemory)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ContainerResources(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
     devices: "list[ContainerDevices]" = betterproto2.field(
         2, betterproto2.TYPE_MESSAGE, repeated=True
@@ -134,7 +152,9 @@ class ContainerResources(betterproto2.Message):
     One entry for each NUMA node and resource: a resource may appear twice.
     """
 
-    cpu_ids: "list[int]" = betterproto2.field(3, betterproto2.TYPE_INT64, repeated=True)
+    cpu_ids: "list[typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]]" = (
+        betterproto2.field(3, betterproto2.TYPE_INT64, repeated=True)
+    )
 
     memory: "list[ContainerMemory]" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, repeated=True
@@ -148,13 +168,19 @@ class ContainerResources(betterproto2.Message):
 default_message_pool.register_message("v1", "ContainerResources", ContainerResources)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class DynamicResource(betterproto2.Message):
-    class_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    class_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
-    claim_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    claim_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
+    )
 
-    claim_namespace: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
+    claim_namespace: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        3, betterproto2.TYPE_STRING
+    )
 
     claim_resources: "list[ClaimResource]" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, repeated=True
@@ -164,65 +190,67 @@ class DynamicResource(betterproto2.Message):
 default_message_pool.register_message("v1", "DynamicResource", DynamicResource)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class GetPodResourcesRequest(betterproto2.Message):
-    pod_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    pod_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
-    pod_namespace: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    pod_namespace: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
+    )
 
 
-default_message_pool.register_message(
-    "v1", "GetPodResourcesRequest", GetPodResourcesRequest
-)
+default_message_pool.register_message("v1", "GetPodResourcesRequest", GetPodResourcesRequest)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class GetPodResourcesResponse(betterproto2.Message):
     pod_resources: "PodResources | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
     )
 
 
-default_message_pool.register_message(
-    "v1", "GetPodResourcesResponse", GetPodResourcesResponse
-)
+default_message_pool.register_message("v1", "GetPodResourcesResponse", GetPodResourcesResponse)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ListPodResourcesRequest(betterproto2.Message):
     pass
 
 
-default_message_pool.register_message(
-    "v1", "ListPodResourcesRequest", ListPodResourcesRequest
-)
+default_message_pool.register_message("v1", "ListPodResourcesRequest", ListPodResourcesRequest)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class ListPodResourcesResponse(betterproto2.Message):
     pod_resources: "list[PodResources]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
 
-default_message_pool.register_message(
-    "v1", "ListPodResourcesResponse", ListPodResourcesResponse
-)
+default_message_pool.register_message("v1", "ListPodResourcesResponse", ListPodResourcesResponse)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class NumaNode(betterproto2.Message):
-    id: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
+    id: "typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]" = betterproto2.field(
+        1, betterproto2.TYPE_INT64
+    )
 
 
 default_message_pool.register_message("v1", "NUMANode", NumaNode)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class PodResources(betterproto2.Message):
-    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
+    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        1, betterproto2.TYPE_STRING
+    )
 
-    namespace: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
+    namespace: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
+        2, betterproto2.TYPE_STRING
+    )
 
     containers: "list[ContainerResources]" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, repeated=True
@@ -232,11 +260,9 @@ class PodResources(betterproto2.Message):
 default_message_pool.register_message("v1", "PodResources", PodResources)
 
 
-@dataclass(eq=False, repr=False)
+@dataclass(eq=False, repr=False, config={"extra": "forbid"})
 class TopologyInfo(betterproto2.Message):
-    nodes: "list[NumaNode]" = betterproto2.field(
-        1, betterproto2.TYPE_MESSAGE, repeated=True
-    )
+    nodes: "list[NumaNode]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
 
 default_message_pool.register_message("v1", "TopologyInfo", TopologyInfo)
@@ -313,9 +339,7 @@ class PodResourcesListerBase(betterproto2_grpclib.ServiceBase):
     Served by the kubelet on pod-resources/kubelet.sock.
     """
 
-    async def list(
-        self, message: "ListPodResourcesRequest"
-    ) -> "ListPodResourcesResponse":
+    async def list(self, message: "ListPodResourcesRequest") -> "ListPodResourcesResponse":
 
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
@@ -330,8 +354,7 @@ class PodResourcesListerBase(betterproto2_grpclib.ServiceBase):
         raise grpclib.GRPCError(grpclib.const.Status.UNIMPLEMENTED)
 
     async def __rpc_list(
-        self,
-        stream: "grpclib.server.Stream[ListPodResourcesRequest, ListPodResourcesResponse]",
+        self, stream: "grpclib.server.Stream[ListPodResourcesRequest, ListPodResourcesResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None
@@ -348,8 +371,7 @@ class PodResourcesListerBase(betterproto2_grpclib.ServiceBase):
         await stream.send_message(response)
 
     async def __rpc_get(
-        self,
-        stream: "grpclib.server.Stream[GetPodResourcesRequest, GetPodResourcesResponse]",
+        self, stream: "grpclib.server.Stream[GetPodResourcesRequest, GetPodResourcesResponse]"
     ) -> None:
         request = await stream.recv_message()
         assert request is not None

@@ -1,0 +1,61 @@
+# Two commands set everything up on a fresh machine:
+#   make simulate   a tour of the plugin on a simulated TEE and a simulated kubelet
+#   make test       all fast checks and tests
+
+VENV := .venv
+# The interpreter that makes the environment; the first that is new enough, unless named.
+PYTHON ?=
+CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
+
+.PHONY: help simulate test bench cluster-test clean
+
+help:
+	@sed -n 's/^#   //p' $(MAKEFILE_LIST)
+
+simulate: $(VENV)/plugin
+	@$(VENV)/bin/tee-device-plugin simulate
+
+test: $(VENV)/nox
+	@$(VENV)/bin/nox
+
+#   make bench      what start, lists, flips and Allocate cost, beside the budgets
+bench: $(VENV)/nox
+	@$(VENV)/bin/nox -s bench
+
+#   make cluster-test   the same plugin on a real one-node Kubernetes cluster (root, Go, Debian)
+cluster-test: $(VENV)/nox
+	@$(VENV)/bin/nox -s cluster
+
+clean:
+	rm -rf $(VENV) .nox build dist pkg
+
+$(VENV)/plugin: $(VENV)/bin/python pyproject.toml
+	@echo "Installing the plugin and what it needs from the Python package index ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/nox: $(VENV)/bin/python
+	@echo "Installing nox from the Python package index ..."
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'nox>=2025.2.9'
+	@touch $@
+
+$(VENV)/bin/python:
+	@for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
+	  command -v "$$candidate" >/dev/null 2>&1 || continue; \
+	  "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	    || { old="$$old $$candidate ($$("$$candidate" -V 2>&1))"; continue; }; \
+	  "$$candidate" -c 'import venv, ensurepip' 2>/dev/null \
+	    || { bare="$$bare $$candidate"; continue; }; \
+	  echo "Making $(VENV) with $$("$$candidate" -V) ..."; \
+	  exec "$$candidate" -m venv $(VENV); \
+	done; \
+	if [ -n "$$bare" ]; then \
+	  echo "error:$$bare has no venv module: install it (Debian: apt-get install python3-venv)," \
+	    "or name another with PYTHON=..." >&2; \
+	elif [ -n "$$old" ]; then \
+	  echo "error: Python 3.11 or newer is needed, found only$$old:" \
+	    "install one and name it with PYTHON=..." >&2; \
+	else \
+	  echo "error: no Python found ($(or $(PYTHON),$(CANDIDATES))):" \
+	    "install Python 3.11 or newer, or name it with PYTHON=..." >&2; \
+	fi; exit 1

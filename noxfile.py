@@ -1,0 +1,140 @@
+"""What CI and developers run: `nox` for everything fast, `nox -l` for the rest."""
+
+import filecmp
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "api_unchanged", "tests"]
+
+ROOT = Path(__file__).parent
+# pydantic's dataclasses check the types of what is parsed; the plain ones let a number pass for text.
+API_OPTIONS = "server_generation=async,client_generation=async,pydantic_dataclasses"
+API_PACKAGES = {"deviceplugin": "v1beta1", "podresources": "v1"}
+
+
+def _interpreters() -> Iterator[tuple[str, str]]:
+    """Find every CPython from 3.11 on: (version, path), on PATH and among pyenv's versions."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for minor in range(11, 20):
+        version = f"3.{minor}"
+        candidates = [shutil.which(f"python{version}")]
+        candidates += map(str, sorted(pyenv.glob(f"{version}.*/bin/python{version}")))
+        for path in filter(None, candidates):
+            # A pyenv shim may stand on PATH for a version that isn't chosen: it doesn't run.
+            asked = subprocess.run([path, "-c", "import venv"], capture_output=True, check=False)
+            if asked.returncode == 0:
+                yield version, path
+                break
+
+
+PYTHONS = list(_interpreters())
+
+
+def _dependency_group(session: nox.Session, *groups: str) -> None:
+    session.install(
+        *nox.project.dependency_groups(nox.project.load_toml("pyproject.toml"), *groups)
+    )
+
+
+def _install_wheel(session: nox.Session) -> None:
+    """Build the wheel once a run and install it: what is tested is what is shipped."""
+    dist = Path(session.cache_dir).resolve() / "wheel"
+    if dist not in _built:
+        shutil.rmtree(dist, ignore_errors=True)
+        session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(dist), ".")
+        _built.add(dist)
+    (wheel,) = dist.glob("*.whl")
+    session.install(str(wheel))
+    session.install("--no-deps", "--force-reinstall", str(wheel))
+
+
+_built: set[Path] = set()
+
+# Neither the folder nor a script's own is put on the path, so that the wheel is what is imported.
+_ENVIRONMENT = {"PYTHONSAFEPATH": "1"}
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, format and the directions of imports."""
+    _dependency_group(session, "lint")
+    session.install("-e", ".")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict type checks of the packages and the tests."""
+    _dependency_group(session, "lint", "test")
+    session.install("-e", ".")
+    session.run("mypy")
+    session.run("mypy", "tests", "noxfile.py")
+
+
+@nox.session
+@nox.parametrize("python", [nox.param(path, id=version) for version, path in PYTHONS])
+def tests(session: nox.Session) -> None:
+    """Run the fast tests against the built wheel, on every Python that is there."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("pytest", *session.posargs, env=_ENVIRONMENT)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """Run the plugin on a real one-node Kubernetes cluster; `-- --keep` leaves it up."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("pytest", "tests/cluster", *session.posargs, env=_ENVIRONMENT)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Print what start, lists, flips and Allocate cost, beside the budgets."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+def _generate(session: nox.Session, target: Path) -> None:
+    _dependency_group(session, "api")
+    for package, version in API_PACKAGES.items():
+        out = target / package
+        shutil.rmtree(out, ignore_errors=True)
+        out.mkdir(parents=True)
+        session.run(
+            *("python", "-m", "grpc_tools.protoc", "-I", f"protos/{package}"),
+            f"--python_betterproto2_out={out}",
+            f"--python_betterproto2_opt={API_OPTIONS}",
+            f"protos/{package}/{version}/{package}.proto",
+        )
+
+
+@nox.session
+def api(session: nox.Session) -> None:
+    """Generate teeplugin/api/ from protos/ anew."""
+    _generate(session, ROOT / "teeplugin" / "api")
+
+
+@nox.session
+def api_unchanged(session: nox.Session) -> None:
+    """Fail if teeplugin/api/ isn't what protos/ generate."""
+    fresh = Path(session.create_tmp()).resolve()
+    _generate(session, fresh)
+    for package in API_PACKAGES:
+        committed = ROOT / "teeplugin" / "api" / package
+        generated = (fresh / package).rglob("*.py")
+        names = sorted(str(path.relative_to(fresh / package)) for path in generated)
+        _, different, missing = filecmp.cmpfiles(fresh / package, committed, names, shallow=False)
+        if different or missing:
+            session.error(f"{committed}: {different + missing} differ from protos/: run nox -s api")

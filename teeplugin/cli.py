@@ -1,0 +1,120 @@
+"""The command line `tee-device-plugin`: bare it is the daemon, else the command of that name.
+
+Nothing is imported before it is known to be needed: the daemon's start is part of a pod's.
+"""
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from teeplugin.config import Settings
+
+PROGRAM = "tee-device-plugin"
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+class Command(NamedTuple):
+    """A command: its help line, and the module whose `main(argv) -> int` it is."""
+
+    summary: str
+    module: str
+
+
+COMMANDS: Mapping[str, Command] = {
+    "simulate": Command("try it here: no TEE, no Kubernetes", "teeplugin.simulator.tour"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program with these words, or with the process's own, and give its exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _run(words: Sequence[str]) -> int:
+    from teeplugin.config import ConfigError  # noqa: PLC0415 - after Ctrl-C is handled
+
+    try:
+        if words and words[0] in COMMANDS:
+            return _command(COMMANDS[words[0]], words[1:])
+        return _daemon(words)
+    except ConfigError as error:
+        _complain(str(error))
+        return EXIT_USAGE
+
+
+def _command(command: Command, words: Sequence[str]) -> int:
+    return int(importlib.import_module(command.module).main(words))
+
+
+def _daemon(words: Sequence[str]) -> int:
+    from teeplugin.cli_flags import help_text, read_flags  # noqa: PLC0415 - not for commands
+    from teeplugin.config_sources import load  # noqa: PLC0415 - likewise
+
+    summaries = {name: command.summary for name, command in COMMANDS.items()}
+    line = read_flags(words, summaries)
+    if "help" in line.switches:
+        return _print(help_text(PROGRAM, summaries))
+    if "version" in line.switches:
+        from teeplugin import __version__  # noqa: PLC0415 - likewise
+
+        return _print(f"{PROGRAM} {__version__}\n")
+    loaded = load(line.values, os.environ)
+    if "print-config" in line.switches:
+        from teeplugin.config_print import as_yaml  # noqa: PLC0415 - likewise
+
+        return _print(as_yaml(loaded))
+
+    return _serve(loaded.settings)
+
+
+def _serve(settings: "Settings") -> int:
+    from teeplugin.config import ConfigError  # noqa: PLC0415 - imported by now
+    from teeplugin.log import configure, get_logger  # noqa: PLC0415 - structlog: the daemon's only
+
+    configure(settings.log_format, settings.log_level)
+
+    from teeplugin.plugin import run  # noqa: PLC0415 - the daemon's rest, after all mistakes
+
+    try:
+        return run(settings)
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001 - it is told, not hidden
+        # Whoever reads the log reads lines, perhaps of JSON: a bug is told in one as well.
+        get_logger().critical("plugin_bug", exc_info=True)
+        return EXIT_FAILURE
+
+
+def _print(text: str) -> int:
+    """Write and flush: at the end of the process it would be too late to handle an error."""
+    if sys.stdout is None:  # closed by the caller
+        return EXIT_FAILURE
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer would be tried, and fail, again at the process's end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
+            _complain(f"standard output: can't be written ({error.strerror}): free its device")
+        return EXIT_FAILURE
+    return 0
+
+
+def _complain(message: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{PROGRAM}: {message}\n")
+            sys.stderr.flush()

@@ -1,0 +1,95 @@
+"""The rules of single settings, text to value: pure but for one look at a path; config's own.
+
+What turns text into a value leaves alone what it can't read: the model then refuses its type, and
+config_sources says so in our words. Only rules with more to say raise a sentence of their own.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from teeplugin import units
+
+MOST_BYTES: Final = 1024**5
+"""1 PiB, far beyond any TEE: a larger size is a slip, and would overflow others' 64 bits."""
+
+DEFAULT_KUBELET_DIR: Final = Path("/var/lib/kubelet")
+DEFAULT_HOST_ROOT: Final = Path("/")
+
+# Decimal only: a leading 0 is octal to the Go plugin's flags, so neither reading would be safe.
+_WHOLE_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_MOST_DIGITS = 40
+
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_QUALIFIED_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+# The kubelet checks the name with `requests.` before it, as it appears in a quota: 253 - 9.
+_DOMAIN_LENGTH = 244
+_NAME_LENGTH = 63
+
+
+def whole_number(value: object) -> object:
+    """Read digits; what is no whole number stays as it is, for the model to refuse."""
+    if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
+        return int(value[:_MOST_DIGITS])  # Python refuses 4,301 digits; the limits refuse 40
+    return value
+
+
+def number(value: object) -> object:
+    """Read a decimal number, with or without an exponent."""
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        return float(value)
+    return value
+
+
+def size(value: object) -> object:
+    """Read bytes from a size like 600MiB."""
+    if isinstance(value, str) and len(value) <= _MOST_DIGITS:
+        try:
+            return units.parse_size(value)
+        except ValueError:
+            return value
+    return value
+
+
+def not_empty(value: str) -> str:
+    """Refuse the empty text."""
+    if not value:
+        raise ValueError("is empty")
+    return value
+
+
+def existing_directory(value: object) -> object:
+    """Take an existing directory, or what the default names.
+
+    A default need not exist: the printed configuration of a laptop can be used on a laptop.
+    """
+    path = Path(value) if isinstance(value, str) and value else value
+    if not isinstance(path, Path):
+        return value
+    if path not in (DEFAULT_KUBELET_DIR, DEFAULT_HOST_ROOT) and not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for what os.path answers with False
+        raise ValueError("not an existing directory")
+    return path
+
+
+def extended_resource(value: str) -> str:
+    """Refuse what the kubelet and the API server would refuse as an extended resource's name."""
+    domain, slash, name = value.partition("/")
+    if not slash or "/" in name or not domain or not name:
+        raise ValueError("must have one / between a domain and a name")
+    if domain.endswith("kubernetes.io"):
+        raise ValueError("kubernetes.io is reserved for Kubernetes' own resources")
+    if domain.startswith("requests."):
+        raise ValueError("must not begin with requests., which quotas put before it")
+    if len(domain) > _DOMAIN_LENGTH or not _SUBDOMAIN.fullmatch(domain):
+        raise ValueError(
+            f"the domain must be at most {_DOMAIN_LENGTH} lower-case letters, digits, - and .,"
+            " each part beginning and ending with a letter or digit"
+        )
+    if len(name) > _NAME_LENGTH or not _QUALIFIED_NAME.fullmatch(name):
+        raise ValueError(
+            f"the name must be at most {_NAME_LENGTH} letters, digits, -, _ and .,"
+            " beginning and ending with a letter or digit"
+        )
+    return value

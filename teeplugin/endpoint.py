@@ -1,0 +1,136 @@
+"""Our socket in the kubelet's directory and the gRPC server behind it; driven by the registration.
+
+Each running plugin has a socket of its own name, so that an old instance that leaves takes nothing
+from its successor. A socket is removed only if it is ours, or if nobody listens behind it.
+"""
+
+import os
+import secrets
+import socket
+import stat
+from pathlib import Path
+from weakref import WeakSet
+
+import anyio
+from grpclib.protocol import H2Protocol
+from grpclib.server import Server
+
+from teeplugin.log import get_logger
+from teeplugin.service import DevicePluginService, RequestCodec
+from teeplugin.streams import WatchStreams
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes of a unix socket's path: sun_path has 108 with the closing zero."""
+
+CLOSE_SECONDS = 1.0
+"""How long clients are given to see their streams end."""
+
+ORIGINAL_SOCKET = "tee-ram.sock"
+"""The socket of the original plugin, which left it behind when it was killed."""
+
+_log = get_logger()
+
+
+class _ConnectionServer(Server):
+    """A server that can also close the connections it accepted, which grpclib's leaves open."""
+
+    def __init__(self, service: DevicePluginService) -> None:
+        super().__init__([service], codec=RequestCodec())
+        self._protocols: WeakSet[H2Protocol] = WeakSet()
+
+    def _protocol_factory(self) -> H2Protocol:
+        protocol = super()._protocol_factory()
+        self._protocols.add(protocol)
+        return protocol
+
+    def close_connections(self) -> None:
+        """Close every connection once what was written to it is sent."""
+        for protocol in list(self._protocols):
+            protocol.connection.close()
+
+
+class Endpoint:
+    """The socket `tee-ram-<instance>.sock` in `directory`, listening while it is open."""
+
+    def __init__(
+        self, *, directory: Path, service: DevicePluginService, watch_streams: WatchStreams
+    ) -> None:
+        self.name = f"tee-ram-{secrets.token_hex(4)}.sock"
+        self.path = directory / self.name
+        self._service = service
+        self._watch_streams = watch_streams
+        self._server: _ConnectionServer | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file at our path is the socket we listen on."""
+        return self._identity is not None and self._identity == _identity(self.path)
+
+    async def open(self) -> None:
+        """Clear away what dead plugins left, bind, listen and serve.
+
+        Raises:
+            OSError: the directory is gone, full, read-only, or we may not write there.
+        """
+        await self.close()
+        remove_stale_sockets(self.path.parent)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Before the bind, so that there is no moment at which others could connect.
+            os.fchmod(listener.fileno(), 0o600)
+            listener.bind(os.fspath(self.path))
+            self._identity = _identity(self.path)
+            server = _ConnectionServer(self._service)
+            await server.start(sock=listener)
+        except BaseException:
+            listener.close()
+            raise
+        self._server = server
+        _log.debug("listening", socket=str(self.path))
+
+    async def close(self) -> None:
+        """End the streams, stop serving within a bounded time, and remove the socket if ours."""
+        self._watch_streams.end_all()
+        server, self._server = self._server, None
+        if server is not None:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._watch_streams.all_ended()
+                server.close()
+                server.close_connections()
+                # From Python 3.12 on this waits for the peers as well, who may not read.
+                await server.wait_closed()
+        if self.in_place:
+            self.path.unlink(missing_ok=True)
+        self._identity = None
+
+
+def remove_stale_sockets(directory: Path) -> None:
+    """Remove our pattern's sockets, and the original plugin's, behind which nobody listens."""
+    for path in (*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET):
+        if _is_dead_socket(path):
+            path.unlink(missing_ok=True)
+            _log.info("stale_socket_removed", socket=str(path))
+
+
+def _is_dead_socket(path: Path) -> bool:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            # Without waiting: a live plugin with a full backlog answers EAGAIN.
+            probe.setblocking(False)
+            probe.connect(os.fspath(path))
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,252 @@
+"""Tells the kubelet of our endpoint, notices when it forgets, and tells it again; run by plugin.
+
+Registered means: the ListAndWatch stream that the kubelet opened for our Register call is alive.
+Every round looks at what is there now (kubelet's socket, our socket, the directory), so whatever
+happened, in whatever order, ends in the same few states.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+import anyio
+from grpclib import GRPCError
+from grpclib.client import Channel
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
+
+from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.endpoint import LONGEST_SOCKET_PATH, Endpoint
+from teeplugin.log import get_logger
+from teeplugin.service import OPTIONS
+from teeplugin.streams import WatchStream, WatchStreams
+from teeplugin.watch import DirectoryWatch, FileIdentity, file_identity, is_dead_mount
+
+API_VERSION = "v1beta1"
+
+FIRST_BACK_OFF_SECONDS = 0.05
+"""Between bind and listen of a starting kubelet lie milliseconds; grpc's own second costs pods."""
+
+LONGEST_BACK_OFF_SECONDS = 5.0
+
+LOOK_SECONDS = 5.0
+"""How often everything is looked at even if nothing seems to have happened."""
+
+REGISTER_SECONDS = 15.0
+"""The kubelet dials us during Register for at most 10 s; after this it is taken for hung."""
+
+FRESH_SECONDS = 10.0
+"""How long a kubelet's new socket may refuse dials before the tries become rarer."""
+
+STEADY_SECONDS = 1.0
+"""A registration that held this long was a good one: the next one is not delayed."""
+
+_log = get_logger()
+
+
+class DirectoryLostError(Exception):
+    """Our mount of the kubelet's directory is dead: the cure is a restart of the pod."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    """Why we are not registered; `may_pass` where the next moment may be different."""
+
+    reason: str
+    may_pass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    """A registration that holds: the kubelet's stream, and its socket as it was then."""
+
+    stream: WatchStream
+    kubelet: FileIdentity
+
+
+class Registration:
+    """Keeps one resource registered with the kubelet whose directory is `directory`."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        resource_name: str,
+        endpoint: Endpoint,
+        watch_streams: WatchStreams,
+    ) -> None:
+        self._kubelet_socket = directory / "kubelet.sock"
+        self._directory = directory
+        self._resource_name = resource_name
+        self._endpoint = endpoint
+        self._watch_streams = watch_streams
+        self._renewal = anyio.Event()
+        self._told: _Obstacle | None = None
+        self._back_off_seconds = 0.0
+        self._kubelet: FileIdentity | None = None
+        self._kubelet_since = 0.0
+
+    def renew(self) -> None:
+        """Register again though nothing is wrong, as SIGHUP asks."""
+        self._renewal.set()
+
+    async def run(self) -> None:
+        """Register, hold, and begin again, until cancelled.
+
+        Raises:
+            DirectoryLostError: the directory's mount is dead.
+        """
+        async with DirectoryWatch(self._directory) as watch:
+            while True:
+                kubelet = self._look_for_kubelet()
+                outcome: _Registered | _Obstacle | None = await self._make_ready(kubelet)
+                if outcome is None and kubelet is not None:
+                    outcome = await self._register(kubelet)
+                if isinstance(outcome, _Registered):
+                    await self._hold(outcome, watch)
+                elif outcome is not None:
+                    self._tell(outcome)
+                    await self._wait_for_change(outcome, watch)
+
+    def _look_for_kubelet(self) -> FileIdentity | None:
+        """Identify the kubelet's socket; a new one begins with fresh patience."""
+        kubelet = file_identity(self._kubelet_socket)
+        if kubelet != self._kubelet:
+            self._kubelet, self._kubelet_since = kubelet, monotonic()
+            self._back_off_seconds = 0.0
+        return kubelet
+
+    async def _make_ready(self, kubelet: FileIdentity | None) -> _Obstacle | None:
+        """Have our socket listen in the directory as it is now; else say what is in the way."""
+        if is_dead_mount(self._directory):
+            raise DirectoryLostError(
+                f"{self._directory} was deleted and made again, and this mount of it is dead: "
+                "restart the plugin's pod, it mounts the new one"
+            )
+        if not self._directory.is_dir():
+            return _Obstacle(f"there is no directory {self._directory}: the kubelet makes it")
+        if not self._endpoint.in_place:
+            try:
+                await self._endpoint.open()
+            except OSError as error:
+                reason = error.strerror or error
+                return _Obstacle(f"can't listen on {self._endpoint.path}: {reason}")
+        if kubelet is None:
+            return _Obstacle(f"there is no {self._kubelet_socket}: waiting for the kubelet")
+        return None
+
+    async def _register(self, kubelet: FileIdentity) -> _Registered | _Obstacle:
+        """Call Register and await the kubelet's stream; else say what went wrong."""
+        began, serial = monotonic(), self._watch_streams.last_serial
+        self._renewal = anyio.Event()
+        try:
+            with anyio.fail_after(REGISTER_SECONDS):
+                await self._call_register()
+                stream = await self._watch_streams.first_after(serial)
+        except TimeoutError:
+            return _Obstacle(f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s")
+        except GRPCError as error:
+            return _Obstacle(f"the kubelet refused the registration: {error.message}")
+        except (OSError, StreamTerminatedError, ProtocolError) as error:
+            reason = f"the kubelet can't be reached at {self._kubelet_socket}: {error}"
+            return _Obstacle(reason, may_pass=True)
+        _log.info(
+            "registered",
+            resource=self._resource_name,
+            socket=self._endpoint.name,
+            milliseconds=round((monotonic() - began) * 1000, 1),
+        )
+        self._told = None
+        return _Registered(stream, kubelet)
+
+    async def _call_register(self) -> None:
+        channel = Channel(path=os.fspath(self._kubelet_socket))
+        try:
+            await v1beta1.RegistrationStub(channel).register(
+                v1beta1.RegisterRequest(
+                    version=API_VERSION,
+                    endpoint=self._endpoint.name,
+                    resource_name=self._resource_name,
+                    options=OPTIONS,
+                )
+            )
+        except AttributeError as error:
+            # What grpclib 0.4 raises where the connection was closed as soon as it was made.
+            raise ConnectionResetError("it closed the connection at once") from error
+        finally:
+            channel.close()
+
+    async def _hold(self, registered: _Registered, watch: DirectoryWatch) -> None:
+        """Return when the registration is lost, our own streams ended and the reason logged."""
+        began = monotonic()
+        while (reason := self._lost(registered)) is None:
+            await _first_of(
+                LOOK_SECONDS, watch.changed, registered.stream.ended.wait, self._renewal.wait
+            )
+        # Ended here before the kubelet hears of a new registration: it would drop the new one.
+        self._watch_streams.end_all()
+        held_seconds = monotonic() - began
+        _log.info("registering_again", reason=reason, held_seconds=round(held_seconds, 1))
+        if held_seconds >= STEADY_SECONDS:
+            self._back_off_seconds = 0.0
+        else:
+            await anyio.sleep(self._back_off_seconds)
+            self._lengthen_back_off()
+
+    def _lost(self, registered: _Registered) -> str | None:
+        if self._renewal.is_set():
+            return "asked to"
+        if file_identity(self._kubelet_socket) != registered.kubelet:
+            return "the kubelet's socket is another one or gone"
+        if not self._endpoint.in_place:
+            return "our socket is gone"
+        if registered.stream.ended.is_set():
+            return "the kubelet's stream ended"
+        return None
+
+    async def _wait_for_change(self, obstacle: _Obstacle, watch: DirectoryWatch) -> None:
+        """Wait before the next try: with back-off, cut short by a new kubelet socket."""
+        kubelet = self._kubelet
+        if kubelet is None or not self._endpoint.in_place:
+            await _first_of(LOOK_SECONDS, watch.changed)
+            return
+        if obstacle.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
+            self._back_off_seconds = FIRST_BACK_OFF_SECONDS
+        else:
+            self._lengthen_back_off()
+        deadline = monotonic() + self._back_off_seconds
+        while (left_seconds := deadline - monotonic()) > 0:
+            await _first_of(left_seconds, watch.changed)
+            if file_identity(self._kubelet_socket) != kubelet or not self._endpoint.in_place:
+                return
+
+    def _lengthen_back_off(self) -> None:
+        self._back_off_seconds = min(
+            max(2 * self._back_off_seconds, FIRST_BACK_OFF_SECONDS), LONGEST_BACK_OFF_SECONDS
+        )
+
+    def _tell(self, obstacle: _Obstacle) -> None:
+        """Log what is in the way, once for each different obstacle."""
+        if obstacle != self._told:
+            self._told = obstacle
+            _log.warning("not_registered", reason=obstacle.reason)
+
+
+async def _first_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> None:
+    """Return when the first of the waits does, or after `seconds`."""
+    with anyio.move_on_after(seconds):
+        async with anyio.create_task_group() as tasks:
+
+            async def wait(awaited: Callable[[], Awaitable[object]]) -> None:
+                await awaited()
+                tasks.cancel_scope.cancel()
+
+            for awaited in waits:
+                tasks.start_soon(wait, awaited)
+
+
+def socket_path_fits(directory: Path) -> bool:
+    """Whether our socket's path in this directory is short enough for a unix socket."""
+    longest = directory / "tee-ram-00000000.sock"
+    return len(os.fsencode(longest)) <= LONGEST_SOCKET_PATH

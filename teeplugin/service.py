@@ -1,0 +1,231 @@
+"""The DevicePlugin RPCs, answered from memory; the kubelet calls them through our socket.
+
+Nothing here asks the TEE: a hung TEE must not stop the admission of pods. The list is sent as the
+bytes that the health task left, each stream following the newest at its own pace.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from grpclib import GRPCError, Status
+from grpclib.const import Cardinality, Handler
+from grpclib.encoding.proto import ProtoCodec
+from grpclib.server import Stream
+
+from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.inventory import Listing
+from teeplugin.latest import Latest
+from teeplugin.streams import WatchStreams
+from teeplugin.units import MAX_UNITS
+from teeplugin_backends.base import ContainerAccess
+
+UNITS_VARIABLE = "TEE_RAM_UNITS"
+"""How many units the container holds."""
+
+UNIT_BYTES_VARIABLE = "TEE_RAM_UNIT_BYTES"
+"""The bytes of one unit."""
+
+BYTES_VARIABLE = "TEE_RAM_BYTES"
+"""The bytes of all units that the container holds."""
+
+OPTIONS = v1beta1.DevicePluginOptions(
+    pre_start_required=False,
+    # The kubelet would send every free id at each admission, and any unit is as good as another.
+    get_preferred_allocation_available=False,
+)
+
+_LONGEST_ID = len(str(MAX_UNITS))
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedList:
+    """A ListAndWatchResponse that is serialized already."""
+
+    frame: bytes
+
+    def SerializeToString(self) -> bytes:  # noqa: N802 - the name grpclib's codec calls
+        """Answer the bytes as they are."""
+        return self.frame
+
+
+class RequestCodec(ProtoCodec):
+    """Turns a request that can't be parsed into a gRPC status instead of a logged traceback."""
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        """Parse one message.
+
+        Raises:
+            GRPCError: INVALID_ARGUMENT, the bytes are no such message.
+        """
+        try:
+            return super().decode(data, message_type)
+        except Exception as error:  # noqa: BLE001 - betterproto2 raises many kinds on bad bytes
+            raise GRPCError(
+                Status.INVALID_ARGUMENT,
+                f"{len(data)} bytes are no {message_type.__name__} ({type(error).__name__}): "
+                "send the kubelet's device plugin API v1beta1",
+            ) from None
+
+
+class DevicePluginService(v1beta1.DevicePluginBase):
+    """Answers for the units of one resource.
+
+    `listings` holds None until the first reading; nothing is registered before. `watch_streams`
+    is told of every ListAndWatch stream that opens and ends.
+    """
+
+    def __init__(
+        self,
+        *,
+        listings: Latest[Listing | None],
+        watch_streams: WatchStreams,
+        access: ContainerAccess,
+        unit_bytes: int,
+    ) -> None:
+        self._listings = listings
+        self._watch_streams = watch_streams
+        self._access = access
+        self._unit_bytes = unit_bytes
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """Put our own ListAndWatch, which sends encoded lists, in the generated one's place."""
+        return super().__mapping__() | {
+            "/v1beta1.DevicePlugin/ListAndWatch": Handler(
+                self._list_and_watch, Cardinality.UNARY_STREAM, v1beta1.Empty, EncodedList
+            )
+        }
+
+    async def get_device_plugin_options(
+        self,
+        message: v1beta1.Empty,  # noqa: ARG002 - the interface's signature
+    ) -> v1beta1.DevicePluginOptions:
+        """Say that neither preferences nor a call before the start are needed."""
+        return OPTIONS
+
+    async def _list_and_watch(self, stream: Stream[v1beta1.Empty, EncodedList]) -> None:
+        await stream.recv_message()
+        sent = None
+        with self._watch_streams.opened():
+            async for listing in self._listings.follow():
+                if listing is not None and listing.frame is not sent:
+                    sent = listing.frame
+                    await stream.send_message(EncodedList(sent))
+
+    async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
+        """Hand each container the way to the TEE and tell it how much memory its units are.
+
+        Raises:
+            GRPCError: INVALID_ARGUMENT for unlisted ids, UNAVAILABLE while a fault stands.
+        """
+        listing = self._listed()
+        if listing.fault is not None:
+            raise GRPCError(Status.UNAVAILABLE, listing.fault)
+        return v1beta1.AllocateResponse(
+            container_responses=[
+                self._container_response(len(_known_ids(request.devices_i_ds, listing)))
+                for request in message.container_requests
+            ]
+        )
+
+    async def get_preferred_allocation(
+        self, message: v1beta1.PreferredAllocationRequest
+    ) -> v1beta1.PreferredAllocationResponse:
+        """Prefer the lowest ids: a shortage of memory is shown on the highest first.
+
+        Raises:
+            GRPCError: INVALID_ARGUMENT for unknown ids, or sizes that can't be met.
+        """
+        listing = self._listed()
+        return v1beta1.PreferredAllocationResponse(
+            container_responses=[
+                v1beta1.ContainerPreferredAllocationResponse(
+                    device_i_ds=list(map(str, _preferred(request, listing)))
+                )
+                for request in message.container_requests
+            ]
+        )
+
+    async def pre_start_container(
+        self, message: v1beta1.PreStartContainerRequest
+    ) -> v1beta1.PreStartContainerResponse:
+        """Nothing is to be done before a start; unknown ids are told all the same.
+
+        Raises:
+            GRPCError: INVALID_ARGUMENT for ids that aren't listed.
+        """
+        _known_ids(message.devices_i_ds, self._listed())
+        return v1beta1.PreStartContainerResponse()
+
+    def _listed(self) -> Listing:
+        listing = self._listings.value
+        if listing is None:
+            raise GRPCError(
+                Status.UNAVAILABLE, "the TEE has not answered yet, no unit is listed: try later"
+            )
+        return listing
+
+    def _container_response(self, units: int) -> v1beta1.ContainerAllocateResponse:
+        if not units:
+            return v1beta1.ContainerAllocateResponse()
+        access = self._access
+        return v1beta1.ContainerAllocateResponse(
+            envs={
+                **access.environment,
+                UNITS_VARIABLE: str(units),
+                UNIT_BYTES_VARIABLE: str(self._unit_bytes),
+                BYTES_VARIABLE: str(units * self._unit_bytes),
+            },
+            mounts=[
+                v1beta1.Mount(
+                    container_path=mount.container_path,
+                    host_path=mount.host_path,
+                    read_only=mount.read_only,
+                )
+                for mount in access.mounts
+            ],
+            devices=[
+                v1beta1.DeviceSpec(
+                    container_path=device.container_path,
+                    host_path=device.host_path,
+                    permissions=device.permissions,
+                )
+                for device in access.devices
+            ],
+        )
+
+
+def _known_ids(texts: Sequence[str], listing: Listing) -> list[int]:
+    """Read device ids: all of them listed, none twice."""
+    ids = [_known_id(text, listing) for text in texts]
+    if len(set(ids)) < len(ids):
+        twice = next(device_id for device_id in ids if ids.count(device_id) > 1)
+        raise GRPCError(Status.INVALID_ARGUMENT, f"device {twice} is named twice: name it once")
+    return ids
+
+
+def _known_id(text: str, listing: Listing) -> int:
+    if len(text) <= _LONGEST_ID and text.isascii() and text.isdigit():
+        device_id = int(text)
+        if str(device_id) == text and device_id in listing.inventory.ids:
+            return device_id
+    shown = repr(text)[:40]
+    raise GRPCError(
+        Status.INVALID_ARGUMENT,
+        f"device {shown} is not listed: there are {len(listing.inventory.ids)} units, "
+        f"ids below {listing.inventory.ids.end}: watch the list and ask for one of them",
+    )
+
+
+def _preferred(request: v1beta1.ContainerPreferredAllocationRequest, listing: Listing) -> list[int]:
+    available = _known_ids(request.available_deviceIDs, listing)
+    wanted = _known_ids(request.must_include_deviceIDs, listing)
+    size = request.allocation_size
+    if not set(wanted) <= set(available) or not len(wanted) <= size <= len(available):
+        raise GRPCError(
+            Status.INVALID_ARGUMENT,
+            f"{size} of {len(available)} available devices with {len(wanted)} to be included: "
+            "the included must be available and no more than asked for",
+        )
+    others = sorted(set(available) - set(wanted))
+    return wanted + others[: size - len(wanted)]

@@ -1,0 +1,26 @@
+"""A kubelet to develop against, and the tour through the plugin; never imported by the daemon."""
+
+from teeplugin.simulator.admission import (
+    Admission,
+    AdmissionError,
+    ContainerGrant,
+    ContainerStartError,
+)
+from teeplugin.simulator.events import Event, EventKind
+from teeplugin.simulator.interface import Kubelet
+from teeplugin.simulator.kubelet import SimulatedKubelet
+from teeplugin.simulator.profile import MODERN, OLD, Profile
+
+__all__ = [
+    "MODERN",
+    "OLD",
+    "Admission",
+    "AdmissionError",
+    "ContainerGrant",
+    "ContainerStartError",
+    "Event",
+    "EventKind",
+    "Kubelet",
+    "Profile",
+    "SimulatedKubelet",
+]

@@ -1,0 +1,110 @@
+"""The choice of a backend among the installed ones."""
+
+import importlib.metadata
+import sys
+from importlib.metadata import EntryPoint, EntryPoints
+from types import ModuleType
+
+import pytest
+
+from teeplugin import backends
+from teeplugin.backends import load_backend
+from teeplugin.config import ConfigError
+from teeplugin_backends.base import TeeBackend
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> list[EntryPoint]:
+    """The entry points there are, for the test to fill."""
+    points: list[EntryPoint] = []
+
+    def entry_points(group: str) -> EntryPoints:
+        assert group == backends.GROUP
+        return EntryPoints(points)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", entry_points)
+    return points
+
+
+def point(name: str, target: str) -> EntryPoint:
+    return EntryPoint(name, target, backends.GROUP)
+
+
+def refusal(name: str, **options: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_backend(name, options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_backend_is_made_from_its_options() -> None:
+    assert isinstance(load_backend("simulated", {"total": "1GiB"}), TeeBackend)
+
+
+def test_only_the_chosen_entry_point_is_imported(installed: list[EntryPoint]) -> None:
+    installed += [
+        point("simulated", "teeplugin_backends.simulated:SimulatedTee"),
+        point("other", "no_such_module:Thing"),
+    ]
+    load_backend("simulated", {})
+
+
+def test_an_unknown_backend_is_told_with_those_there_are(installed: list[EntryPoint]) -> None:
+    installed += [point("simulated", "x:X"), point("acme", "y:Y")]
+    assert refusal("simulate") == (
+        "--backend simulate: no such backend: did you mean simulated? "
+        "the backends here are acme, simulated"
+    )
+    assert "the backends here are acme, simulated" in refusal("qqq")
+
+
+def test_no_backend_at_all_is_told(installed: list[EntryPoint]) -> None:
+    installed.clear()
+    assert refusal("acme").endswith("the backends here are none")
+
+
+def test_libteec_is_said_not_to_be_here_yet(installed: list[EntryPoint]) -> None:
+    installed.append(point("simulated", "x:X"))
+    line = refusal("libteec")
+    assert "not part of this version yet" in line
+    assert "--backend simulated tries the plugin without a TEE" in line
+
+
+@pytest.mark.parametrize("target", ["no_such_module:Thing", "teeplugin.units:NoSuchThing"])
+def test_a_backend_that_fails_to_import_is_named(installed: list[EntryPoint], target: str) -> None:
+    installed.append(point("acme", target))
+    assert refusal("acme").startswith(f"--backend acme: {target} can't be imported (")
+
+
+def test_a_module_that_raises_anything_is_named(
+    installed: list[EntryPoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError(f"no {name}\nfor two lines")
+
+    monkeypatch.setitem(sys.modules, "broken", Broken("broken"))
+    installed.append(point("acme", "broken:Thing"))
+    assert "(RuntimeError: no Thing for two lines)" in refusal("acme")
+
+
+@pytest.mark.parametrize("target", ["teeplugin.config:Settings", "teeplugin.units:KIB"])
+def test_what_is_no_backend_is_refused(installed: list[EntryPoint], target: str) -> None:
+    installed.append(point("acme", target))
+    line = refusal("acme")
+    assert f"{target} is not a backend: it must be a subclass of teeplugin_backends.base" in line
+
+
+def test_two_packages_with_one_name_are_refused(installed: list[EntryPoint]) -> None:
+    installed += [point("acme", "a:A"), point("acme", "b:B")]
+    assert "registered by several packages (a:A, b:B): uninstall all but one" in refusal("acme")
+
+
+def test_a_package_seen_twice_is_one(installed: list[EntryPoint]) -> None:
+    installed += [point("s", "teeplugin_backends.simulated:SimulatedTee")] * 2
+    assert isinstance(load_backend("s", {}), TeeBackend)
+
+
+def test_an_option_that_the_backend_refuses_is_told() -> None:
+    line = refusal("simulated", colour="red")
+    assert line.startswith("--backend simulated: option colour=red: no such option")

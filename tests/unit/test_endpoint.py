@@ -1,0 +1,111 @@
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from teeplugin.endpoint import Endpoint, remove_stale_sockets
+from teeplugin.latest import Latest
+from teeplugin.service import DevicePluginService
+from teeplugin.streams import WatchStreams
+from teeplugin_backends.base import ContainerAccess
+
+pytestmark = pytest.mark.anyio
+
+
+def make_endpoint(directory: Path) -> Endpoint:
+    watch_streams = WatchStreams()
+    service = DevicePluginService(
+        listings=Latest(None),
+        watch_streams=watch_streams,
+        access=ContainerAccess(),
+        unit_bytes=524288,
+    )
+    return Endpoint(directory=directory, service=service, watch_streams=watch_streams)
+
+
+@pytest.fixture
+def directory(kubelet_dir: Path) -> Path:
+    return kubelet_dir / "device-plugins"
+
+
+def leave_dead_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+
+async def test_the_socket_is_ours_alone_to_connect_to(directory: Path) -> None:
+    endpoint = make_endpoint(directory)
+    await endpoint.open()
+    assert stat.S_IMODE(endpoint.path.stat().st_mode) == 0o600
+    assert endpoint.in_place
+    await endpoint.close()
+    assert list(directory.iterdir()) == []
+
+
+async def test_two_instances_have_sockets_of_different_names(directory: Path) -> None:
+    older, newer = make_endpoint(directory), make_endpoint(directory)
+    await older.open()
+    await newer.open()
+    await older.close()
+    assert newer.in_place
+    await newer.close()
+
+
+async def test_dead_sockets_of_ours_and_of_the_original_are_removed(directory: Path) -> None:
+    for name in ("tee-ram-0badcafe.sock", "tee-ram.sock", "other.sock"):
+        leave_dead_socket(directory / name)
+    remove_stale_sockets(directory)
+    assert [path.name for path in directory.iterdir()] == ["other.sock"]
+
+
+async def test_a_live_socket_is_left_alone_even_if_it_accepts_nobody(directory: Path) -> None:
+    path = directory / "tee-ram-0badcafe.sock"
+    with socket.socket(socket.AF_UNIX) as live, socket.socket(socket.AF_UNIX) as queued:
+        live.bind(str(path))
+        live.listen(0)
+        queued.connect(str(path))
+        remove_stale_sockets(directory)
+        assert path.exists()
+
+
+async def test_what_is_no_socket_is_left_alone(directory: Path) -> None:
+    (directory / "tee-ram-1.sock").write_text("a file")
+    (directory / "tee-ram-2.sock").mkdir()
+    (directory / "tee-ram-3.sock").symlink_to(directory / "elsewhere")
+    remove_stale_sockets(directory)
+    assert len(list(directory.iterdir())) == 3
+
+
+async def test_a_socket_that_was_removed_or_replaced_is_noticed_and_not_unlinked(
+    directory: Path,
+) -> None:
+    endpoint = make_endpoint(directory)
+    await endpoint.open()
+    endpoint.path.unlink()
+    assert not endpoint.in_place
+    endpoint.path.write_text("somebody else's")
+    assert not endpoint.in_place
+    await endpoint.close()
+    assert endpoint.path.read_text() == "somebody else's"
+
+
+async def test_opening_again_after_the_socket_went_listens_again(directory: Path) -> None:
+    endpoint = make_endpoint(directory)
+    await endpoint.open()
+    endpoint.path.unlink()
+    await endpoint.open()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(endpoint.path))
+    await endpoint.close()
+
+
+async def test_a_directory_that_is_gone_is_an_os_error_and_leaks_nothing(directory: Path) -> None:
+    endpoint = make_endpoint(directory)
+    directory.rmdir()
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir()))
+    with pytest.raises(FileNotFoundError):
+        await endpoint.open()
+    assert len(list(descriptors.iterdir())) == before
+    await endpoint.close()

@@ -1,0 +1,259 @@
+"""The health task with a TEE that plays a script: what is published and what is logged."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+import pytest
+from structlog.testing import capture_logs
+
+from teeplugin.config import ConfigError
+from teeplugin.health import Health
+from teeplugin.inventory import IdSet, Inventory, Listing
+from teeplugin.judgement import Terms
+from teeplugin.latest import Latest
+from teeplugin_backends.base import (
+    ContainerAccess,
+    Device,
+    Exhausted,
+    Refused,
+    TeeBackend,
+    TeeMemory,
+    Unreachable,
+)
+
+pytestmark = pytest.mark.anyio
+
+UNIT = 512 * 1024
+GOOD = TeeMemory(total_bytes=8 * UNIT, free_bytes=UNIT)
+ALL = IdSet.first(8)
+
+
+class ScriptedTee(TeeBackend):
+    """Answers with what was put in, one after the other; hangs when there is nothing."""
+
+    def __init__(self, access: ContainerAccess) -> None:
+        self._access = access
+        self.asked = 0
+        self.outstanding = 0
+        self.answers: asyncio.Queue[TeeMemory | Exception] = asyncio.Queue()
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> Self:
+        raise AssertionError(options)
+
+    async def memory(self) -> TeeMemory:
+        self.asked += 1
+        self.outstanding += 1
+        assert self.outstanding == 1
+        try:
+            answer = await self.answers.get()
+        finally:
+            self.outstanding -= 1
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def access(self) -> ContainerAccess:
+        return self._access
+
+
+class Watched:
+    """A health task under way, and what it published so far."""
+
+    def __init__(
+        self, host_root: Path, *, interval_seconds: float, query_seconds: float, device: str
+    ) -> None:
+        access = ContainerAccess(devices=(Device(device, device),)) if device else ContainerAccess()
+        self.tee = ScriptedTee(access)
+        self.listings: Latest[Listing | None] = Latest(None)
+        self.health = Health(
+            backend=self.tee,
+            terms=Terms(unit_bytes=UNIT, reserve_bytes=0, interval_seconds=interval_seconds),
+            listings=self.listings,
+            host_root=host_root,
+            query_seconds=query_seconds,
+        )
+
+    async def answer(self, answer: TeeMemory | Exception) -> None:
+        """Have the TEE answer its outstanding query so, and wait until it is asked the next one."""
+        with anyio.fail_after(10):
+            while not self.tee.outstanding:
+                await anyio.lowlevel.checkpoint()
+            asked = self.tee.asked
+            self.tee.answers.put_nowait(answer)
+            self.health.ask_now()
+            while not self.tee.outstanding or self.tee.asked == asked:
+                await anyio.lowlevel.checkpoint()
+
+    async def listed(self, inventory: Inventory) -> Listing:
+        """Wait until this is what is listed."""
+        with anyio.fail_after(10):
+            async for listing in self.listings.follow():
+                if listing is not None and listing.inventory == inventory:
+                    return listing
+        raise AssertionError
+
+
+@asynccontextmanager
+async def watched(
+    host_root: Path = Path("/"),
+    *,
+    interval_seconds: float = 3600,
+    query_seconds: float = 10,
+    device: str = "",
+) -> AsyncIterator[Watched]:
+    watched = Watched(
+        host_root, interval_seconds=interval_seconds, query_seconds=query_seconds, device=device
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watched.health.run)
+        yield watched
+        tasks.cancel_scope.cancel()
+
+
+def events(logs: list[Any]) -> list[str]:
+    return [entry["event"] for entry in logs]
+
+
+async def test_failure_and_recovery_are_published_and_logged_once_each() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.listed(Inventory(ALL))
+            for _ in range(3):
+                await at.answer(Unreachable("nobody there"))
+            listing = await at.listed(Inventory(ALL, unhealthy=ALL))
+            assert listing.fault is not None
+            assert "nobody there" in listing.fault
+            await at.answer(GOOD)
+            assert (await at.listed(Inventory(ALL))).fault is None
+    assert events(logs) == ["capacity", "tee_unhealthy", "tee_recovered"]
+    assert logs[1]["cause"] == "unreachable"
+    assert logs[1]["cure"]
+
+
+async def test_another_cause_is_logged_without_a_new_list() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.answer(Unreachable("one"))
+            frame = (await at.listed(Inventory(ALL, unhealthy=ALL))).frame
+            await at.answer(Refused("other"))
+            assert at.listings.value is not None
+            assert at.listings.value.frame is frame
+            assert "other" in (at.listings.value.fault or "")
+    assert [entry.get("cause") for entry in logs[1:]] == ["unreachable", "refused"]
+
+
+async def test_a_query_that_hangs_is_given_up_at_the_deadline_and_believed_at_the_second() -> None:
+    async with watched(query_seconds=0.05) as at:
+        await at.answer(GOOD)
+        await at.listed(Inventory(ALL))
+        at.health.ask_now()
+        while at.tee.asked < 3:
+            await anyio.lowlevel.checkpoint()
+        at.health.ask_now()
+        listing = await at.listed(Inventory(ALL, unhealthy=ALL))
+        assert "no answer within 0.05 s" in (listing.fault or "")
+        await at.answer(GOOD)
+        await at.listed(Inventory(ALL))
+
+
+async def test_a_bug_in_a_backend_is_called_one_and_outlived() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            for _ in range(2):
+                await at.answer(ZeroDivisionError("division by zero"))
+            listing = await at.listed(Inventory(ALL, unhealthy=ALL))
+            assert "ZeroDivisionError" in (listing.fault or "")
+            await at.answer(GOOD)
+            await at.listed(Inventory(ALL))
+    assert "backend_bug" in events(logs)
+
+
+async def test_a_time_out_raised_by_a_backend_is_a_bug_and_no_deadline_of_ours() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        for _ in range(2):
+            await at.answer(TimeoutError("its own"))
+        listing = await at.listed(Inventory(ALL, unhealthy=ALL))
+        assert "bug" in (listing.fault or "")
+
+
+async def test_a_device_node_that_goes_missing_is_named_and_its_return_heals(
+    tmp_path: Path,
+) -> None:
+    node = tmp_path / "dev" / "teelog"
+    node.parent.mkdir()
+    node.touch()
+    async with watched(tmp_path, device="/dev/teelog") as at:
+        await at.answer(GOOD)
+        await at.listed(Inventory(ALL))
+        node.unlink()
+        await at.answer(GOOD)
+        listing = await at.listed(Inventory(ALL, unhealthy=ALL))
+        assert "/dev/teelog" in (listing.fault or "")
+        node.touch()
+        await at.answer(GOOD)
+        await at.listed(Inventory(ALL))
+
+
+async def test_nothing_is_listed_until_the_tee_has_answered_once() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(Unreachable("still booting"))
+            await at.answer(Unreachable("still booting"))
+            assert at.listings.value is None
+            await at.answer(GOOD)
+            await at.listed(Inventory(ALL))
+    assert events(logs) == ["tee_unhealthy", "tee_recovered", "capacity"]
+
+
+async def test_exhaustion_is_told_and_changes_no_health() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.answer(Exhausted("no memory"))
+            await at.answer(GOOD)
+            await at.listed(Inventory(ALL))
+    assert events(logs) == ["capacity", "tee_suspicious", "tee_suspicion_over"]
+
+
+async def test_a_capacity_that_moves_is_listed_and_logged() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.answer(TeeMemory(total_bytes=5 * UNIT, free_bytes=0))
+            await at.listed(Inventory(IdSet.first(5)))
+    assert events(logs) == ["capacity", "capacity_changed"]
+
+
+async def test_the_tee_is_asked_again_by_itself_after_the_interval() -> None:
+    async with watched(interval_seconds=0.01) as at:
+        for _ in range(5):
+            at.tee.answers.put_nowait(GOOD)
+        with anyio.fail_after(10):
+            while at.tee.asked < 5:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_terms_that_do_not_fit_the_first_reading_end_the_start() -> None:
+    with pytest.RaisesGroup(ConfigError):
+        async with watched() as at:
+            at.tee.answers.put_nowait(TeeMemory(total_bytes=UNIT - 1, free_bytes=0))
+            await anyio.sleep_forever()
+
+
+async def test_many_units_are_warned_about_with_the_precision_that_gives_fewer() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(TeeMemory(total_bytes=5000 * UNIT, free_bytes=0))
+            await at.listed(Inventory(IdSet.first(5000)))
+    assert events(logs) == ["capacity", "many_units"]
+    assert "-precision 2048" in logs[1]["cure"]

@@ -1,0 +1,209 @@
+"""The tour ends 0 with a sound plugin, and names the step that a broken one fails at."""
+
+import io
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from teeplugin.simulator.report import WIDTH, Report
+from teeplugin.simulator.tour import main
+
+TOUR = [sys.executable, "-m", "teeplugin", "simulate"]
+
+HANDS_OUT_NOTHING = """
+from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.service import DevicePluginService
+
+async def allocate(self, message):
+    return v1beta1.AllocateResponse([v1beta1.ContainerAllocateResponse()])
+
+DevicePluginService.allocate = allocate
+"""
+
+NEVER_NOTICES_A_FAULT = """
+from teeplugin_backends.simulated import SimulatedTee
+
+first, readings = SimulatedTee.memory, []
+
+async def memory(self):
+    if not readings:
+        readings.append(await first(self))
+    return readings[0]
+
+SimulatedTee.memory = memory
+"""
+
+DIES_WHEN_THE_KUBELET_RESTARTS = """
+import os
+from teeplugin.api.deviceplugin import v1beta1
+
+register, calls = v1beta1.RegistrationStub.register, []
+
+async def register_once(self, *args, **kwargs):
+    calls.append(1)
+    if len(calls) > 1:
+        os._exit(3)
+    return await register(self, *args, **kwargs)
+
+v1beta1.RegistrationStub.register = register_once
+"""
+
+EXITS_NON_ZERO = """
+from teeplugin import plugin
+
+run = plugin.run
+plugin.run = lambda settings: run(settings) or 7
+"""
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A temporary directory of the tour's own; pytest's path is too long for unix sockets."""
+    with tempfile.TemporaryDirectory(prefix="t") as name:
+        yield Path(name)
+
+
+def tour(scratch: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [*TOUR, *flags],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**os.environ, "TMPDIR": str(scratch), "TEEPLUGIN_PRECISION": "bad"},
+    )
+
+
+def assert_nothing_left(scratch: Path) -> None:
+    assert list(scratch.iterdir()) == []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            assert bytes(scratch) not in process.read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+
+
+def test_a_sound_plugin_passes_every_step(scratch: Path) -> None:
+    ended = tour(scratch)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert ended.stderr == ""
+    assert "10 of 10 steps ok" in ended.stdout
+    assert "handed to the container: mount /var/itrustee/teecd read-only" in ended.stdout
+    assert "\x1b" not in ended.stdout
+    assert max(map(len, ended.stdout.splitlines())) <= WIDTH
+    assert_nothing_left(scratch)
+
+
+@pytest.mark.parametrize(
+    ("mischief", "step", "seen"),
+    [
+        (HANDS_OUT_NOTHING, "step 4 of 10, admit a pod of 10", "not handed out: TEE_RAM_UNITS=10"),
+        (NEVER_NOTICES_A_FAULT, "step 6 of 10, the TEE fails", "seen 128 of 128"),
+        (DIES_WHEN_THE_KUBELET_RESTARTS, "step 8 of 10, the kubelet restarts", "with exit 3"),
+        (EXITS_NON_ZERO, "step 10 of 10, SIGTERM to the plugin", "seen exit 7"),
+        ("raise SystemExit(4)", "step 2 of 10, start the plugin", "with exit 4"),
+    ],
+)
+def test_a_broken_plugin_fails_at_its_step(
+    scratch: Path, tmp_path: Path, mischief: str, step: str, seen: str
+) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(f"{mischief}\nfrom teeplugin.cli import main\nraise SystemExit(main())\n")
+    ended = tour(scratch, "--plugin", shlex.join([sys.executable, str(script)]))
+    assert ended.returncode == 1
+    report = " ".join(ended.stdout.split())
+    assert f"FAILED at {step}" in report
+    assert seen in report
+    assert ended.stdout.count(" FAILED\n") == 1
+    assert ("the plugin's last lines:" in ended.stdout) is ("SystemExit" not in mischief)
+    assert_nothing_left(scratch)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_a_signal_cleans_up(scratch: Path, number: signal.Signals, status: int) -> None:
+    with subprocess.Popen(
+        [*TOUR, "--plugin", shlex.join([sys.executable, "-c", "import signal; signal.pause()"])],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    ) as playing:
+        assert playing.stdout is not None
+        while "start the kubelet" not in playing.stdout.readline():
+            pass
+        playing.send_signal(number)
+        rest = playing.stdout.read()
+    assert playing.returncode == status
+    assert f"ended by {number.name}" in rest
+    assert_nothing_left(scratch)
+
+
+def test_keep_leaves_the_directory_and_verbose_shows_the_log(scratch: Path) -> None:
+    ended = tour(scratch, "--keep", "--verbose", "--precision", "1024", "--total", "4MiB")
+    assert ended.returncode == 2
+    assert "--total 4MiB with --precision 1024 makes 4 units" in ended.stderr
+    ended = tour(scratch, "--keep", "--verbose", "--precision", "1024", "--total", "10MiB")
+    assert ended.returncode == 0, ended.stdout
+    assert " | " in ended.stdout
+    (kept,) = scratch.iterdir()
+    assert ended.stderr == f"kept: {kept}\n"
+    assert (kept / "host/dev/teelog").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--precision", "511"], "--precision '511': must be a whole number of KB, 512 or more"),
+        (["--total", "many"], "--total: 'many' is not a size"),
+        (["--total", "200G"], "the kubelet takes 226600: give a precision of at least 926 KB"),
+        (["--plugin", "no-such-program -x"], "must begin with a program that can be run"),
+        (["--plugin", "'"], "close its quotes"),
+        (["--colour"], "--colour"),
+        (["extra"], "extra"),
+    ],
+)
+def test_bad_flags_are_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], flags: list[str], told: str
+) -> None:
+    assert main(flags) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert told in captured.err
+
+
+def test_a_temporary_directory_that_is_too_long_is_told_with_its_cure(tmp_path: Path) -> None:
+    long = tmp_path / ("x" * 60)
+    long.mkdir()
+    ended = tour(long)
+    assert ended.returncode == 2
+    assert "set TMPDIR to a directory whose path has at most" in ended.stderr
+    assert list(long.iterdir()) == []
+
+
+def test_help_ends_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    assert "--plugin" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("variables", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_colours_are_for_terminals_that_want_them(
+    variables: dict[str, str], *, coloured: bool
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    Report(stream, variables).step(1, "a step", "this", "that " * 20, seconds=1, ok=False)
+    lines = stream.getvalue().splitlines()
+    assert ("\x1b[31mFAILED" in lines[0]) is coloured
+    assert len(lines) == 4
