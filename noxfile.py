@@ -15,7 +15,7 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "api_unchanged", "tests"]
 
 ROOT = Path(__file__).parent
-# pydantic's dataclasses check the types of what is parsed; the plain ones let a number pass for text.
+# pydantic's dataclasses check the types of what is parsed; plain ones take a number for text.
 API_OPTIONS = "server_generation=async,client_generation=async,pydantic_dataclasses"
 API_PACKAGES = {"deviceplugin": "v1beta1", "podresources": "v1"}
 

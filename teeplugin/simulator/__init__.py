@@ -7,7 +7,6 @@ from teeplugin.simulator.admission import (
     ContainerStartError,
 )
 from teeplugin.simulator.events import Event, EventKind
-from teeplugin.simulator.interface import Kubelet
 from teeplugin.simulator.kubelet import SimulatedKubelet
 from teeplugin.simulator.profile import MODERN, OLD, Profile
 
@@ -20,7 +19,6 @@ __all__ = [
     "ContainerStartError",
     "Event",
     "EventKind",
-    "Kubelet",
     "Profile",
     "SimulatedKubelet",
 ]

@@ -21,7 +21,6 @@ from teeplugin.simulator import (
     AdmissionError,
     ContainerStartError,
     EventKind,
-    Kubelet,
     Profile,
     SimulatedKubelet,
 )
@@ -48,7 +47,7 @@ async def registered(
 
 
 @asynccontextmanager
-async def lister(kubelet: Kubelet) -> AsyncIterator[pods.PodResourcesListerStub]:
+async def lister(kubelet: SimulatedKubelet) -> AsyncIterator[pods.PodResourcesListerStub]:
     async with Channel(path=str(kubelet.pod_resources_socket)) as channel:
         yield pods.PodResourcesListerStub(channel)
 

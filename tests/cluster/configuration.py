@@ -1,0 +1,223 @@
+"""What the lab's programs are told: their configuration files and their command lines."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.cluster import images, requirements
+from tests.cluster.binaries import Binaries
+from tests.cluster.settings import (
+    BRIDGE,
+    KUBELET_DIR,
+    NODE_ADDRESS,
+    NODE_NAME,
+    NODE_STATUS_PERIOD_SECONDS,
+    Settings,
+)
+
+KUBELET_HEALTH_SERVER = "http://127.0.0.1:10248"
+
+_API_SERVER = f"https://{NODE_ADDRESS}:6443"
+_ETCD = "http://127.0.0.1:2379"
+_ETCD_PEERS = "http://127.0.0.1:2380"
+_SERVICES = "10.96.0.0/16"
+
+
+def write(settings: Settings) -> None:
+    """Write every configuration file; done once in the life of a cluster."""
+    config = settings.config
+    config.mkdir(exist_ok=True)
+    token = secrets.token_hex(16)
+    _private(config / "tokens.csv", f'{token},admin,admin,"system:masters"\n')
+    _private(settings.kubeconfig, _json(_kubeconfig(token)))
+    _make_key(config / "service-accounts.key")
+    (config / "containerd.toml").write_text(_containerd(settings))
+    (config / "kubelet.json").write_text(_json(_kubelet(settings)))
+    # An own one: this machine's may name a resolver that can't be reached from the lab.
+    (config / "resolv.conf").write_text(f"nameserver {NODE_ADDRESS}\n")
+    network = config / "cni"
+    network.mkdir(exist_ok=True)
+    (network / "lab.conflist").write_text(_json(_network(settings)))
+
+
+def commands(settings: Settings, binaries: Binaries) -> Mapping[str, list[str]]:
+    """Give each program's command line, by the program's name."""
+    config = settings.config
+    key = config / "service-accounts.key"
+    as_admin = [
+        f"--kubeconfig={settings.kubeconfig}",
+        f"--authentication-kubeconfig={settings.kubeconfig}",
+        f"--authorization-kubeconfig={settings.kubeconfig}",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+    ]
+    return {
+        "containerd": ["containerd", f"--config={config / 'containerd.toml'}", "--log-level=info"],
+        "etcd": [
+            "etcd",
+            f"--data-dir={settings.etcd}",
+            f"--listen-client-urls={_ETCD}",
+            f"--advertise-client-urls={_ETCD}",
+            f"--listen-peer-urls={_ETCD_PEERS}",
+            f"--initial-advertise-peer-urls={_ETCD_PEERS}",
+            f"--initial-cluster=default={_ETCD_PEERS}",
+            "--log-level=warn",
+            "--unsafe-no-fsync",
+        ],
+        "kube-apiserver": [
+            binaries["kube-apiserver"],
+            f"--etcd-servers={_ETCD}",
+            f"--bind-address={NODE_ADDRESS}",
+            f"--advertise-address={NODE_ADDRESS}",
+            f"--cert-dir={config / 'apiserver'}",
+            f"--service-cluster-ip-range={_SERVICES}",
+            f"--service-account-key-file={key}",
+            f"--service-account-signing-key-file={key}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--token-auth-file={config / 'tokens.csv'}",
+            "--authorization-mode=AlwaysAllow",
+            # Pods need not wait for the default service account of a new namespace.
+            "--disable-admission-plugins=ServiceAccount",
+            "--endpoint-reconciler-type=none",
+            "--kubelet-preferred-address-types=InternalIP",
+            "--allow-privileged=true",
+        ],
+        "kube-scheduler": [binaries["kube-scheduler"], *as_admin],
+        "kube-controller-manager": [
+            binaries["kube-controller-manager"],
+            *as_admin,
+            f"--service-account-private-key-file={key}",
+            "--controllers=*,-node-ipam-controller,-node-route-controller",
+        ],
+        "kubelet": [
+            binaries["kubelet"],
+            f"--config={config / 'kubelet.json'}",
+            f"--kubeconfig={settings.kubeconfig}",
+            f"--root-dir={KUBELET_DIR}",
+            f"--cert-dir={config / 'kubelet'}",
+            f"--hostname-override={NODE_NAME}",
+            f"--node-ip={NODE_ADDRESS}",
+            "--v=2",
+            # More from the device manager, whose doings these tests are about.
+            "--vmodule=manager=4,endpoint=4,handler=4,server=4,client=4,pod_devices=4",
+        ],
+    }
+
+
+def _kubelet(settings: Settings) -> dict[str, object]:
+    return {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "containerRuntimeEndpoint": f"unix://{settings.containerd_socket}",
+        "address": NODE_ADDRESS,
+        "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
+        "authorization": {"mode": "AlwaysAllow"},
+        "nodeStatusUpdateFrequency": f"{NODE_STATUS_PERIOD_SECONDS}s",
+        "nodeStatusReportFrequency": f"{NODE_STATUS_PERIOD_SECONDS}s",
+        "cgroupDriver": "cgroupfs",
+        "cgroupRoot": f"/{settings.cgroup_name}",
+        "failCgroupV1": False,
+        "enforceNodeAllocatable": ["pods"],
+        # The machine's swap and its nearly full disk are no matter of these tests.
+        "failSwapOn": False,
+        "evictionHard": {
+            "memory.available": "50Mi",
+            "nodefs.available": "1%",
+            "imagefs.available": "1%",
+        },
+        "imageGCHighThresholdPercent": 100,
+        "imageMinimumGCAge": "24h",
+        "resolvConf": str(settings.config / "resolv.conf"),
+        # Nobody answers there; without an address the kubelet warns about every pod.
+        "clusterDNS": ["10.96.0.10"],
+        "clusterDomain": "cluster.local",
+        "podLogsDir": str(settings.logs / "pods"),
+        "volumePluginDir": str(settings.run / "volume-plugins"),
+        # There are no services here to route.
+        "makeIPTablesUtilChains": False,
+        "maxPods": 250,
+        "serializeImagePulls": False,
+        "shutdownGracePeriod": "0s",
+    }
+
+
+def _containerd(settings: Settings) -> str:
+    # CDI is read by containerd 1.7 and newer; older ones ignore the two keys.
+    return f"""\
+version = 2
+root = "{settings.containerd}"
+state = "{settings.run / "containerd"}"
+
+[grpc]
+  address = "{settings.containerd_socket}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{images.PAUSE}"
+  disable_apparmor = true
+  restrict_oom_score_adj = true
+  enable_cdi = true
+  cdi_spec_dirs = ["{settings.config / "cdi"}"]
+
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "{requirements.cni_plugins()}"
+    conf_dir = "{settings.config / "cni"}"
+
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    default_runtime_name = "runc"
+
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+
+      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+        SystemdCgroup = false
+"""
+
+
+def _network(settings: Settings) -> dict[str, object]:
+    addresses = {"subnet": "10.88.0.0/16", "rangeStart": "10.88.1.1"}
+    bridge = {
+        "type": "bridge",
+        "bridge": BRIDGE,
+        "isGateway": True,
+        "ipMasq": False,
+        "ipam": {
+            "type": "host-local",
+            "ranges": [[addresses]],
+            "dataDir": str(settings.run / "addresses"),
+        },
+    }
+    return {"cniVersion": "1.0.0", "name": "lab", "plugins": [bridge]}
+
+
+def _kubeconfig(token: str) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            # Server and clients share one network namespace; nobody else is there to deceive.
+            {"name": "lab", "cluster": {"server": _API_SERVER, "insecure-skip-tls-verify": True}}
+        ],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
+        "current-context": "lab",
+    }
+
+
+def _make_key(path: Path) -> None:
+    _private(path, "")
+    generate = ["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout"]
+    subprocess.run([*generate, "-out", str(path)], check=True, capture_output=True)
+
+
+def _private(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2) + "\n"

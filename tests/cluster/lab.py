@@ -1,0 +1,255 @@
+"""The lab: a real one-node Kubernetes cluster, brought up, taken down, and asked by tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from tests.cluster import binaries, configuration, images, requirements, state
+from tests.cluster.client import Client
+from tests.cluster.machine import Machine
+from tests.cluster.pods import condition
+from tests.cluster.settings import NODE_NAME, Settings
+from tests.cluster.waiting import tail, wait_until
+
+_START_SECONDS = 60
+_STOP_SECONDS = 20
+_COMMAND_SECONDS = 60
+_CONTROL_PLANE = ("etcd", "kube-apiserver")
+_CONTROLLERS = ("kube-scheduler", "kube-controller-manager")
+_KUBELET = "kubelet"
+_CONTAINERD = "containerd"
+
+
+class Lab(Client):
+    """One cluster on this machine; every `Lab` with the same settings is the same cluster."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.from_environment()
+        self._machine = Machine(self.settings)
+        self._claim: TextIO | None = None
+
+    # --- life
+
+    def prepare(self) -> None:
+        """Install and build what is missing; the first time this takes minutes.
+
+        Raises UnavailableError, with a reason of one line, where this machine can't have a lab.
+        """
+        requirements.ensure()
+        self._binaries = binaries.ensure()
+        self._images = images.ensure()
+        self._commands = configuration.commands(self.settings, self._binaries)
+
+    def up(self) -> None:
+        """Start what does not run, and wait until the node takes pods.
+
+        What an earlier lab left unfinished or half dead is cleared away first.
+        """
+        self.prepare()
+        self._own()
+        if not self._machine.exists():
+            self._clear()
+            shutil.rmtree(self.settings.logs, ignore_errors=True)
+            self._machine.create()
+        if not self.settings.kubeconfig.exists():
+            configuration.write(self.settings)
+        for name in (_CONTAINERD, *_CONTROL_PLANE):
+            self._ensure(name)
+        self._import_images()
+        self._wait(
+            "the API server is ready",
+            lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok",
+            *_CONTROL_PLANE,
+        )
+        for name in _CONTROLLERS:
+            self._ensure(name)
+        self.kubelet_start()
+        self._wait("the node takes pods", self._takes_pods, *_CONTROLLERS, _KUBELET)
+
+    def down(self) -> None:
+        """End all that runs in the lab and remove what it left, but for the logs."""
+        if self.settings.state.exists():
+            self._own()
+        self._clear()
+        self.release()
+
+    def release(self) -> None:
+        """Let another process use the lab; it goes on running."""
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
+
+    def status(self) -> dict[str, str]:
+        """Tell of each program whether it runs."""
+        names = ("holder", _CONTAINERD, *_CONTROL_PLANE, *_CONTROLLERS, _KUBELET)
+        found = {name: self._machine.process(name) for name in names}
+        return {name: f"pid {p.pid}" if p else "not running" for name, p in found.items()}
+
+    # --- inside and outside
+
+    def enter(self, *command: str) -> list[str]:
+        """Give the argument list that runs a command inside the lab, as the same process.
+
+        Whatever is started with it is ended by `down`, also after its parent's death.
+        """
+        return self._machine.enter(*command)
+
+    @property
+    def kubelet_dir(self) -> Path:
+        """The kubelet's directory as seen from outside; inside it is /var/lib/kubelet."""
+        return self.settings.kubelet
+
+    @property
+    def device_plugins_dir(self) -> Path:
+        """Where kubelet.sock and the plugins' sockets are, as seen from outside."""
+        return self.kubelet_dir / "device-plugins"
+
+    def log(self, name: str) -> Path:
+        """Name the log of one of the lab's programs."""
+        return self._machine.log(name)
+
+    def kubectl_command(self, *arguments: str) -> list[str]:
+        """Give the argument list that runs kubectl on this cluster."""
+        files = [
+            f"--kubeconfig={self.settings.kubeconfig}",
+            f"--cache-dir={self.settings.run / 'kubectl'}",
+        ]
+        return self.enter(binaries.ensure()["kubectl"], *files, *arguments)
+
+    # --- the kubelet
+
+    @property
+    def kubelet_pid(self) -> int | None:
+        """The kubelet's pid, or None while it is stopped."""
+        process = self._machine.process(_KUBELET)
+        return process.pid if process else None
+
+    def kubelet_start(self, *, wait: bool = True) -> None:
+        """Start the kubelet unless it runs; wait until it serves as it did before.
+
+        That is: healthy, taking registrations, its node reported ready, and its pods known to
+        it again. Without `wait` it has only been started.
+        """
+        began = datetime.now(UTC).replace(microsecond=0)
+        self._ensure(_KUBELET)
+        if not wait:
+            return
+        registration = self.device_plugins_dir / "kubelet.sock"
+        self._wait("the kubelet is healthy", self._kubelet_healthy, _KUBELET)
+        self._wait("the kubelet takes registrations", lambda: _accepts(registration), _KUBELET)
+        self._wait(
+            "the kubelet reports its node ready",
+            lambda: self._reported_ready_since(began),
+            _KUBELET,
+        )
+        self._wait("the kubelet knows its pods", self._knows_pods, _KUBELET)
+
+    def kubelet_stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Stop the kubelet with a signal; pods go on running."""
+        self._machine.stop(_KUBELET, number, _STOP_SECONDS)
+
+    def kubelet_kill(self) -> None:
+        """Stop the kubelet as a crash would."""
+        self.kubelet_stop(signal.SIGKILL)
+
+    # --- how
+
+    def _own(self) -> None:
+        if self._claim is None:
+            self._claim = state.claim(self.settings)
+
+    def _clear(self) -> None:
+        self._machine.destroy()
+        state.empty(self.settings)
+
+    def _ensure(self, name: str) -> None:
+        if self._machine.process(name) is None:
+            self._machine.start(name, self._commands[name])
+
+    def _wait(self, describe: str, observe: Callable[[], bool], *names: str) -> None:
+        """Wait for something these programs bring about; give up at once if one has ended."""
+
+        def tails() -> str:
+            return "\n".join(tail(self.log(name)) for name in names)
+
+        def watched() -> bool:
+            ended = [name for name in names if self._machine.process(name) is None]
+            if ended:
+                raise RuntimeError(f"{describe}: no, {' and '.join(ended)} ended\n{tails()}")
+            return observe()
+
+        wait_until(describe, watched, _START_SECONDS, explain=tails)
+
+    def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        ctr = ["ctr", f"--address={self.settings.containerd_socket}", "--namespace=k8s.io"]
+        return subprocess.run(
+            self.enter(*ctr, *arguments),
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=False,
+        )
+
+    def _import_images(self) -> None:
+        self._wait("containerd answers", lambda: self._ctr("version").returncode == 0, _CONTAINERD)
+        present = self._ctr("images", "list", "--quiet").stdout.split()
+        for image in self._images:
+            if image.name not in present:
+                result = self._ctr("images", "import", str(image.tar))
+                if result.returncode != 0:
+                    raise RuntimeError(f"can't import {image.tar}: {result.stderr}")
+        self._wait("containerd offers the images to the kubelet", self._all_offered, _CONTAINERD)
+
+    def _all_offered(self) -> bool:
+        # The part of containerd that the kubelet talks to hears of images by an event, and
+        # marks those it has heard of.
+        listed = self._ctr("images", "list").stdout.splitlines()
+        marked = {line.split()[0] for line in listed if "io.cri-containerd.image=managed" in line}
+        return {image.name for image in self._images} <= marked
+
+    def _kubelet_healthy(self) -> bool:
+        server = f"--server={configuration.KUBELET_HEALTH_SERVER}"
+        return self.kubectl(server, "get", "--raw", "/healthz", check=False) == "ok"
+
+    def _reported_ready_since(self, began: datetime) -> bool:
+        found = self.get("node", NODE_NAME) or {}
+        return any(
+            condition["type"] == "Ready"
+            and condition["status"] == "True"
+            and datetime.fromisoformat(condition["lastHeartbeatTime"]) > began
+            for condition in found.get("status", {}).get("conditions", [])
+        )
+
+    def _knows_pods(self) -> bool:
+        on_the_node = ("pods", "--all-namespaces", f"--field-selector=spec.nodeName={NODE_NAME}")
+        bound = json.loads(self.kubectl("get", *on_the_node, "--output=json"))
+        path = f"/api/v1/nodes/{NODE_NAME}/proxy/pods"
+        known = json.loads(self.kubectl("get", "--raw", path, check=False) or "{}")
+        return _uids(bound) <= _uids(known)
+
+    def _takes_pods(self) -> bool:
+        node = self.node()
+        return condition(node, "Ready") == "True" and not node["spec"].get("taints")
+
+
+def _accepts(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(1)
+        try:
+            client.connect(os.fspath(path))
+        except OSError:
+            return False
+    return True
+
+
+def _uids(pods: dict[str, Any]) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in pods.get("items") or ()}

@@ -1,0 +1,101 @@
+"""Where the lab keeps its things and what it is called; read by every module here."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+DEFAULT_STATE = Path("/var/tmp/teeplugin-lab")  # noqa: S108 - guarded by a marker, see state.py
+NODE_NAME = "lab-node"
+NODE_ADDRESS = "10.88.0.1"
+NODE_ADDRESS_WITH_PREFIX = f"{NODE_ADDRESS}/16"
+BRIDGE = "teeplugin-lab"
+KUBELET_DIR = Path("/var/lib/kubelet")
+"""What processes inside the lab call the kubelet's directory; outside it is `Lab.kubelet_dir`."""
+
+NODE_STATUS_PERIOD_SECONDS = 1
+"""How often the kubelet writes the node object: a change of allocatable shows within this time."""
+
+
+def cache_directory() -> Path:
+    """Name the directory of what is built once and kept: programs and images."""
+    named = os.environ.get("TEEPLUGIN_CACHE")
+    if named:
+        return Path(named).absolute()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base).absolute() / "teeplugin"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The lab's places on this machine, all of them below one state directory."""
+
+    state: Path
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Take the state directory from TEEPLUGIN_LAB, or the default."""
+        state = Path(os.environ.get("TEEPLUGIN_LAB") or DEFAULT_STATE).absolute()
+        for hidden in (Path("/run"), Path("/dev"), Path("/proc"), Path("/sys")):
+            if state.resolve().is_relative_to(hidden):
+                raise ValueError(
+                    f"TEEPLUGIN_LAB={state}: {hidden} is another one inside the lab; "
+                    "name a directory on a disk, such as one below /var/tmp"
+                )
+        return cls(state.resolve())
+
+    @property
+    def cgroup_name(self) -> str:
+        """Name the control group of everything the lab runs; one for each state directory."""
+        if self.state == DEFAULT_STATE:
+            return "teeplugin-lab"
+        return "teeplugin-lab-" + hashlib.sha256(bytes(self.state)).hexdigest()[:8]
+
+    @property
+    def run(self) -> Path:
+        """Records of processes, and sockets."""
+        return self.state / "run"
+
+    @property
+    def logs(self) -> Path:
+        """One log for each program; kept by `down`, emptied by the next `up`."""
+        return self.state / "logs"
+
+    @property
+    def config(self) -> Path:
+        """Configuration written by `up`, with the kubeconfig."""
+        return self.state / "config"
+
+    @property
+    def kubelet(self) -> Path:
+        """The kubelet's directory: /var/lib/kubelet inside the lab."""
+        return self.state / "kubelet"
+
+    @property
+    def containerd(self) -> Path:
+        """Containers' layers; overlayfs must work here."""
+        return self.state / "containerd"
+
+    @property
+    def etcd(self) -> Path:
+        """The cluster's objects."""
+        return self.state / "etcd"
+
+    @property
+    def kubeconfig(self) -> Path:
+        """An administrator's kubeconfig; its server answers inside the lab only."""
+        return self.config / "kubeconfig"
+
+    @property
+    def containerd_socket(self) -> Path:
+        """For `ctr --address`."""
+        return self.run / "containerd.sock"
+
+    @property
+    def volatile(self) -> tuple[Path, ...]:
+        """List what `down` removes."""
+        return (self.run, self.config, self.kubelet, self.containerd, self.etcd)

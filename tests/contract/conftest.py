@@ -1,0 +1,5 @@
+"""Has the guarantees' assertions explained like those of any test module."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.contract.guarantees")
