@@ -27,7 +27,7 @@ _log = get_logger()
 class Health:
     """Keeps `listings` true to what `backend` answers.
 
-    `access_paths` are the node's paths that containers are handed, looked for under `host_root`.
+    What containers are handed is looked for under `host_root`, where the node's paths are seen.
     """
 
     def __init__(
@@ -43,7 +43,6 @@ class Health:
         self._terms = terms
         self._listings = listings
         self._host_root = host_root
-        self._access_paths = backend.access().host_paths()
         self._query_seconds = query_seconds
         self._encoder = FrameEncoder()
         self._asked = anyio.Event()
@@ -64,7 +63,8 @@ class Health:
             self._asked = anyio.Event()
             answer = await self._ask()
             previous = judgement
-            judgement = judge(answer, self._missing(), previous, self._terms)
+            missing = self._missing() if isinstance(answer, TeeMemory) else ()
+            judgement = judge(answer, missing, previous, self._terms)
             if judgement.memory is not None and judgement.memory != previous.memory:
                 self._check_terms(judgement.memory, first=previous.inventory is None)
             self._publish(judgement)
@@ -88,7 +88,7 @@ class Health:
         """The paths that containers would lack; links are not followed out of the host root."""
         return [
             path
-            for path in self._access_paths
+            for path in self._backend.access().host_paths()
             if not os.path.lexists(self._host_root / path.lstrip("/"))
         ]
 

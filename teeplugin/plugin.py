@@ -72,7 +72,7 @@ async def _serve(settings: Settings, backend: TeeBackend) -> None:
     service = DevicePluginService(
         listings=listings,
         watch_streams=watch_streams,
-        access=backend.access(),
+        access=backend.access,
         unit_bytes=settings.unit_bytes,
     )
     endpoint = Endpoint(

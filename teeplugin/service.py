@@ -4,7 +4,7 @@ Nothing here asks the TEE: a hung TEE must not stop the admission of pods. The l
 bytes that the health task left, each stream following the newest at its own pace.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +71,8 @@ class RequestCodec(ProtoCodec):
 class DevicePluginService(v1beta1.DevicePluginBase):
     """Answers for the units of one resource.
 
-    `listings` holds None until the first reading; nothing is registered before. `watch_streams`
-    is told of every ListAndWatch stream that opens and ends.
+    `listings` holds None until the first reading; nothing is registered before, and `access` isn't
+    asked. `watch_streams` is told of every ListAndWatch stream that opens and ends.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         *,
         listings: Latest[Listing | None],
         watch_streams: WatchStreams,
-        access: ContainerAccess,
+        access: Callable[[], ContainerAccess],
         unit_bytes: int,
     ) -> None:
         self._listings = listings
@@ -168,7 +168,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     def _container_response(self, units: int) -> v1beta1.ContainerAllocateResponse:
         if not units:
             return v1beta1.ContainerAllocateResponse()
-        access = self._access
+        access = self._access()
         return v1beta1.ContainerAllocateResponse(
             envs={
                 **access.environment,

@@ -160,7 +160,10 @@ class TeeBackend(ABC):
 
     @abstractmethod
     def access(self) -> ContainerAccess:
-        """What containers are handed; answered from memory, the same for the whole life."""
+        """What containers are handed, answered from memory.
+
+        Only asked once `memory` has given a reading, and the same from then on.
+        """
 
     async def __aenter__(self) -> Self:
         """Open what the backend needs, without asking the TEE."""

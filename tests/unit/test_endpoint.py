@@ -18,7 +18,7 @@ def make_endpoint(directory: Path) -> Endpoint:
     service = DevicePluginService(
         listings=Latest(None),
         watch_streams=watch_streams,
-        access=ContainerAccess(),
+        access=ContainerAccess,
         unit_bytes=524288,
     )
     return Endpoint(directory=directory, service=service, watch_streams=watch_streams)

@@ -40,7 +40,7 @@ class Served:
         service = DevicePluginService(
             listings=self.listings,
             watch_streams=self.watch_streams,
-            access=ACCESS,
+            access=lambda: ACCESS,
             unit_bytes=UNIT_BYTES,
         )
         self.endpoint = Endpoint(
