@@ -103,12 +103,15 @@ def _level(number: int) -> int:
 
 
 def route_standard_library(log: FilteringBoundLogger, level: int) -> None:
-    """Lead all records from `level` up, and Python's warnings, to `log`."""
+    """Lead records from `level` up, and Python's warnings, to `log`.
+
+    What libraries think worth an INFO, such as each stream that ended, is told only to who debugs.
+    """
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, Router)]:
         root.removeHandler(handler)
     root.addHandler(Router(log, level, RateLimit()))
-    root.setLevel(level)
+    root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     # Says several lines for each header of each request.
     logging.getLogger("hpack").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)

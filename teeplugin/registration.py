@@ -54,6 +54,7 @@ class _Obstacle:
     """Why we are not registered; `may_pass` where the next moment may be different."""
 
     reason: str
+    error: str = ""
     may_pass: bool = False
 
 
@@ -82,7 +83,7 @@ class Registration:
         self._endpoint = endpoint
         self._watch_streams = watch_streams
         self._renewal = anyio.Event()
-        self._told: _Obstacle | None = None
+        self._told: set[str] = set()
         self._back_off_seconds = 0.0
         self._kubelet: FileIdentity | None = None
         self._kubelet_since = 0.0
@@ -130,8 +131,7 @@ class Registration:
             try:
                 await self._endpoint.open()
             except OSError as error:
-                reason = error.strerror or error
-                return _Obstacle(f"can't listen on {self._endpoint.path}: {reason}")
+                return _Obstacle(f"can't listen on {self._endpoint.path}", str(error))
         if kubelet is None:
             return _Obstacle(f"there is no {self._kubelet_socket}: waiting for the kubelet")
         return None
@@ -147,17 +147,17 @@ class Registration:
         except TimeoutError:
             return _Obstacle(f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s")
         except GRPCError as error:
-            return _Obstacle(f"the kubelet refused the registration: {error.message}")
+            return _Obstacle("the kubelet refused the registration", str(error.message))
         except (OSError, StreamTerminatedError, ProtocolError) as error:
-            reason = f"the kubelet can't be reached at {self._kubelet_socket}: {error}"
-            return _Obstacle(reason, may_pass=True)
+            reason = f"the kubelet can't be reached at {self._kubelet_socket}"
+            return _Obstacle(reason, str(error), may_pass=True)
         _log.info(
             "registered",
             resource=self._resource_name,
             socket=self._endpoint.name,
             milliseconds=round((monotonic() - began) * 1000, 1),
         )
-        self._told = None
+        self._told.clear()
         return _Registered(stream, kubelet)
 
     async def _call_register(self) -> None:
@@ -227,10 +227,11 @@ class Registration:
         )
 
     def _tell(self, obstacle: _Obstacle) -> None:
-        """Log what is in the way, once for each different obstacle."""
-        if obstacle != self._told:
-            self._told = obstacle
-            _log.warning("not_registered", reason=obstacle.reason)
+        """Log what is in the way, once for each different reason until registered again."""
+        if obstacle.reason not in self._told:
+            self._told.add(obstacle.reason)
+            details = {"error": obstacle.error} if obstacle.error else {}
+            _log.warning("not_registered", reason=obstacle.reason, **details)
 
 
 async def _first_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> None:

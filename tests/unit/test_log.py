@@ -77,7 +77,7 @@ def test_text_is_key_value_with_time_level_and_event_first() -> None:
 def test_a_message_below_the_level_is_not_written() -> None:
     stream = configured(level="warning")
     get_logger().info("quiet")
-    logging.getLogger("asyncio").info("quiet")
+    logging.getLogger("asyncio").warning("quiet")
     assert stream.getvalue() == ""
 
 
@@ -193,7 +193,7 @@ def test_warnings_are_led_into_the_log() -> None:
 def test_setting_up_twice_writes_once() -> None:
     configured()
     stream = configured()
-    logging.getLogger("library").info("once")
+    logging.getLogger("library").warning("once")
     assert len(objects(stream)) == 1
 
 

@@ -1,0 +1,119 @@
+"""What users see: pods that ask for TEE memory, scheduled, run, waiting, on a real cluster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.lab import Lab
+from tests.cluster.pods import condition, phase
+from tests.cluster.real_kubelet import Real
+from tests.cluster.settings import NODE_NAME
+from tests.cluster.waiting import wait_until
+from tests.contract.under_test import ACCESS_PATHS
+from tests.plugin_process import UNIT_BYTES, Plugin
+
+UNITS = 128
+SCHEDULER_SECONDS = 30
+"""The node object may be seconds behind the kubelet, and the scheduler behind the node object."""
+
+
+@pytest.fixture
+def plugin(lab: Lab, tmp_path: Path) -> Iterator[Plugin]:
+    lab.kubelet_start()
+    # The node object tells of the plugin before for a while: its units aren't this one's.
+    wait_for_allocatable(lab, 0)
+    with Real(lab).plugin(tmp_path) as plugin:
+        wait_for_allocatable(lab, UNITS)
+        yield plugin
+        lab.kubelet_start()
+        lab.delete_all_pods()
+
+
+def wait_for_allocatable(lab: Lab, units: int) -> None:
+    wait_until(
+        f"{units} units are allocatable",
+        lab.allocatable,
+        SCHEDULER_SECONDS,
+        accept=lambda seen: seen == units,
+    )
+
+
+def unscheduled_because(lab: Lab, pod: str) -> str:
+    """Why the scheduler has found no node for a pod, by its own words; empty if it has."""
+    found: dict[str, Any] = lab.get("pod", pod) or {}
+    conditions = found.get("status", {}).get("conditions", [])
+    return "".join(
+        one.get("message", "")
+        for one in conditions
+        if one["type"] == "PodScheduled" and one["status"] == "False"
+    )
+
+
+def test_a_pod_that_asks_for_10_units_finds_them_and_the_tee_inside(
+    lab: Lab, plugin: Plugin
+) -> None:
+    assert plugin.running
+    lab.run_pod(lab.pod("ca", 10))
+    inside = dict(line.split("=", 1) for line in lab.exec("ca", "env").splitlines())
+    assert inside["TEE_RAM_UNITS"] == "10"
+    assert inside["TEE_RAM_UNIT_BYTES"] == str(UNIT_BYTES)
+    assert inside["TEE_RAM_BYTES"] == str(10 * UNIT_BYTES)
+    mounts = [line.split() for line in lab.exec("ca", "cat", "/proc/mounts").splitlines()]
+    (options,) = [fields[3] for fields in mounts if fields[1] == "/var/itrustee/teecd"]
+    assert "ro" in options.split(",")
+    for node in ACCESS_PATHS[1:]:
+        assert lab.exec("ca", "ls", "-l", node).startswith("c")
+        # Read and write, as the cgroup of devices allows it.
+        lab.exec("ca", "dd", f"if={node}", "of=/dev/null", "bs=1", "count=1")
+        lab.exec("ca", "dd", "if=/dev/null", f"of={node}")
+
+
+def test_a_pod_that_asks_for_more_than_there_is_stays_pending_with_the_reason(
+    lab: Lab, plugin: Plugin
+) -> None:
+    assert plugin.running
+    lab.apply(lab.pod("large", UNITS + 1))
+    wait_until(
+        "the scheduler says why",
+        lambda: unscheduled_because(lab, "large"),
+        SCHEDULER_SECONDS,
+        accept=lambda words: "Insufficient huawei.com/tee-ram" in words,
+    )
+    assert phase(lab.get("pod", "large")) == "Pending"
+
+
+def test_a_failing_tee_takes_the_node_out_and_its_recovery_runs_what_waited(
+    lab: Lab, plugin: Plugin
+) -> None:
+    running = lab.run_pod(lab.pod("running", 10))
+    plugin.play(fault="unreachable")
+    wait_for_allocatable(lab, 0)
+    lab.apply(lab.pod("waiting", 5))
+    wait_until(
+        "the scheduler says why",
+        lambda: unscheduled_because(lab, "waiting"),
+        SCHEDULER_SECONDS,
+        accept=lambda words: "Insufficient huawei.com/tee-ram" in words,
+    )
+    plugin.play(fault="none")
+    wait_for_allocatable(lab, UNITS)
+    lab.wait_pod("waiting", "Running", SCHEDULER_SECONDS)
+    undisturbed = lab.get("pod", "running")
+    assert condition(undisturbed, "Ready") == "True"
+    assert lab.restarts("running") == 0
+    assert _started(undisturbed) == _started(running)
+
+
+def test_a_hung_tee_keeps_no_pod_of_the_node_waiting(lab: Lab, plugin: Plugin) -> None:
+    plugin.play(fault="hang")
+    for name, units in (("plain", 0), ("with-units", 10)):
+        lab.apply(lab.pod(name, units, node_name=NODE_NAME))
+        lab.wait_pod(name, "Running", 10)
+    assert plugin.count("tee_unhealthy") == 0
+
+
+def _started(pod: dict[str, Any] | None) -> list[str]:
+    assert pod is not None
+    return [one["state"]["running"]["startedAt"] for one in pod["status"]["containerStatuses"]]
