@@ -1,0 +1,187 @@
+"""The plugin as a process: its signals, its ends, and what it leaves behind."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from teeplugin.simulator import SimulatedKubelet
+from tests.contract.under_test import ACCESS_PATHS, Simulated
+from tests.plugin_process import Plugin
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+UNITS = 128
+END_SECONDS = 2
+
+
+@pytest.fixture
+async def kubelet(kubelet_dir: Path, tmp_path: Path) -> AsyncIterator[Simulated]:
+    async with SimulatedKubelet(kubelet_dir) as simulated:
+        yield Simulated(simulated, tmp_path / "node")
+
+
+def children(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [int(line) for line in listed.stdout.split()]
+
+
+def ended_well(plugin: Plugin, number: signal.Signals) -> None:
+    began = monotonic()
+    plugin.signal(number)
+    assert plugin.wait(END_SECONDS) == 0
+    assert monotonic() - began < END_SECONDS
+    assert plugin.events()[-1]["event"] == "stopped"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_ends_well_when_asked_to(
+    kubelet: Simulated, tmp_path: Path, number: signal.Signals
+) -> None:
+    with kubelet.plugin(tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        ended_well(plugin, number)
+    assert [path.name for path in kubelet.device_plugins_dir.iterdir()] == ["kubelet.sock"]
+
+
+async def test_a_hanging_tee_stops_neither_the_loop_nor_allocate_nor_the_end(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    with kubelet.plugin(tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        plugin.play(fault="hang")
+        for pod in range(10):
+            began = monotonic()
+            await kubelet.admit(f"pod-{pod}", 2)
+            assert monotonic() - began < 1
+        threads = Path(f"/proc/{plugin.pid}/task")
+        assert len(list(threads.iterdir())) == 1
+        assert children(plugin.pid) == []
+        ended_well(plugin, signal.SIGTERM)
+    assert not list(kubelet.device_plugins_dir.glob("tee-ram-*.sock"))
+
+
+async def test_a_tee_that_hangs_from_the_start_is_no_obstacle_to_the_end(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    plugin = kubelet.plugin(tmp_path)
+    plugin.play(fault="hang")
+    with plugin:
+        await plugin.logged("starting")
+        ended_well(plugin, signal.SIGTERM)
+        assert plugin.count("registered") == 0
+
+
+async def test_without_any_kubelet_it_waits_and_ends_well(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    await kubelet.stop()
+    with kubelet.plugin(tmp_path) as plugin:
+        await plugin.logged("not_registered")
+        ended_well(plugin, signal.SIGTERM)
+
+
+async def test_a_tee_that_never_answered_is_not_registered_until_it_does(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    plugin = kubelet.plugin(tmp_path)
+    plugin.play(fault="unreachable")
+    with plugin:
+        entry = await plugin.logged("tee_unhealthy")
+        assert entry["cause"] == "unreachable"
+        assert not list(kubelet.device_plugins_dir.glob("tee-ram-*.sock"))
+        plugin.play(fault="none")
+        await kubelet.has(UNITS)
+
+
+async def test_a_missing_device_node_takes_the_node_out_and_names_it(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    node = kubelet.host_root / ACCESS_PATHS[1].lstrip("/")
+    with kubelet.plugin(tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        node.unlink()
+        await kubelet.has(0)
+        entry = await plugin.logged("tee_unhealthy")
+        assert ACCESS_PATHS[1] in entry["error"]
+        node.touch()
+        await kubelet.has(UNITS)
+
+
+async def test_with_interval_0_only_sighup_asks_again(kubelet: Simulated, tmp_path: Path) -> None:
+    with kubelet.plugin(tmp_path, flags=("-internal", "0")) as plugin:
+        await kubelet.has(UNITS)
+        assert plugin.count("health_checks_off") == 1
+        plugin.play(total=64 * 512 * 1024)
+        plugin.signal(signal.SIGHUP)
+        await kubelet.has(64)
+
+
+async def test_flips_leave_no_descriptor_behind(kubelet: Simulated, tmp_path: Path) -> None:
+    with kubelet.plugin(tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        descriptors = Path(f"/proc/{plugin.pid}/fd")
+        before = len(list(descriptors.iterdir()))
+        for restart in range(3):
+            await kubelet.kill()
+            await kubelet.start()
+            await plugin.logged("registered", restart + 2)
+            await kubelet.has(UNITS)
+        await eventually(
+            f"{before} descriptors",
+            lambda: len(list(descriptors.iterdir())),
+            until=lambda now: now <= before,
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-precision", "512", "--backend-option", "total=110.7G"], ["total=110.7G", "64MiB"]),
+        (["-precision", "512", "--backend-option", "total=200G"], ["-precision 512", "926"]),
+        (["-precision", "70000"], ["-precision 70000", "65536 KB", "smaller"]),
+        (["--reserve", "64M"], ["reserve of 64MiB", "0 KB", "--reserve"]),
+        (["--kubelet-dir", "/nonexistent/" + "long/" * 20], ["--kubelet-dir"]),
+    ],
+)
+def test_settings_that_do_not_fit_the_node_are_one_line_and_exit_2(
+    arguments: list[str], words: list[str], tmp_path: Path
+) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "teeplugin", "--backend", "simulated", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert result.returncode == 2
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("tee-device-plugin: ")
+    assert all(word in last for word in words), last
+    assert "Traceback" not in result.stderr
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_anything(kubelet_dir: Path) -> None:
+    deep = kubelet_dir / ("d" * 60) / ("e" * 20)
+    (deep / "device-plugins").mkdir(parents=True)
+    command = [sys.executable, "-m", "teeplugin", "--backend", "simulated"]
+    result = subprocess.run(
+        [*command, "--kubelet-dir", str(deep)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=os.environ | {"TEEPLUGIN_LOG_LEVEL": "error"},
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "107 bytes" in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -1,0 +1,255 @@
+"""The registration against kubelets that behave badly; the contract has the well-behaved ones."""
+
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from grpclib import GRPCError, Status
+from grpclib.server import Server
+from structlog.testing import capture_logs
+
+from teeplugin import registration as registration_module
+from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.endpoint import Endpoint
+from teeplugin.inventory import FrameEncoder, IdSet, Inventory, Listing
+from teeplugin.latest import Latest
+from teeplugin.registration import DirectoryLostError, Registration
+from teeplugin.service import DevicePluginService
+from teeplugin.streams import WatchStreams
+from teeplugin.watch import is_dead_mount
+from teeplugin_backends.base import ContainerAccess
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+class Registry(v1beta1.RegistrationBase):
+    """A kubelet's registration server that does with each call what the test says."""
+
+    def __init__(self, answer: Callable[[], Awaitable[None]]) -> None:
+        self.requests: list[v1beta1.RegisterRequest] = []
+        self._answer = answer
+
+    async def register(self, message: v1beta1.RegisterRequest) -> v1beta1.Empty:
+        self.requests.append(message)
+        await self._answer()
+        return v1beta1.Empty()
+
+
+class Registered:
+    """A registration under way in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        inventory = Inventory(IdSet.first(3))
+        listing = Listing(inventory, FrameEncoder().encode(inventory))
+        listings: Latest[Listing | None] = Latest(listing)
+        self.streams = WatchStreams()
+        service = DevicePluginService(
+            listings=listings,
+            watch_streams=self.streams,
+            access=ContainerAccess,
+            unit_bytes=524288,
+        )
+        self.endpoint = Endpoint(directory=directory, service=service, watch_streams=self.streams)
+        self.registration = Registration(
+            directory=directory,
+            resource_name="huawei.com/tee-ram",
+            endpoint=self.endpoint,
+            watch_streams=self.streams,
+        )
+
+
+@asynccontextmanager
+async def registering(directory: Path) -> AsyncIterator[Registered]:
+    under_way = Registered(directory)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(under_way.registration.run)
+        yield under_way
+        tasks.cancel_scope.cancel()
+    await under_way.endpoint.close()
+
+
+@asynccontextmanager
+async def registry(path: Path, answer: Callable[[], Awaitable[None]]) -> AsyncIterator[Registry]:
+    kubelet = Registry(answer)
+    server = Server([kubelet])
+    path.unlink(missing_ok=True)
+    await server.start(path=str(path))
+    yield kubelet
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
+def directory(kubelet_dir: Path) -> Path:
+    return kubelet_dir / "device-plugins"
+
+
+def said(logs: list[Any], event: str) -> list[Any]:
+    return [entry for entry in logs if entry["event"] == event]
+
+
+async def test_a_kubelet_that_refuses_is_asked_again_and_told_of_once(directory: Path) -> None:
+    async def refuse() -> None:
+        raise GRPCError(Status.UNKNOWN, "not today")
+
+    with capture_logs() as logs:
+        async with registering(directory), registry(directory / "kubelet.sock", refuse) as kubelet:
+            await eventually("three calls", lambda: len(kubelet.requests) >= 3)
+    (entry,) = [one for one in said(logs, "not_registered") if "refused" in one["reason"]]
+    assert entry["error"] == "not today"
+
+
+async def test_register_names_version_socket_resource_and_options(directory: Path) -> None:
+    async def take() -> None: ...
+
+    async with (
+        registering(directory) as ours,
+        registry(directory / "kubelet.sock", take) as kubelet,
+    ):
+        await eventually("a call", lambda: kubelet.requests)
+        (request, *_) = kubelet.requests
+        assert request.version == "v1beta1"
+        assert request.endpoint == ours.endpoint.name
+        assert request.resource_name == "huawei.com/tee-ram"
+        # Kubelets of long ago read them here.
+        assert request.options == v1beta1.DevicePluginOptions()
+
+
+async def test_a_kubelet_that_never_opens_a_stream_has_not_registered_us(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take() -> None: ...
+
+    monkeypatch.setattr(registration_module, "REGISTER_SECONDS", 0.05)
+    with capture_logs() as logs:
+        async with registering(directory), registry(directory / "kubelet.sock", take) as kubelet:
+            await eventually("a second call", lambda: len(kubelet.requests) >= 2)
+    assert not said(logs, "registered")
+
+
+async def test_a_kubelet_that_hangs_in_register_is_given_up_and_asked_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration_module, "REGISTER_SECONDS", 0.05)
+    path = directory / "kubelet.sock"
+    async with registering(directory), registry(path, anyio.sleep_forever) as kubelet:
+        await eventually("a second call", lambda: len(kubelet.requests) >= 2)
+
+
+async def test_a_kubelet_that_hangs_up_at_once_is_survived(directory: Path) -> None:
+    calls = 0
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(directory / "kubelet.sock"))
+        listener.listen()
+        listener.setblocking(False)
+        async with registering(directory):
+            while calls < 3:
+                await anyio.wait_readable(listener)
+                listener.accept()[0].close()
+                calls += 1
+
+
+async def test_refused_dials_of_a_new_kubelet_are_repeated_every_50_ms(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take() -> None: ...
+
+    pauses: list[float] = []
+    call_register = Registration._call_register
+
+    async def counted(self: Registration) -> None:
+        pauses.append(self._back_off_seconds)
+        await call_register(self)
+
+    monkeypatch.setattr(Registration, "_call_register", counted)
+    path = directory / "kubelet.sock"
+    with socket.socket(socket.AF_UNIX) as bound:
+        # Bound and not yet listening, for longer than pauses that grow would bear.
+        bound.bind(str(path))
+        async with registering(directory):
+            await eventually("six tries", lambda: len(pauses) >= 6)
+            assert pauses[0] == 0
+            assert set(pauses[1:]) == {0.05}
+            async with registry(path, take) as kubelet:
+                await eventually("a call", lambda: kubelet.requests, 1)
+
+
+async def test_a_directory_we_may_not_write_is_told_once_and_tried_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Endpoint.open
+    tries = 0
+
+    async def fail_twice(self: Endpoint) -> None:
+        nonlocal tries
+        tries += 1
+        if tries <= 2:
+            raise PermissionError(30, "Read-only file system")
+        await opened(self)
+
+    monkeypatch.setattr(Endpoint, "open", fail_twice)
+    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 0.01)
+    with capture_logs() as logs:
+        async with registering(directory) as ours:
+            await eventually("our socket", lambda: ours.endpoint.in_place)
+    (entry,) = [one for one in said(logs, "not_registered") if "can't listen" in one["reason"]]
+    assert "Read-only file system" in entry["error"]
+
+
+async def test_a_directory_made_later_is_found_at_once(
+    kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 3600)
+    directory = kubelet_dir / "device-plugins"
+    directory.rmdir()
+    with capture_logs() as logs:
+        async with registering(directory) as ours:
+            await eventually("the obstacle told", lambda: said(logs, "not_registered"))
+            directory.mkdir()
+            await eventually("our socket", lambda: ours.endpoint.in_place, 2)
+
+
+async def test_without_inotify_everything_is_still_seen_in_time(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take() -> None: ...
+
+    def no_more(*_: object) -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr("teeplugin.watch.Inotify", no_more)
+    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 0.05)
+    with capture_logs() as logs:
+        async with registering(directory) as ours:
+            await eventually("our socket", lambda: ours.endpoint.in_place)
+            async with registry(directory / "kubelet.sock", take) as kubelet:
+                await eventually("a call", lambda: kubelet.requests, 2)
+    assert said(logs, "directory_not_watched")
+
+
+async def test_a_dead_mount_ends_the_registration_with_the_cure(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registration_module, "is_dead_mount", lambda _: True)
+    with pytest.RaisesGroup(pytest.RaisesExc(DirectoryLostError, match="restart the plugin's pod")):
+        async with registering(directory):
+            await anyio.sleep_forever()
+
+
+def test_a_directory_that_was_deleted_while_held_is_a_dead_mount(tmp_path: Path) -> None:
+    held = tmp_path / "held"
+    held.mkdir()
+    assert not is_dead_mount(held)
+    descriptor = os.open(held, os.O_DIRECTORY)
+    try:
+        held.rmdir()
+        assert is_dead_mount(Path(f"/proc/self/fd/{descriptor}"))
+    finally:
+        os.close(descriptor)
+    assert not is_dead_mount(held)
