@@ -30,13 +30,14 @@ class Plugin:
         flags: Sequence[str] = ("--health-interval", "0.1"),
         units: int = 128,
         name: str = "plugin",
+        access: str = "itrustee",
     ) -> None:
         self.state = directory / f"{name}.tee"
         self.log = directory / f"{name}.log"
         self.play(total=units * UNIT_BYTES)
         self.command = [
             *(*enter, sys.executable, "-m", "teeplugin", "--backend", "simulated"),
-            *("--backend-option", f"state={self.state}", "--backend-option", "access=itrustee"),
+            *("--backend-option", f"state={self.state}", "--backend-option", f"access={access}"),
             *("--kubelet-dir", str(kubelet_dir), "--host-root", str(host_root)),
             *("--log-format", "json", *flags),
         ]

@@ -16,13 +16,9 @@ from structlog.testing import capture_logs
 from teeplugin import registration as registration_module
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.endpoint import Endpoint
-from teeplugin.inventory import FrameEncoder, IdSet, Inventory, Listing
-from teeplugin.latest import Latest
 from teeplugin.registration import DirectoryLostError, Registration
-from teeplugin.service import DevicePluginService
-from teeplugin.streams import WatchStreams
 from teeplugin.watch import is_dead_mount
-from teeplugin_backends.base import ContainerAccess
+from tests.in_process import registering
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -39,39 +35,6 @@ class Registry(v1beta1.RegistrationBase):
         self.requests.append(message)
         await self._answer()
         return v1beta1.Empty()
-
-
-class Registered:
-    """A registration under way in a directory."""
-
-    def __init__(self, directory: Path) -> None:
-        inventory = Inventory(IdSet.first(3))
-        listing = Listing(inventory, FrameEncoder().encode(inventory))
-        listings: Latest[Listing | None] = Latest(listing)
-        self.streams = WatchStreams()
-        service = DevicePluginService(
-            listings=listings,
-            watch_streams=self.streams,
-            access=ContainerAccess,
-            unit_bytes=524288,
-        )
-        self.endpoint = Endpoint(directory=directory, service=service, watch_streams=self.streams)
-        self.registration = Registration(
-            directory=directory,
-            resource_name="huawei.com/tee-ram",
-            endpoint=self.endpoint,
-            watch_streams=self.streams,
-        )
-
-
-@asynccontextmanager
-async def registering(directory: Path) -> AsyncIterator[Registered]:
-    under_way = Registered(directory)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(under_way.registration.run)
-        yield under_way
-        tasks.cancel_scope.cancel()
-    await under_way.endpoint.close()
 
 
 @asynccontextmanager

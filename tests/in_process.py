@@ -1,0 +1,60 @@
+"""Endpoint and registration in the test's own process, where a test can reach into them."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from hyperframe.frame import GoAwayFrame
+
+from teeplugin.endpoint import Endpoint
+from teeplugin.inventory import FrameEncoder, IdSet, Inventory, Listing
+from teeplugin.latest import Latest
+from teeplugin.registration import Registration
+from teeplugin.service import DevicePluginService
+from teeplugin.streams import WatchStreams
+from teeplugin_backends.base import ContainerAccess
+
+
+class Registered:
+    """A registration under way in a directory, with a list that the test sets."""
+
+    def __init__(self, directory: Path, units: int) -> None:
+        self.listings: Latest[Listing | None] = Latest(None)
+        self.list_units(units)
+        self.streams = WatchStreams()
+        service = DevicePluginService(
+            listings=self.listings,
+            watch_streams=self.streams,
+            access=ContainerAccess,
+            unit_bytes=524288,
+        )
+        self.endpoint = Endpoint(directory=directory, service=service, watch_streams=self.streams)
+        self.registration = Registration(
+            directory=directory,
+            resource_name="huawei.com/tee-ram",
+            endpoint=self.endpoint,
+            watch_streams=self.streams,
+        )
+
+    def list_units(self, units: int) -> None:
+        inventory = Inventory(IdSet.first(units))
+        self.listings.set(Listing(inventory, FrameEncoder().encode(inventory)))
+
+    def send_goaway(self) -> None:
+        """Ask every client to make its next calls on a new connection; streams go on."""
+        server = self.endpoint._server
+        assert server is not None
+        for protocol in server._protocols:
+            goaway = GoAwayFrame(stream_id=0, last_stream_id=2**31 - 1)
+            protocol.connection._transport.write(goaway.serialize())
+
+
+@asynccontextmanager
+async def registering(directory: Path, units: int = 3) -> AsyncIterator[Registered]:
+    under_way = Registered(directory, units)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(under_way.registration.run)
+        yield under_way
+        tasks.cancel_scope.cancel()
+    await under_way.endpoint.close()
