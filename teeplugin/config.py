@@ -19,6 +19,7 @@ from teeplugin.config_rules import (
     existing_directory,
     extended_resource,
     not_empty,
+    not_over_and_over,
     number,
     size,
     whole_number,
@@ -79,7 +80,9 @@ class Settings(BaseModel):
             "example": "512",
         },
     )
-    health_interval_seconds: Annotated[float, BeforeValidator(number)] = Field(
+    health_interval_seconds: Annotated[
+        float, BeforeValidator(number), AfterValidator(not_over_and_over)
+    ] = Field(
         default=60.0,
         ge=0,
         allow_inf_nan=False,

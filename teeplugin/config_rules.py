@@ -14,6 +14,9 @@ from teeplugin import units
 MOST_BYTES: Final = 1024**5
 """1 PiB, far beyond any TEE: a larger size is a slip, and would overflow others' 64 bits."""
 
+LEAST_INTERVAL_SECONDS: Final = 0.01
+"""A query takes milliseconds: asking more often would be asking without a pause."""
+
 DEFAULT_KUBELET_DIR: Final = Path("/var/lib/kubelet")
 DEFAULT_HOST_ROOT: Final = Path("/")
 
@@ -41,6 +44,13 @@ def number(value: object) -> object:
     if isinstance(value, str) and _NUMBER.fullmatch(value):
         return float(value)
     return value
+
+
+def not_over_and_over(seconds: float) -> float:
+    """Refuse an interval that would ask the TEE without a pause."""
+    if 0 < seconds < LEAST_INTERVAL_SECONDS:
+        raise ValueError(f"must be 0, or at least {LEAST_INTERVAL_SECONDS} s")
+    return seconds
 
 
 def size(value: object) -> object:

@@ -9,12 +9,10 @@ import secrets
 import socket
 import stat
 from pathlib import Path
-from weakref import WeakSet
 
 import anyio
-from grpclib.protocol import H2Protocol
-from grpclib.server import Server
 
+from teeplugin.connections import ConnectionServer
 from teeplugin.log import get_logger
 from teeplugin.service import DevicePluginService, RequestCodec
 from teeplugin.streams import WatchStreams
@@ -31,24 +29,6 @@ ORIGINAL_SOCKET = "tee-ram.sock"
 _log = get_logger()
 
 
-class _ConnectionServer(Server):
-    """A server that can also close the connections it accepted, which grpclib's leaves open."""
-
-    def __init__(self, service: DevicePluginService) -> None:
-        super().__init__([service], codec=RequestCodec())
-        self._protocols: WeakSet[H2Protocol] = WeakSet()
-
-    def _protocol_factory(self) -> H2Protocol:
-        protocol = super()._protocol_factory()
-        self._protocols.add(protocol)
-        return protocol
-
-    def close_connections(self) -> None:
-        """Close every connection once what was written to it is sent."""
-        for protocol in list(self._protocols):
-            protocol.connection.close()
-
-
 class Endpoint:
     """The socket `tee-ram-<instance>.sock` in `directory`, listening while it is open."""
 
@@ -59,7 +39,7 @@ class Endpoint:
         self.path = directory / self.name
         self._service = service
         self._watch_streams = watch_streams
-        self._server: _ConnectionServer | None = None
+        self._server: ConnectionServer | None = None
         self._identity: tuple[int, int] | None = None
 
     @property
@@ -80,13 +60,15 @@ class Endpoint:
             # Before the bind, so that there is no moment at which others could connect.
             os.fchmod(listener.fileno(), 0o600)
             listener.bind(os.fspath(self.path))
-            self._identity = _identity(self.path)
-            server = _ConnectionServer(self._service)
-            await server.start(sock=listener)
+            # At once: until then another instance would take the socket for a dead one's.
+            listener.listen()
+            server = ConnectionServer([self._service], RequestCodec())
+            await server.serve(listener)
         except BaseException:
             listener.close()
             raise
         self._server = server
+        self._identity = _identity(self.path)
         _log.debug("listening", socket=str(self.path))
 
     async def close(self) -> None:
@@ -96,10 +78,7 @@ class Endpoint:
         if server is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._watch_streams.all_ended()
-                server.close()
-                server.close_connections()
-                # From Python 3.12 on this waits for the peers as well, who may not read.
-                await server.wait_closed()
+                await server.end()
         if self.in_place:
             self.path.unlink(missing_ok=True)
         self._identity = None

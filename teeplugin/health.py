@@ -5,6 +5,8 @@ cause, recovery as well as failure.
 """
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
@@ -63,10 +65,12 @@ class Health:
             self._asked = anyio.Event()
             answer = await self._ask()
             previous = judgement
-            missing = self._missing() if isinstance(answer, TeeMemory) else ()
+            missing: Sequence[str] = ()
+            if isinstance(answer, TeeMemory):
+                missing = self._missing()
+                self._settle_reserve()
             judgement = judge(answer, missing, previous, self._terms)
-            if judgement.memory is not None and judgement.memory != previous.memory:
-                self._check_terms(judgement.memory, first=previous.inventory is None)
+            self._check_terms(previous.memory, judgement.memory)
             self._publish(judgement)
             self._report(previous, judgement)
             with anyio.move_on_after(judgement.ask_again_seconds):
@@ -84,6 +88,12 @@ class Health:
             _log.debug("backend_bug", error=problem, exc_info=error)
             return BadReply(f"a bug in the backend: {problem}", cure="report it to its author")
 
+    def _settle_reserve(self) -> None:
+        """Take the backend's own reserve, once it is known, where the operator named none."""
+        if self._terms.reserve_bytes is None:
+            reserve_bytes = self._backend.default_reserve_bytes
+            self._terms = replace(self._terms, reserve_bytes=reserve_bytes)
+
     def _missing(self) -> list[str]:
         """The paths that containers would lack; links are not followed out of the host root."""
         return [
@@ -92,10 +102,13 @@ class Health:
             if not os.path.lexists(self._host_root / path.lstrip("/"))
         ]
 
-    def _check_terms(self, memory: TeeMemory, *, first: bool) -> None:
+    def _check_terms(self, before: TeeMemory | None, memory: TeeMemory | None) -> None:
+        """See whether the terms fit a total that is new; at the first, they must."""
+        if memory is None or (before is not None and before.total_bytes == memory.total_bytes):
+            return
         problem = check_terms(memory, self._terms)
         if problem is not None:
-            if first:
+            if before is None:
                 raise ConfigError(problem)
             _log.warning("terms_do_not_fit", problem=problem)
 
@@ -113,11 +126,12 @@ class Health:
             self._listings.set(Listing(listed.inventory, listed.frame, fault))
 
     def _report(self, previous: Judgement, now: Judgement) -> None:
-        if now.cause is not None and now.cause != previous.cause:
+        # By their kinds: the words of one and the same fault may name a pid or a path.
+        if now.cause is not None and _kind(now.cause) != _kind(previous.cause):
             if previous.cause is None:
                 self._fault_since = monotonic()
             _log.error("tee_unhealthy", **_words(now.cause))
-        if now.suspicion is not None and now.suspicion != previous.suspicion:
+        if now.suspicion is not None and _kind(now.suspicion) != _kind(previous.suspicion):
             _log.warning("tee_suspicious", **_words(now.suspicion))
         if previous.cause is not None and now.cause is None:
             seconds = round(monotonic() - self._fault_since, 1)
@@ -125,32 +139,35 @@ class Health:
         elif previous.suspicion is not None and now.suspicion is None and now.cause is None:
             _log.info("tee_suspicion_over", was=previous.suspicion.kind)
         if now.inventory is not None and now.memory is not None:
-            count = len(now.inventory.ids)
-            if previous.inventory is None:
-                self._report_capacity(now.memory, count)
-            elif count != len(previous.inventory.ids):
-                _log.warning("capacity_changed", units=count, was=len(previous.inventory.ids))
+            before = 0 if previous.inventory is None else len(previous.inventory.ids)
+            self._report_capacity(now.memory, before, len(now.inventory.ids))
 
-    def _report_capacity(self, memory: TeeMemory, count: int) -> None:
+    def _report_capacity(self, memory: TeeMemory, before: int, count: int) -> None:
         terms = self._terms
-        _log.info(
-            "capacity",
-            units=count,
-            unit_bytes=terms.unit_bytes,
-            total_bytes=memory.total_bytes,
-            free_bytes=memory.free_bytes,
-            reserve_bytes=terms.reserve_bytes,
-        )
-        if count > units.COSTLY_UNITS:
-            capacity_bytes = units.capacity_bytes(memory.total_bytes, terms.reserve_bytes)
+        if not before:
+            _log.info(
+                "capacity",
+                units=count,
+                unit_bytes=terms.unit_bytes,
+                total_bytes=memory.total_bytes,
+                free_bytes=memory.free_bytes,
+                reserve_bytes=terms.reserve_bytes,
+            )
+        elif count != before:
+            _log.warning("capacity_changed", units=count, was=before)
+        if count > units.COSTLY_UNITS >= before:
             _log.warning(
                 "many_units",
                 units=count,
                 effect="the kubelet handles each change of health and each restart in a time that "
                 "grows with units times allocated units, seconds of it under its own lock",
-                cure=f"-precision {units.comfortable_precision_kb(capacity_bytes)} "
+                cure=f"-precision {units.comfortable_precision_kb(terms.capacity_bytes(memory))} "
                 "under a resource name of its own",
             )
+
+
+def _kind(cause: Cause | None) -> str | None:
+    return cause.kind if cause else None
 
 
 def _words(cause: Cause) -> dict[str, str]:

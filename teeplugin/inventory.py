@@ -143,8 +143,9 @@ class FrameEncoder:
         if inventory.ids.end > self._end:
             self._end = inventory.ids.end
             self._rows.clear()
+        unhealthy = self.unhealthy_field
         stretches = [(run, _HEALTHY) for run in inventory.healthy.runs]
-        stretches += [(run, self.unhealthy_field) for run in inventory.unhealthy.runs]
+        stretches += [(run, unhealthy) for run in inventory.unhealthy.runs]
         stretches.sort(key=lambda stretch: stretch[0].start)
         return b"".join(self._cut(run, health) for run, health in stretches)
 

@@ -39,11 +39,19 @@ FIRST_BACK_OFF_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask."""
+    """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask.
+
+    `reserve_bytes` None means the backend's own, which is known from its first reading on: health
+    puts it in before the first reading is judged.
+    """
 
     unit_bytes: int
-    reserve_bytes: int
+    reserve_bytes: int | None
     interval_seconds: float
+
+    def capacity_bytes(self, memory: TeeMemory) -> int:
+        """What trusted applications can have of a reading's total."""
+        return units.capacity_bytes(memory.total_bytes, self.reserve_bytes or 0)
 
     @property
     def fault_seconds(self) -> float:
@@ -94,7 +102,7 @@ def judge(
         return replace(
             previous,
             cause=cause if previous.cause else None,
-            suspicion=cause,
+            suspicion=None if previous.cause else cause,
             suspicious_answers=(),
             ask_again_seconds=terms.fault_seconds,
         )
@@ -115,7 +123,7 @@ def judge(
 
 
 def _judge_reading(memory: TeeMemory, missing: Sequence[str], terms: Terms) -> Judgement:
-    capacity_bytes = units.capacity_bytes(memory.total_bytes, terms.reserve_bytes)
+    capacity_bytes = terms.capacity_bytes(memory)
     count = min(units.units_in(capacity_bytes, terms.unit_bytes), units.MAX_UNITS)
     ids = IdSet.first(count)
     if not missing:
@@ -152,7 +160,7 @@ def _still_silent(cause: Cause, previous: Judgement) -> Judgement:
 
 def check_terms(memory: TeeMemory, terms: Terms, least_units: int = 1) -> str | None:
     """Say what is wrong with the operator's terms for this TEE, or None; value, rule and cure."""
-    capacity_bytes = units.capacity_bytes(memory.total_bytes, terms.reserve_bytes)
+    capacity_bytes = terms.capacity_bytes(memory)
     count = units.units_in(capacity_bytes, terms.unit_bytes)
     precision_kb = terms.unit_bytes // units.KIB
     if count > units.MAX_UNITS:
@@ -166,7 +174,7 @@ def check_terms(memory: TeeMemory, terms: Terms, least_units: int = 1) -> str | 
             f"-precision {precision_kb}: one unit is larger than the TEE's capacity of "
             f"{capacity_bytes // units.KIB} KB "
             f"({units.format_size(memory.total_bytes)} less a reserve of "
-            f"{units.format_size(terms.reserve_bytes)}): "
+            f"{units.format_size(terms.reserve_bytes or 0)}): "
             f"give a smaller -precision (at least {units.MIN_PRECISION_KB}) or --reserve"
         )
     return None

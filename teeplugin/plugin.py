@@ -46,17 +46,13 @@ def run(settings: Settings) -> int:
 
 
 def _explain(group: BaseExceptionGroup[BaseException]) -> int:
-    """Turn what ended the task group into words and an exit status, without a traceback."""
+    """Turn what ended the task group into an exit status, or raise it: the first is the cause."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, ConfigError):
-        raise error from None
-    if isinstance(error, DirectoryLostError):
-        _log.critical("directory_lost", error=str(error))
-    else:
-        _log.critical("plugin_bug", error=f"{type(error).__name__}: {error}")
-        _log.debug("plugin_bug_traceback", exc_info=error)
+    if not isinstance(error, DirectoryLostError):
+        raise error
+    _log.critical("directory_lost", error=str(error))
     return 1
 
 
@@ -65,7 +61,7 @@ async def _serve(settings: Settings, backend: TeeBackend) -> None:
     watch_streams = WatchStreams()
     terms = Terms(
         unit_bytes=settings.unit_bytes,
-        reserve_bytes=_reserve_bytes(settings, backend),
+        reserve_bytes=settings.reserve_bytes,
         interval_seconds=settings.health_interval_seconds,
     )
     health = Health(backend=backend, terms=terms, listings=listings, host_root=settings.host_root)
@@ -123,12 +119,6 @@ async def _obey(
         registration.renew()
 
 
-def _reserve_bytes(settings: Settings, backend: TeeBackend) -> int:
-    if settings.reserve_bytes is None:
-        return backend.default_reserve_bytes
-    return settings.reserve_bytes
-
-
 def _announce(settings: Settings) -> None:
     _log.info(
         "starting",
@@ -146,5 +136,6 @@ def _announce(settings: Settings) -> None:
     if not settings.health_interval_seconds:
         _log.warning(
             "health_checks_off",
-            effect="the TEE is asked at the start and on SIGHUP only, the list does not follow it",
+            effect="the TEE is asked at the start and on SIGHUP, and while a fault stands: "
+            "else the list does not follow it",
         )

@@ -5,6 +5,7 @@ Every round looks at what is there now (kubelet's socket, our socket, the direct
 happened, in whatever order, ends in the same few states.
 """
 
+import math
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class Registration:
                 kubelet = self._look_for_kubelet()
                 outcome: _Registered | _Obstacle | None = await self._make_ready(kubelet)
                 if outcome is None and kubelet is not None:
-                    outcome = await self._register(kubelet)
+                    outcome = await self._register(kubelet, watch)
                 if isinstance(outcome, _Registered):
                     await self._hold(outcome, watch)
                 elif outcome is not None:
@@ -136,10 +137,30 @@ class Registration:
             return _Obstacle(f"there is no {self._kubelet_socket}: waiting for the kubelet")
         return None
 
-    async def _register(self, kubelet: FileIdentity) -> _Registered | _Obstacle:
+    async def _register(
+        self, kubelet: FileIdentity, watch: DirectoryWatch
+    ) -> _Registered | _Obstacle:
+        """Register, unless the kubelet's socket or ours goes meanwhile."""
+        self._renewal = anyio.Event()
+        outcome: _Registered | _Obstacle = _Obstacle(
+            "a socket went while the kubelet was registering us", may_pass=True
+        )
+
+        async def try_once() -> None:
+            nonlocal outcome
+            outcome = await self._try_to_register(kubelet)
+
+        async def be_overtaken() -> None:
+            # A kubelet that dies with our call in its hands may leave it unanswered.
+            while file_identity(self._kubelet_socket) == kubelet and self._endpoint.in_place:
+                await watch.changed()
+
+        await _first_of(math.inf, try_once, be_overtaken)
+        return outcome
+
+    async def _try_to_register(self, kubelet: FileIdentity) -> _Registered | _Obstacle:
         """Call Register and await the kubelet's stream; else say what went wrong."""
         began, serial = monotonic(), self._watch_streams.last_serial
-        self._renewal = anyio.Event()
         try:
             with anyio.fail_after(REGISTER_SECONDS):
                 await self._call_register()
@@ -209,7 +230,7 @@ class Registration:
         """Wait before the next try: with back-off, cut short by a new kubelet socket."""
         kubelet = self._kubelet
         if kubelet is None or not self._endpoint.in_place:
-            await _first_of(LOOK_SECONDS, watch.changed)
+            await _first_of(LOOK_SECONDS, watch.changed, self._renewal.wait)
             return
         if obstacle.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
             self._back_off_seconds = FIRST_BACK_OFF_SECONDS
@@ -217,8 +238,12 @@ class Registration:
             self._lengthen_back_off()
         deadline = monotonic() + self._back_off_seconds
         while (left_seconds := deadline - monotonic()) > 0:
-            await _first_of(left_seconds, watch.changed)
-            if file_identity(self._kubelet_socket) != kubelet or not self._endpoint.in_place:
+            await _first_of(left_seconds, watch.changed, self._renewal.wait)
+            if (
+                self._renewal.is_set()
+                or file_identity(self._kubelet_socket) != kubelet
+                or not self._endpoint.in_place
+            ):
                 return
 
     def _lengthen_back_off(self) -> None:

@@ -24,6 +24,7 @@ class WatchStreams:
 
     def __init__(self) -> None:
         self._open: dict[int, WatchStream] = {}
+        self._newest: WatchStream | None = None
         self._opened = anyio.Event()
         self.last_serial = 0
 
@@ -35,7 +36,7 @@ class WatchStreams:
         """Count a stream as open while the block runs; `end` and `end_all` leave the block."""
         self.last_serial += 1
         stream = WatchStream(self.last_serial)
-        self._open[stream.serial] = stream
+        self._open[stream.serial] = self._newest = stream
         opened, self._opened = self._opened, anyio.Event()
         opened.set()
         try:
@@ -46,12 +47,14 @@ class WatchStreams:
             stream.ended.set()
 
     async def first_after(self, serial: int) -> WatchStream:
-        """Wait for the first open stream that is younger than `serial`."""
+        """Wait for the first stream that is younger than `serial`; it may have ended since."""
         while True:
             opened = self._opened
             younger = [number for number in self._open if number > serial]
             if younger:
                 return self._open[min(younger)]
+            if self._newest is not None and self._newest.serial > serial:
+                return self._newest
             await opened.wait()
 
     def end_all(self) -> None:

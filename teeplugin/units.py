@@ -76,14 +76,15 @@ def units_short(unheld_units: int, free_bytes: int, unit_bytes: int) -> int:
 def rows_bytes(units: int, row_bytes: int) -> int:
     """Bytes of `units` rows for the ids 0 … units−1, each row being `row_bytes` and its decimal id.
 
-    Ids of d digits end at 10^d, so the sum goes digit count by digit count.
+    In closed form, because frames are cut at its values.
     """
-    total, first, digits = 0, 0, 1
-    while first < units:
-        last = min(units, 10**digits)
-        total += (last - first) * (row_bytes + digits)
-        first, digits = last, digits + 1
-    return total
+    if units <= 0:
+        return 0
+    digits = len(str(units - 1))
+    # As if all ids were as long as the last, less what the shorter ones lack: 10 ids one digit
+    # less than two, 110 less than three, and so on.
+    lacking: int = (10**digits - 10) // 9
+    return units * (row_bytes + digits) - lacking
 
 
 def _most_units() -> int:

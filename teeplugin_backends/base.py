@@ -68,6 +68,18 @@ class ContainerAccess:
         return (*mounts, *(device.host_path for device in self.devices))
 
 
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the plugin is to the TEE: what a trusted application's white list has to admit.
+
+    `sha256` is what the TEE is handed of it, in hexadecimal.
+    """
+
+    path: str
+    user: str
+    sha256: str
+
+
 class TeeError(Exception):
     """The TEE did not give a reading: what happened, and `cure`, what the operator can do.
 
@@ -136,9 +148,6 @@ class TeeBackend(ABC):
     not ask the TEE: a node whose TEE is down has to start as well) and closes it in `__aexit__`.
     """
 
-    default_reserve_bytes: ClassVar[int] = 0
-    """What the TEE OS keeps of the total for itself, where the operator names no reserve."""
-
     @classmethod
     @abstractmethod
     def from_options(cls, options: Mapping[str, str]) -> Self:
@@ -164,6 +173,18 @@ class TeeBackend(ABC):
 
         Only asked once `memory` has given a reading, and the same from then on.
         """
+
+    @property
+    def default_reserve_bytes(self) -> int:
+        """What the TEE OS keeps of the total for itself, where the operator names no reserve.
+
+        Only asked once `memory` has given a reading, and the same from then on.
+        """
+        return 0
+
+    def identity(self) -> Identity | None:
+        """Who the plugin is to the TEE, or None where the TEE doesn't ask; asks no TEE."""
+        return None
 
     async def __aenter__(self) -> Self:
         """Open what the backend needs, without asking the TEE."""

@@ -95,10 +95,10 @@ class SimulatedKubelet:
                 self.pod_resources_socket.unlink(missing_ok=True)
                 lister = UnixServer([PodResourcesService(self.devices, self._sources_ready)])
                 self._servers.append(lister)
-                await lister.serve(self.pod_resources_socket)
+                await lister.bind(self.pod_resources_socket)
             registry = UnixServer([self._registration])
             self._servers.append(registry)
-            await registry.serve(self.socket, self.profile.listen_delay_seconds)
+            await registry.bind(self.socket, self.profile.listen_delay_seconds)
         except BaseException:
             await self.kill()
             raise
@@ -123,7 +123,7 @@ class SimulatedKubelet:
         if self._registration is not None:
             await self._registration.end(abrupt=abrupt)
         for server in servers:
-            await server.end(abrupt=abrupt)
+            await server.end(abruptly=abrupt)
         for name in self.devices.resources:
             self.devices.disconnected(name, time.monotonic())
         self.log.record(kind)

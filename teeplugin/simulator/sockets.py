@@ -2,13 +2,11 @@
 
 import socket
 import stat
-import weakref
 from pathlib import Path
 
 import anyio
-import anyio.lowlevel
-from grpclib.protocol import H2Protocol
-from grpclib.server import Server
+
+from teeplugin.connections import ConnectionServer
 
 MAX_SOCKET_PATH_BYTES = 107
 """What Linux takes as the path of a unix socket."""
@@ -16,12 +14,10 @@ MAX_SOCKET_PATH_BYTES = 107
 _CLOSING_SECONDS = 1.0
 
 
-class UnixServer(Server):
-    """grpclib's server, knowing its connections so that they can be closed with it."""
+class UnixServer(ConnectionServer):
+    """A server on a unix socket, whose end is one of its peers' connections too."""
 
-    _connections: "weakref.WeakSet[H2Protocol] | None" = None
-
-    async def serve(self, path: Path, listen_delay_seconds: float = 0.0) -> None:
+    async def bind(self, path: Path, listen_delay_seconds: float = 0.0) -> None:
         """Bind, wait, listen; between the two a dial is refused."""
         if len(bytes(path)) > MAX_SOCKET_PATH_BYTES:
             raise OSError(
@@ -34,33 +30,15 @@ class UnixServer(Server):
             listener.bind(str(path))
             if listen_delay_seconds:
                 await anyio.sleep(listen_delay_seconds)
-            await self.start(sock=listener)
+            await self.serve(listener)
         except BaseException:
             listener.close()
             raise
 
-    async def end(self, *, abrupt: bool) -> None:
-        """Stop listening and close every connection; the socket's file stays, as the kubelet's."""
-        if abrupt:
-            self._disconnect()
-        self.close()
-        if not abrupt:
-            await anyio.lowlevel.checkpoint()  # cancelled calls say so to their callers first
-            self._disconnect()
+    async def end(self, *, abruptly: bool = False) -> None:
+        """End in bounded time; the socket's file stays, as the kubelet's."""
         with anyio.move_on_after(_CLOSING_SECONDS):
-            await self.wait_closed()
-
-    def _protocol_factory(self) -> H2Protocol:
-        protocol = super()._protocol_factory()
-        if self._connections is None:
-            self._connections = weakref.WeakSet()
-        self._connections.add(protocol)
-        return protocol
-
-    def _disconnect(self) -> None:
-        for protocol in tuple(self._connections or ()):
-            if hasattr(protocol, "processor"):
-                protocol.processor.close("kubelet stopped")
+            await super().end(abruptly=abruptly)
 
 
 def clear_directory(directory: Path, *, every_file: bool, keep: str) -> None:

@@ -93,8 +93,8 @@ class Plugin(api.DevicePluginBase):
 async def serving(kubelet: SimulatedKubelet, endpoint: str = "p.sock") -> AsyncIterator[Plugin]:
     plugin = Plugin(kubelet, endpoint)
     server = UnixServer([plugin])
-    await server.serve(kubelet.device_plugins_dir / endpoint)
+    await server.bind(kubelet.device_plugins_dir / endpoint)
     try:
         yield plugin
     finally:
-        await server.end(abrupt=True)
+        await server.end(abruptly=True)

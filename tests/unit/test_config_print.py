@@ -43,7 +43,7 @@ KEYS = st.text(string.ascii_letters + string.punctuation.replace("=", ""), min_s
 ANY_SETTINGS = st.fixed_dictionaries(
     {
         "precision_kb": st.integers(512, 2**40),
-        "health_interval_seconds": st.floats(0, 1e300),
+        "health_interval_seconds": st.just(0.0) | st.floats(0.01, 1e300),
         "backend": TEXTS,
         "backend_options": st.dictionaries(KEYS, TEXTS | st.just(""), max_size=4),
         "reserve_bytes": st.none() | st.integers(0, 2**50),

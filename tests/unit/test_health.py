@@ -38,6 +38,7 @@ class ScriptedTee(TeeBackend):
 
     def __init__(self, access: ContainerAccess) -> None:
         self._access = access
+        self._answered = False
         self.asked = 0
         self.outstanding = 0
         self.answers: asyncio.Queue[TeeMemory | Exception] = asyncio.Queue()
@@ -56,24 +57,37 @@ class ScriptedTee(TeeBackend):
             self.outstanding -= 1
         if isinstance(answer, Exception):
             raise answer
+        self._answered = True
         return answer
 
     def access(self) -> ContainerAccess:
+        assert self._answered
         return self._access
+
+    @property
+    def default_reserve_bytes(self) -> int:
+        assert self._answered
+        return 3 * UNIT
 
 
 class Watched:
     """A health task under way, and what it published so far."""
 
     def __init__(
-        self, host_root: Path, *, interval_seconds: float, query_seconds: float, device: str
+        self,
+        host_root: Path,
+        *,
+        interval_seconds: float,
+        query_seconds: float,
+        device: str,
+        reserve_bytes: int | None,
     ) -> None:
         access = ContainerAccess(devices=(Device(device, device),)) if device else ContainerAccess()
         self.tee = ScriptedTee(access)
         self.listings: Latest[Listing | None] = Latest(None)
         self.health = Health(
             backend=self.tee,
-            terms=Terms(unit_bytes=UNIT, reserve_bytes=0, interval_seconds=interval_seconds),
+            terms=Terms(UNIT, reserve_bytes, interval_seconds),
             listings=self.listings,
             host_root=host_root,
             query_seconds=query_seconds,
@@ -106,9 +120,14 @@ async def watched(
     interval_seconds: float = 3600,
     query_seconds: float = 10,
     device: str = "",
+    reserve_bytes: int | None = 0,
 ) -> AsyncIterator[Watched]:
     watched = Watched(
-        host_root, interval_seconds=interval_seconds, query_seconds=query_seconds, device=device
+        host_root,
+        interval_seconds=interval_seconds,
+        query_seconds=query_seconds,
+        device=device,
+        reserve_bytes=reserve_bytes,
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watched.health.run)
@@ -241,6 +260,21 @@ async def test_the_tee_is_asked_again_by_itself_after_the_interval() -> None:
         with anyio.fail_after(10):
             while at.tee.asked < 5:
                 await anyio.lowlevel.checkpoint()
+
+
+async def test_the_backends_own_reserve_is_asked_for_once_there_is_a_reading() -> None:
+    with capture_logs() as logs:
+        async with watched(reserve_bytes=None) as at:
+            await at.answer(Unreachable("still booting"))
+            await at.answer(GOOD)
+            await at.listed(Inventory(IdSet.first(5)))
+    assert logs[-1]["reserve_bytes"] == 3 * UNIT
+
+
+async def test_the_operators_reserve_counts_instead_of_the_backends_own() -> None:
+    async with watched(reserve_bytes=UNIT) as at:
+        await at.answer(GOOD)
+        await at.listed(Inventory(IdSet.first(7)))
 
 
 async def test_terms_that_do_not_fit_the_first_reading_end_the_start() -> None:

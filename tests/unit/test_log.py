@@ -77,7 +77,7 @@ def test_text_is_key_value_with_time_level_and_event_first() -> None:
 def test_a_message_below_the_level_is_not_written() -> None:
     stream = configured(level="warning")
     get_logger().info("quiet")
-    logging.getLogger("asyncio").warning("quiet")
+    logging.getLogger("asyncio").info("quiet")
     assert stream.getvalue() == ""
 
 

@@ -105,6 +105,16 @@ async def test_a_kubelet_that_hangs_in_register_is_given_up_and_asked_again(
         await eventually("a second call", lambda: len(kubelet.requests) >= 2)
 
 
+async def test_a_kubelet_that_hangs_in_register_gives_way_to_its_successor(directory: Path) -> None:
+    async def take() -> None: ...
+
+    path = directory / "kubelet.sock"
+    async with registering(directory), registry(path, anyio.sleep_forever) as hung:
+        await eventually("a call", lambda: hung.requests)
+        async with registry(path, take) as successor:
+            await eventually("a call to the successor", lambda: successor.requests, 2)
+
+
 async def test_a_kubelet_that_hangs_up_at_once_is_survived(directory: Path) -> None:
     calls = 0
     with socket.socket(socket.AF_UNIX) as listener:
