@@ -1,13 +1,36 @@
 # Two commands set everything up on a fresh machine:
 #   make simulate   a tour of the plugin on a simulated TEE and a simulated kubelet
 #   make test       all fast checks and tests
+# and one builds what is installed:
+#   make            pkg/tee-device-plugin, pkg/libteememca.so and, with SDK and certificate,
+#                   pkg/<uuid>.sec
 
 VENV := .venv
 # The interpreter that makes the environment; the first that is new enough, unless named.
 PYTHON ?=
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: help simulate test bench cluster-test clean
+.PHONY: all executable library application help simulate test bench cluster-test clean
+.DEFAULT_GOAL := all
+
+# Each part is tried, so that one that can't be built here keeps nobody from the others.
+all:
+	@missing=; \
+	for part in executable library application; do \
+	  $(MAKE) --no-print-directory $$part || missing="$$missing $$part"; \
+	done; \
+	ls -l pkg; \
+	if [ -n "$$missing" ]; then echo "error: not built:$$missing: see above" >&2; exit 1; fi
+
+#   make executable | library | application   one of them alone
+executable: $(VENV)/nox
+	@$(VENV)/bin/nox -s package
+
+library:
+	@$(MAKE) --no-print-directory -C ca
+
+application:
+	@$(MAKE) --no-print-directory -C ta sec
 
 help:
 	@sed -n 's/^#   //p' $(MAKEFILE_LIST)

@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "api_unchanged", "tests"]
+nox.options.sessions = ["lint", "types", "api_unchanged", "tests", "tee"]
 
 ROOT = Path(__file__).parent
 # pydantic's dataclasses check the types of what is parsed; plain ones take a number for text.
@@ -78,7 +78,7 @@ def types(session: nox.Session) -> None:
     _dependency_group(session, "lint", "test")
     session.install("-e", ".")
     session.run("mypy")
-    session.run("mypy", "tests", "noxfile.py")
+    session.run("mypy", "tests", "noxfile.py", "ta/manifest.py", "deploy/executable/build.py")
 
 
 @nox.session
@@ -88,6 +88,14 @@ def tests(session: nox.Session) -> None:
     _dependency_group(session, "test")
     _install_wheel(session)
     session.run("pytest", *session.posargs, env=_ENVIRONMENT)
+
+
+@nox.session
+def tee(session: nox.Session) -> None:
+    """Test the C parts, and the libteec backend on a test libteec; wants gcc, on Debian as root."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("pytest", "tests/tee", *session.posargs, env=_ENVIRONMENT)
 
 
 @nox.session
@@ -104,6 +112,13 @@ def bench(session: nox.Session) -> None:
     _dependency_group(session, "test")
     _install_wheel(session)
     session.run("python", "-m", "tests.bench", *session.posargs)
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the plugin as one file, pkg/tee-device-plugin."""
+    _dependency_group(session, "package")
+    session.run("python", "deploy/executable/build.py", "pkg/tee-device-plugin")
 
 
 def _generate(session: nox.Session, target: Path) -> None:

@@ -50,11 +50,6 @@ def load_backend(name: str, options: Mapping[str, str]) -> TeeBackend:
 
 def _unknown(place: str, name: str, installed: list[str]) -> ConfigError:
     there_are = f"the backends here are {', '.join(installed) or 'none'}"
-    if name == "libteec":
-        return ConfigError(
-            f"{place}: the libteec backend is not part of this version yet: {there_are};"
-            " --backend simulated tries the plugin without a TEE"
-        )
     meant = nearest(name, installed)
     guess = f"did you mean {meant}? " if meant else ""
     return ConfigError(f"{place}: no such backend: {guess}{there_are}")

@@ -29,12 +29,16 @@ class Command(NamedTuple):
 
 COMMANDS: Mapping[str, Command] = {
     "simulate": Command("try it here: no TEE, no Kubernetes", "teeplugin.simulator.tour"),
+    "identity": Command("print what a TA's white list has to admit", "teeplugin.identity"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these words, or with the process's own, and give its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # Else pydantic reads every installed package's entry points for plugins of its own: a tenth
+    # of the start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         return _run(words)
     except KeyboardInterrupt:

@@ -63,11 +63,8 @@ def test_no_backend_at_all_is_told(installed: list[EntryPoint]) -> None:
     assert refusal("acme").endswith("the backends here are none")
 
 
-def test_libteec_is_said_not_to_be_here_yet(installed: list[EntryPoint]) -> None:
-    installed.append(point("simulated", "x:X"))
-    line = refusal("libteec")
-    assert "not part of this version yet" in line
-    assert "--backend simulated tries the plugin without a TEE" in line
+def test_the_default_backend_is_installed() -> None:
+    assert isinstance(load_backend("libteec", {}), TeeBackend)
 
 
 @pytest.mark.parametrize("target", ["no_such_module:Thing", "teeplugin.units:NoSuchThing"])

@@ -55,7 +55,12 @@ MISTAKES = {
     ],
     ("--config", "{yaml}/missing.yaml"): ["missing.yaml", "can't be read", "give a readable"],
     ("--backend", "simulate"): ["--backend simulate", "no such backend", "simulated"],
-    ("--backend", "libteec"): ["--backend libteec", "not part of this version", "simulated"],
+    ("--backend-option", "colour=red"): [
+        "--backend libteec",
+        "option colour=red",
+        "no such option",
+        "there are flavour",
+    ],
     ("--resource-name", "tee-ram"): ["tee-ram", "must have one /", "give vendor.domain/name"],
     ("--kubelet-dir", "{yaml}/unknown.yaml"): ["unknown.yaml", "not an existing directory", "give"],
     ("simulte",): ["simulte", "unknown command", "did you mean simulate?"],

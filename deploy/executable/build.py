@@ -1,0 +1,87 @@
+"""Builds the plugin as one file: `python deploy/executable/build.py OUT`, run by `nox -s package`.
+
+The file runs on every CPython from 3.11 on for which its extension modules have wheels, on both
+architectures: the modules of different Pythons have different names and lie side by side.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+ARCHITECTURES = ("x86_64", "aarch64")
+# What openEuler 22.03's C library can load, and with it every newer one.
+PLATFORMS = ("manylinux_2_17", "manylinux2014", "manylinux_2_28", "manylinux_2_34")
+
+
+def pip(*arguments: str) -> None:
+    """Run this Python's pip, quietly."""
+    command = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments]
+    subprocess.run(command, check=True)
+
+
+def extension_packages(site: Path) -> Iterator[str]:
+    """Name the installed distributions that have extension modules, with their versions."""
+    for record in sorted(site.glob("*.dist-info/RECORD")):
+        if any(line.partition(",")[0].endswith(".so") for line in record.read_text().splitlines()):
+            name, _, version = record.parent.name.removesuffix(".dist-info").partition("-")
+            yield f"{name}=={version}"
+
+
+def add_extension_modules(site: Path, requirement: str, python: str, architecture: str) -> bool:
+    """Lay the extension modules of another Python or architecture beside those that are there."""
+    with tempfile.TemporaryDirectory() as scratch:
+        platforms = [f"--platform={platform}_{architecture}" for platform in PLATFORMS]
+        wanted = ("--no-deps", "--only-binary=:all:", f"--python-version={python}", *platforms)
+        try:
+            pip("download", f"--dest={scratch}", "--implementation=cp", *wanted, requirement)
+        except subprocess.CalledProcessError:
+            return False
+        for wheel in Path(scratch).glob("*.whl"):
+            with zipfile.ZipFile(wheel) as archive:
+                modules = [name for name in archive.namelist() if name.endswith(".so")]
+                archive.extractall(site, modules)
+    return True
+
+
+def build(out: Path) -> list[str]:
+    """Build the file; what it can't serve, in words."""
+    gaps = []
+    with tempfile.TemporaryDirectory() as scratch:
+        site, archive = Path(scratch, "site"), Path(scratch, "archive")
+        pip("install", f"--target={site}", str(ROOT))
+        for requirement in list(extension_packages(site)):
+            for python in PYTHONS:
+                gaps += [
+                    f"Python {python} on {architecture} lacks {requirement}"
+                    for architecture in ARCHITECTURES
+                    if not add_extension_modules(site, requirement, python, architecture)
+                ]
+        command = ["shiv", f"--site-packages={site}", "--compressed", "--reproducible"]
+        command += ["--extend-pythonpath", "--entry-point=teeplugin.__main__:run"]
+        subprocess.run([*command, f"--output-file={archive}"], check=True)
+        _, _, zipped = archive.read_bytes().partition(b"\n")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_bytes((HERE / "header.sh").read_bytes() + zipped)
+        out.chmod(0o755)
+    return gaps
+
+
+def main() -> None:
+    """Build it, and say what it can't serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    out = parser.parse_args().out
+    for gap in build(out):
+        sys.stderr.write(f"note: {gap}\n")
+    sys.stderr.write(f"built {out}, {out.stat().st_size / 1e6:.1f} MB\n")
+
+
+if __name__ == "__main__":
+    main()

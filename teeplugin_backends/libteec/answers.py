@@ -1,0 +1,119 @@
+"""From how a helper ended to a reading or a TeeError; pure, used by backend."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from teeplugin_backends.base import BadReply, Refused, TeeError, TeeMemory, Unreachable
+from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
+from teeplugin_backends.libteec.results import error_of
+
+_NAME_LIBRARY = "name the one that fits: --backend-option library=/usr/lib64/libteec.so"
+_UNMOVED = (
+    "run the plugin with a Python that stands where it was built for, such as the distribution's: "
+    "a moved one doesn't find its library under the helper's name"
+)
+_RUN_AS = (
+    "run the plugin as the user that the trusted application admits, or give "
+    "--backend-option user= as it admits it"
+)
+
+_PROBLEMS: Final[Mapping[str, tuple[type[TeeError], str]]] = MappingProxyType(
+    {
+        "library": (
+            Unreachable,
+            "mount the node's libteec and the libraries it needs into the plugin's container, or "
+            + _NAME_LIBRARY,
+        ),
+        "symbol": (Unreachable, f"install the libteec of this node's TEE, or {_NAME_LIBRARY}"),
+        "vendor": (
+            Unreachable,
+            f"give --backend-option flavour= as this node's TEE is, or {_NAME_LIBRARY}",
+        ),
+        "preload": (Unreachable, "start the plugin without LD_PRELOAD"),
+        "identity": (
+            Refused,
+            "run the plugin without a wrapper or emulator around its interpreter",
+        ),
+        "nobody": (
+            Refused,
+            "put an /etc/passwd with our user into the plugin's container",
+        ),
+        "user": (Refused, _RUN_AS),
+        "rejected": (
+            BadReply,
+            "check that library, trusted application and plugin fit each other",
+        ),
+    }
+)
+"""What a helper says where no call failed: the kind of fault and its cure, by its problem."""
+
+_LAST = {"words", "result", "free"}
+"""With one of these a helper ends what it tells."""
+
+_LOADING = "dlopen "
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A good answer, and whose library gave it."""
+
+    memory: TeeMemory
+    vendor: str
+
+
+def reading_of(ended: Ended) -> Reading:
+    """Find the reading in what a helper told.
+
+    Raises:
+        TeeError: there is none, and its kind says why.
+    """
+    told = ended.told
+    if ended.status != 0 or not _LAST & told.keys():
+        raise _unfinished(ended)
+    try:
+        if "problem" in told:
+            kind, cure = _PROBLEMS[told["problem"]]
+            raise kind(told["words"], cure=cure)
+        vendor = told["vendor"]
+        if "failed" in told:
+            raise error_of(vendor, told["failed"], int(told["result"]), int(told["origin"]))
+        memory = TeeMemory(total_bytes=int(told["total"]), free_bytes=int(told["free"]))
+    except (KeyError, ValueError) as error:
+        raise BadReply(
+            f"the helper's answer can't be read ({type(error).__name__}: {error})",
+            cure="report it to the plugin's authors",
+        ) from error
+    return Reading(memory, vendor)
+
+
+def _unfinished(ended: Ended) -> TeeError:
+    """Explain a helper that didn't come to its end by itself."""
+    quote = f": {ended.complaint}" if ended.complaint else ""
+    step = ended.told.get("step")
+    if ended.status == WRONG_INTERPRETER:
+        found = ended.told.get("interpreter", "another")
+        return Unreachable(
+            f"the helper's Python is {found}, not the plugin's: that was replaced or moved",
+            cure=f"restart the plugin; if that doesn't help, {_UNMOVED}",
+        )
+    if ended.signal_name is not None:
+        where = f"in {step}" if step else "while it started"
+        return BadReply(
+            f"{ended.signal_name} ended the helper {where}{quote}",
+            cure="look for a crash of libteec, or for the node's memory running out, in its log",
+        )
+    if step is not None and step.startswith(_LOADING):
+        return Unreachable(
+            f"{step.removeprefix(_LOADING)} ended the helper with status {ended.status} while "
+            f"it was loaded{quote}",
+            cure="iTrustee's library does so if anything is preloaded: empty /etc/ld.so.preload; "
+            f"or {_NAME_LIBRARY}",
+        )
+    if step is None:
+        return Unreachable(
+            f"the helper can't start, its status is {ended.status}{quote}",
+            cure=_UNMOVED,
+        )
+    return BadReply(f"status {ended.status} ended the helper in {step}{quote}")

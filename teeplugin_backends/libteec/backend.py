@@ -1,0 +1,137 @@
+"""The backend `libteec`: the real TEE, iTrustee's or OP-TEE's, asked through a helper process."""
+
+from collections.abc import Mapping
+from hashlib import sha256
+from types import MappingProxyType, TracebackType
+from typing import Final, Self
+
+import anyio
+
+from teeplugin_backends.base import (
+    BadReply,
+    ContainerAccess,
+    Device,
+    Identity,
+    Mount,
+    TeeBackend,
+    TeeMemory,
+    TimedOut,
+)
+from teeplugin_backends.libteec.answers import Reading, reading_of
+from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
+from teeplugin_backends.libteec.options import AUTO, Options, parse_options
+from teeplugin_backends.libteec.process import CantEndError, HelperProcesses
+
+ANSWER_SECONDS = 9.5
+"""A little less than the plugin's own deadline, which couldn't name the call that hangs."""
+
+_RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
+    {
+        # What the original plugin keeps for the TEE OS.
+        ITRUSTEE: 600 * 1024**2,
+        # OP-TEE's core, and the last part of the pool, which no TA was ever given.
+        OPTEE: 2560 * 1024,
+    }
+)
+
+_USER_BYTES = 256
+"""iTrustee's driver hashes the user's name padded to this."""
+
+_TEECD = "/var/itrustee/teecd"
+"""The directory and not the socket in it, which teecd binds anew when it restarts."""
+
+
+class LibTeec(TeeBackend):
+    """A TEE behind libteec.
+
+    Options: `flavour` (`itrustee`, `optee`, or `auto`: told by the library's symbols), `library`
+    (its absolute path; else the loader's search finds it). For iTrustee: `uuid` and `ta-path` (the
+    trusted application and its signed file, by default /data/<uuid>.sec), `identity` and `user`
+    (the path and the user's name that it admits). For OP-TEE: `device` (what containers are given).
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._helpers = HelperProcesses(options.identity)
+        self._flavour = None if options.flavour == AUTO else options.flavour
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> Self:
+        """Make it from the options above."""
+        return cls(parse_options(options))
+
+    async def memory(self) -> TeeMemory:
+        """Ask once, in a process of its own that is killed when it takes too long."""
+        try:
+            with anyio.move_on_after(ANSWER_SECONDS):
+                reading = reading_of(await self._helpers.run(self._request()))
+                return self._learn(reading)
+        except CantEndError as error:
+            raise TimedOut(
+                f"an earlier query's helper (process {error.pid}) can't be ended: it is "
+                f"in {error.step or 'its start'} since",
+                cure="look for what holds the call in the TEE; the helper ends when that returns, "
+                "and the TEE is asked again",
+            ) from None
+        except OSError as error:
+            raise BadReply(
+                f"the helper process can't be started: {error}",
+                cure="look for the plugin's limits of processes and memory",
+            ) from error
+        raise TimedOut(
+            f"{self._helpers.step or 'the start of the helper'} did not return within "
+            f"{ANSWER_SECONDS:g} s"
+        )
+
+    def access(self) -> ContainerAccess:
+        """What containers of this flavour need; /dev/teelog and /dev/tc_ns_cvm are iTrustee's."""
+        if self._known_flavour() == OPTEE:
+            device = self._options.device
+            return ContainerAccess(devices=(Device(device, device, "rw"),))
+        return ContainerAccess(
+            mounts=(Mount(_TEECD, _TEECD, read_only=True),),
+            devices=tuple(Device(node, node, "rw") for node in ("/dev/teelog", "/dev/tc_ns_cvm")),
+        )
+
+    @property
+    def default_reserve_bytes(self) -> int:
+        """The flavour's own."""
+        return _RESERVE_BYTES[self._known_flavour()]
+
+    def identity(self) -> Identity | None:
+        """Who the helper is to iTrustee; OP-TEE asks nobody who they are."""
+        if self._flavour == OPTEE:
+            return None
+        path, user = self._options.identity, self._options.user
+        name = user.encode().ljust(_USER_BYTES, b"\0")
+        return Identity(path, user, sha256(path.encode() + name).hexdigest())
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the helper of a query that is under way; one that can't end is left behind."""
+        await self._helpers.close()
+
+    def _request(self) -> Mapping[str, str]:
+        options = self._options
+        return {
+            "libraries": "\n".join(options.libraries(self._flavour or AUTO)),
+            "vendor": self._flavour or "",
+            "uuid": options.uuid,
+            "ta_path": options.ta_file,
+            "identity": options.identity,
+            "user": options.user,
+        }
+
+    def _learn(self, reading: Reading) -> TeeMemory:
+        # From now on another vendor's library is a fault: containers have been told of this one.
+        self._flavour = reading.vendor
+        return reading.memory
+
+    def _known_flavour(self) -> str:
+        if self._flavour is None:
+            raise RuntimeError("the flavour is not known before the first reading")
+        return self._flavour

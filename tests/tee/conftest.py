@@ -1,0 +1,60 @@
+"""Fixtures of the C side: the built libraries, once a session, and clients with a chosen identity.
+
+A missing compiler or emulator is installed where that can be done; else its tests are skipped with
+the reason, and fail under CI.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tee import requirements
+from tests.tee.build import Built, build
+from tests.tee.clients import Client
+
+
+def need(*tools: str) -> None:
+    try:
+        requirements.ensure(tools)
+    except requirements.UnavailableError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have this: {error}", pytrace=False)
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def tee_build_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tee")
+
+
+@pytest.fixture(scope="session")
+def built(tee_build_root: Path) -> Built:
+    """The test library, our client library and the test programs, for this machine."""
+    need("compiler")
+    return build(tee_build_root / "plain")
+
+
+@pytest.fixture(scope="session")
+def built_with_sanitizers(tee_build_root: Path) -> Built:
+    need("compiler")
+    return build(tee_build_root / "sanitized", sanitizers=("address", "undefined"))
+
+
+@pytest.fixture(scope="session")
+def built_for_aarch64(tee_build_root: Path) -> Built:
+    need("compiler", "cross compiler")
+    return build(tee_build_root / "aarch64", cc="aarch64-linux-gnu-gcc")
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Callable[[Built], Client]:
+    """Give a maker of native clients, each with a state file, a record and a .sec of its own."""
+
+    def make(built: Built) -> Client:
+        return Client.prepare(built, tmp_path)
+
+    return make

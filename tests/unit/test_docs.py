@@ -1,0 +1,316 @@
+"""The documents say what is there: flags, variables, events, modules, commands and links."""
+
+import ast
+import contextlib
+import importlib
+import io
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from teeplugin import service
+from teeplugin.cli import COMMANDS, PROGRAM
+from teeplugin.cli_flags import help_text, read_flags
+from teeplugin.config import SETTINGS
+from teeplugin.config_sources import CONFIG_VARIABLE
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = (
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "docs/architecture.md",
+    "docs/events.md",
+)
+SHELLS = {"sh", "console"}
+LEVELS = {"debug", "info", "warning", "error", "critical"}
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_FLAG = re.compile(r"(?<![\w-])--?[a-z][a-z-]*")
+_LINK = re.compile(r"\[[^]\n]+\]\(([^)\s]+)\)")
+
+
+@cache
+def text(document: str) -> str:
+    return (ROOT / document).read_text(encoding="utf-8")
+
+
+def prose(document: str) -> str:
+    """A document without its fenced blocks."""
+    return _FENCE.sub("", text(document))
+
+
+def code_spans(document: str) -> list[str]:
+    return _CODE.findall(prose(document))
+
+
+def blocks(document: str, *languages: str) -> list[str]:
+    return [body for language, body in _FENCE.findall(text(document)) if language in languages]
+
+
+def commands(document: str) -> list[list[str]]:
+    """The commands of the shell blocks, as words."""
+    lines = "".join(blocks(document, *SHELLS)).replace("\\\n", " ").splitlines()
+    found = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
+    # A variable before a command is none of its words.
+    found = [[word for word in words if not re.match(r"[A-Z_]+=", word)] for words in found]
+    return [words for words in found if words]
+
+
+def rows(document: str) -> Iterator[list[str]]:
+    """The cells of every table row."""
+    for line in text(document).splitlines():
+        if line.startswith("| "):
+            yield [cell.strip() for cell in line.strip("|").split(" |")]
+
+
+def daemon_help() -> str:
+    return help_text(PROGRAM, {name: command.summary for name, command in COMMANDS.items()})
+
+
+def help_flags() -> set[str]:
+    """What stands first in the lines of `--help`."""
+    return set(re.findall(r"^  (--?[a-z-]+)", daemon_help(), re.MULTILINE))
+
+
+@cache
+def command_flags(name: str) -> frozenset[str]:
+    """The flags of a command; the daemon's as well where its help says that it takes them."""
+    with contextlib.redirect_stdout(io.StringIO()) as output, contextlib.suppress(SystemExit):
+        importlib.import_module(COMMANDS[name].module).main(["--help"])
+    shown = output.getvalue()
+    also = help_flags() if "FLAGS" in shown else set[str]()
+    return frozenset(set(_FLAG.findall(shown)) | also)
+
+
+# Flags and settings
+
+
+def test_every_flag_of_the_help_is_in_the_readme() -> None:
+    assert help_flags() - {flag for span in code_spans("README.md") for flag in span.split()} == (
+        set()
+    )
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_flag_that_is_named_exists(document: str) -> None:
+    spans = [span for span in code_spans(document) if span.startswith("-") and span != "-"]
+    named = {re.split(r"[ =:]", span)[0] for span in spans}
+    assert named - help_flags() - {flag for name in COMMANDS for flag in command_flags(name)} == (
+        set()
+    )
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_the_readme_tells_a_settings_default_and_metavar(key: str) -> None:
+    setting = SETTINGS[key]
+    told = [cells for cells in rows("README.md") if f"`{setting.flags[0]} " in cells[0]]
+    assert [cells[1] for cells in told] == [setting.default]
+    assert f"`{setting.flags[0]} {setting.metavar}`" in told[0][0]
+
+
+def test_the_readme_names_the_variables_there_are_and_no_others() -> None:
+    handed = {service.UNITS_VARIABLE, service.UNIT_BYTES_VARIABLE, service.BYTES_VARIABLE}
+    read = {setting.variable for setting in SETTINGS.values()} | {CONFIG_VARIABLE}
+    variable = r"\b(?:TEEPLUGIN|TEE_RAM)_[A-Z_]*[A-Z]"
+    read |= set(re.findall(variable, text("deploy/executable/header.sh")))
+    assert set(re.findall(variable, text("README.md"))) == handed | read
+
+
+# Commands
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_make_target_that_is_named_exists(document: str) -> None:
+    lines = [words[1:] for words in commands(document) if words[0] == "make"]
+    lines += [span.split()[1:] for span in code_spans(document) if span.startswith("make ")]
+    for words in lines:
+        folder = f"{words[1]}/" if words[:1] == ["-C"] else ""
+        targets = re.findall(r"^([a-z][a-z-]*):", text(f"{folder}Makefile"), re.MULTILINE)
+        named = {word for word in words[2 if folder else 0 :] if "=" not in word}
+        assert named - set(targets) == set()
+
+
+def test_the_readme_names_every_make_target_that_has_help() -> None:
+    helped = set(re.findall(r"^#   make ([a-z-]+)", text("Makefile"), re.MULTILINE))
+    named = {word for words in commands("README.md") if words[0] == "make" for word in words[1:2]}
+    assert helped - named == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_command_line_of_the_plugin_is_one_it_takes(document: str) -> None:
+    lines = [words for words in commands(document) if Path(words[0]).name == PROGRAM]
+    spans = (span for span in code_spans(document) if span.startswith(f"{PROGRAM} "))
+    lines += [shlex.split(span) for span in spans]
+    for _, *words in lines:
+        if words and words[0] in COMMANDS:
+            flags = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
+            assert flags - command_flags(words[0]) == set()
+        else:
+            # Refuses what is unknown, and words where none may stand.
+            read_flags(words, {})
+
+
+def sessions() -> set[str]:
+    """The functions of the noxfile that are sessions."""
+
+    def is_session(decorator: ast.expr) -> bool:
+        return ast.unparse(decorator).startswith("nox.session")
+
+    functions = [
+        node for node in ast.parse(text("noxfile.py")).body if isinstance(node, ast.FunctionDef)
+    ]
+    return {each.name for each in functions if any(map(is_session, each.decorator_list))}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_nox_session_that_is_named_exists(document: str) -> None:
+    named = re.findall(r"nox -s \"?([a-z_]+)", text(document))
+    assert set(named) - sessions() == set()
+
+
+def test_the_contributing_page_has_a_row_for_every_session() -> None:
+    told = {cells[0].strip("`") for cells in rows("CONTRIBUTING.md")}
+    assert sessions() - told == set()
+
+
+# Events
+
+
+@dataclass(frozen=True)
+class Event:
+    """A log event, from all the places that log it, or as it is documented."""
+
+    levels: frozenset[str]
+    fields: frozenset[str]
+    more_fields: bool = field(default=False, compare=False)
+
+
+def _is_logger(node: ast.expr) -> bool:
+    return ast.unparse(node) in {"_log", "self._log", "get_logger()"}
+
+
+def _event_name(call: ast.Call) -> str | None:
+    """The event that a call logs, if it is a call that logs one by name."""
+    function = call.func
+    if not (isinstance(function, ast.Attribute) and function.attr in LEVELS):
+        return None
+    if not (_is_logger(function.value) and call.args and isinstance(call.args[0], ast.Constant)):
+        return None
+    return str(call.args[0].value)
+
+
+def _event(call: ast.Call) -> Event:
+    names = {keyword.arg for keyword in call.keywords if keyword.arg}
+    if "exc_info" in names:
+        names = names - {"exc_info"} | {"error", "traceback"}
+    assert isinstance(call.func, ast.Attribute)
+    return Event(
+        frozenset({call.func.attr}),
+        frozenset(names),
+        any(keyword.arg is None for keyword in call.keywords),
+    )
+
+
+@cache
+def emitted() -> Mapping[str, Event]:
+    events: dict[str, Event] = {}
+    for path in sorted((ROOT / "teeplugin").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or (name := _event_name(node)) is None:
+                continue
+            new, old = _event(node), events.get(name, Event(frozenset(), frozenset()))
+            events[name] = Event(
+                old.levels | new.levels,
+                old.fields | new.fields,
+                old.more_fields or new.more_fields,
+            )
+    return events
+
+
+def documented() -> Mapping[str, Event]:
+    events: dict[str, Event] = {}
+    for cells in rows("docs/events.md"):
+        if len(cells) == 5 and (name := _CODE.fullmatch(cells[0])):
+            assert name[1] not in events, f"{name[1]} stands twice"
+            levels = frozenset(cells[1].split(", "))
+            events[name[1]] = Event(levels, frozenset(_CODE.findall(cells[2])))
+    return events
+
+
+def test_every_event_is_documented_and_every_documented_one_is_logged() -> None:
+    assert len(emitted()) > 10
+    assert set(documented()) == set(emitted())
+
+
+@pytest.mark.parametrize("name", sorted(emitted()))
+def test_an_events_level_and_fields_are_documented(name: str) -> None:
+    told, logged = documented()[name], emitted()[name]
+    assert told.levels == logged.levels
+    assert logged.fields <= told.fields
+    assert logged.more_fields or told.fields <= logged.fields
+
+
+# Modules
+
+
+def test_every_module_has_its_line_in_the_architecture() -> None:
+    told = {cells[0].strip("`") for cells in rows("docs/architecture.md")}
+    for package in ("teeplugin", "teeplugin_backends"):
+        entries = (ROOT / package).iterdir()
+        folders = {f"{entry.name}/" for entry in entries if (entry / "__init__.py").exists()}
+        modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+        assert (modules | folders) - told == set()
+
+
+def test_every_module_with_a_line_in_the_architecture_exists() -> None:
+    told = [_CODE.fullmatch(cells[0]) for cells in rows("docs/architecture.md")]
+    names = [match[1] for match in told if match and re.fullmatch(r"\w+(\.py|/)", match[1])]
+    packages = (ROOT / "teeplugin", ROOT / "teeplugin_backends")
+    assert [name for name in names if not any((at / name).exists() for at in packages)] == []
+
+
+def layers() -> Sequence[str]:
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    (found,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    return list(map(str, found))
+
+
+def test_the_import_layers_shown_are_those_that_are_checked() -> None:
+    (shown,) = blocks("docs/architecture.md", "layers")
+    assert shown.splitlines() == layers()
+
+
+# Links
+
+
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_relative_link_leads_somewhere(document: str) -> None:
+    for link in _LINK.findall(prose(document)):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (ROOT / document).parent / path if path else ROOT / document
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_path_of_the_checkout_that_is_named_exists(document: str) -> None:
+    folders = "(?:teeplugin|teeplugin_backends|tests|protos|docs|ta|ca)"
+    named = [span for span in code_spans(document) if re.fullmatch(rf"{folders}/[\w./]*", span)]
+    assert [path for path in named if not (ROOT / path).exists()] == []
