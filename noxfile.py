@@ -15,9 +15,13 @@ nox.options.reuse_venv = "yes"
 nox.options.sessions = ["lint", "types", "api_unchanged", "tests", "tee"]
 
 ROOT = Path(__file__).parent
-# pydantic's dataclasses check the types of what is parsed; plain ones take a number for text.
-API_OPTIONS = "server_generation=async,client_generation=async,pydantic_dataclasses"
+# What reaches our socket is parsed into pydantic's dataclasses, which check the types: plain ones
+# take a number for text. The kubelet's own answers may be long, and are parsed the fast way.
 API_PACKAGES = {"deviceplugin": "v1beta1", "podresources": "v1"}
+API_OPTIONS = {
+    "deviceplugin": "server_generation=async,client_generation=async,pydantic_dataclasses",
+    "podresources": "server_generation=async,client_generation=async",
+}
 
 
 def _interpreters() -> Iterator[tuple[str, str]]:
@@ -103,7 +107,8 @@ def cluster(session: nox.Session) -> None:
     """Run the plugin on a real one-node Kubernetes cluster; `-- --keep` leaves it up."""
     _dependency_group(session, "test")
     _install_wheel(session)
-    session.run("pytest", "tests/cluster", *session.posargs, env=_ENVIRONMENT)
+    # With each test's name, which is the list of what is guaranteed, and the times they print.
+    session.run("pytest", "-v", "-s", "tests/cluster", *session.posargs, env=_ENVIRONMENT)
 
 
 @nox.session
@@ -119,6 +124,7 @@ def package(session: nox.Session) -> None:
     """Build the plugin as one file, pkg/tee-device-plugin."""
     _dependency_group(session, "package")
     session.run("python", "deploy/executable/build.py", "pkg/tee-device-plugin")
+    session.run(str(ROOT / "pkg" / "tee-device-plugin"), "simulate", external=True)
 
 
 def _generate(session: nox.Session, target: Path) -> None:
@@ -130,7 +136,7 @@ def _generate(session: nox.Session, target: Path) -> None:
         session.run(
             *("python", "-m", "grpc_tools.protoc", "-I", f"protos/{package}"),
             f"--python_betterproto2_out={out}",
-            f"--python_betterproto2_opt={API_OPTIONS}",
+            f"--python_betterproto2_opt={API_OPTIONS[package]}",
             f"protos/{package}/{version}/{package}.proto",
         )
 

@@ -6,6 +6,7 @@ Nothing is imported before it is known to be needed: the daemon's start is part 
 import contextlib
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -39,10 +40,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Else pydantic reads every installed package's entry points for plugins of its own: a tenth
     # of the start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if not (words and words[0] in COMMANDS):
+        _expect_early_signals()
     try:
         return _run(words)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+
+
+def _expect_early_signals() -> None:
+    """Answer signals well that come before the loop takes over, a third of a second from now.
+
+    SIGHUP asks for what is about to be done anyway, and there is nothing yet to be cleaned up.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _run(words: Sequence[str]) -> int:

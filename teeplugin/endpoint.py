@@ -35,8 +35,8 @@ class Endpoint:
     def __init__(
         self, *, directory: Path, service: DevicePluginService, watch_streams: WatchStreams
     ) -> None:
-        self.name = f"tee-ram-{secrets.token_hex(4)}.sock"
-        self.path = directory / self.name
+        self._directory = directory
+        self._rename()
         self._service = service
         self._watch_streams = watch_streams
         self._server: ConnectionServer | None = None
@@ -54,6 +54,9 @@ class Endpoint:
             OSError: the directory is gone, full, read-only, or we may not write there.
         """
         await self.close()
+        if _identity(self.path) is not None:
+            # Somebody put something else there, which isn't ours to remove.
+            self._rename()
         remove_stale_sockets(self.path.parent)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
@@ -70,6 +73,10 @@ class Endpoint:
         self._server = server
         self._identity = _identity(self.path)
         _log.debug("listening", socket=str(self.path))
+
+    def _rename(self) -> None:
+        self.name = f"tee-ram-{secrets.token_hex(4)}.sock"
+        self.path = self._directory / self.name
 
     async def close(self) -> None:
         """End the streams, stop serving within a bounded time, and remove the socket if ours."""

@@ -4,6 +4,8 @@ One query is outstanding at a time, each has a deadline, and every change is log
 cause, recovery as well as failure.
 """
 
+import asyncio
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,14 +13,29 @@ from pathlib import Path
 from time import monotonic
 
 import anyio
+import anyio.lowlevel
 
 from teeplugin import units
 from teeplugin.config import ConfigError
 from teeplugin.inventory import FrameEncoder, Listing
-from teeplugin.judgement import Cause, Judgement, Terms, check_terms, judge
+from teeplugin.judgement import (
+    CONFIRM_SECONDS,
+    MISSING_ON_NODE,
+    Cause,
+    Holdings,
+    Judgement,
+    Terms,
+    check_terms,
+    judge,
+    relist,
+)
 from teeplugin.latest import Latest
+from teeplugin.ledger import Ledger
 from teeplugin.log import get_logger
-from teeplugin_backends.base import BadReply, TeeBackend, TeeError, TeeMemory, TimedOut
+from teeplugin_backends.base import BadReply, Exhausted, TeeBackend, TeeError, TeeMemory, TimedOut
+
+BOOKS_SECONDS = 2.0
+"""After so long the kubelet's books show what Allocate handed out: they are written right after."""
 
 QUERY_SECONDS = 10.0
 """How long the TEE may take for one query."""
@@ -29,7 +46,8 @@ _log = get_logger()
 class Health:
     """Keeps `listings` true to what `backend` answers.
 
-    What containers are handed is looked for under `host_root`, where the node's paths are seen.
+    `answered` is set at the first answer, if the terms fit it. What containers are handed is looked
+    for under `host_root`, where the node's paths are seen.
     """
 
     def __init__(
@@ -37,18 +55,23 @@ class Health:
         *,
         backend: TeeBackend,
         terms: Terms,
+        ledger: Ledger,
         listings: Latest[Listing | None],
         host_root: Path,
         query_seconds: float = QUERY_SECONDS,
     ) -> None:
         self._backend = backend
         self._terms = terms
+        self._ledger = ledger
+        self._judgement = Judgement()
         self._listings = listings
         self._host_root = host_root
         self._query_seconds = query_seconds
         self._encoder = FrameEncoder()
         self._asked = anyio.Event()
         self._fault_since = 0.0
+        self.answered = anyio.Event()
+        self._counted_at = -math.inf
 
     def ask_now(self) -> None:
         """Ask the TEE without waiting for the next time; at once after a query under way."""
@@ -60,33 +83,87 @@ class Health:
         Raises:
             ConfigError: the first reading shows that the precision or the reserve doesn't fit.
         """
-        judgement = Judgement()
         while True:
             self._asked = anyio.Event()
-            answer = await self._ask()
-            previous = judgement
-            missing: Sequence[str] = ()
-            if isinstance(answer, TeeMemory):
-                missing = self._missing()
-                self._settle_reserve()
-            judgement = judge(answer, missing, previous, self._terms)
-            self._check_terms(previous.memory, judgement.memory)
-            self._publish(judgement)
-            self._report(previous, judgement)
-            with anyio.move_on_after(judgement.ask_again_seconds):
-                await self._asked.wait()
+            await self._query()
+            if self._judgement.suspicious_answers:
+                # Not to be hurried: what is asked about again at once proves nothing.
+                await anyio.sleep(CONFIRM_SECONDS)
+                continue
+            with anyio.move_on_after(self._judgement.ask_again_seconds):
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._follow_promises)
+                    await self._asked.wait()
+                    tasks.cancel_scope.cancel()
 
-    async def _ask(self) -> TeeMemory | TeeError:
+    async def _query(self) -> None:
+        """Ask, with a look at the ledger before and after, and publish what follows from it."""
+        known = await self._ledger.refresh()
+        held = self._ledger.held
+        answer, missing = await self._ask()
+        if isinstance(answer, TeeMemory):
+            self._settle_reserve()
+        elif isinstance(answer, Exhausted) and self._judgement.memory is not None:
+            missing = self._missing()
+        known = await self._ledger.refresh() and known
+        first = self._judgement.shortage.seen_once is None
+        spaced = first or monotonic() - self._counted_at >= CONFIRM_SECONDS
+        counts = known and spaced and held == self._ledger.held
+        if counts:
+            self._counted_at = monotonic()
+        previous, holdings = self._judgement, Holdings(self._ledger.held, counts)
+        self._judgement = judge(answer, missing, previous, self._terms, holdings)
+        self._check_terms(previous.memory, self._judgement.memory)
+        if not self.answered.is_set():
+            self.answered.set()
+            # Whoever waited for it speaks first.
+            await anyio.lowlevel.checkpoint()
+        self._publish()
+        self._report(previous, self._judgement)
+
+    async def _follow_promises(self) -> None:
+        """Show ids as held, and so as Healthy, as soon as Allocate hands them out.
+
+        Then read the kubelet's books until they show them, so that they stay held.
+        """
+        while True:
+            self._relist()
+            if not self._ledger.waits:
+                await self._ledger.next_promise()
+                self._relist()
+            await anyio.sleep(BOOKS_SECONDS)
+            await self._ledger.refresh()
+
+    def _relist(self) -> None:
+        self._judgement = relist(self._judgement, self._ledger.held, self._terms)
+        self._publish()
+
+    async def _ask(self) -> tuple[TeeMemory | TeeError, Sequence[str]]:
+        """Ask the TEE; its reading or its fault, and what containers would lack on the node."""
         try:
-            with anyio.move_on_after(self._query_seconds):
-                return await self._backend.memory()
-            return TimedOut(f"no answer within {self._query_seconds:g} s")
+            with anyio.move_on_after(self._query_seconds) as deadline:
+                return await self._ask_backend(), self._missing()
+            return TimedOut(f"no answer within {self._query_seconds:g} s"), ()
         except TeeError as error:
-            return error
+            return error, ()
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if deadline.cancel_called or (task is not None and task.cancelling()):
+                raise
+            return self._bug(error), ()
         except Exception as error:  # noqa: BLE001 - the plugin outlives a backend's bugs
-            problem = f"{type(error).__name__}: {error}"
-            _log.debug("backend_bug", error=problem, exc_info=error)
-            return BadReply(f"a bug in the backend: {problem}", cure="report it to its author")
+            return self._bug(error), ()
+
+    async def _ask_backend(self) -> TeeMemory:
+        memory: object = await self._backend.memory()
+        if not isinstance(memory, TeeMemory):
+            raise TypeError(f"memory() answered {memory!r}, which is no TeeMemory")
+        return memory
+
+    def _bug(self, error: BaseException) -> TeeError:
+        problem = f"{type(error).__name__}: {error}"
+        _log.debug("backend_bug", error=problem, exc_info=error)
+        return BadReply(f"a bug in the backend: {problem}", cure="report it to its author")
 
     def _settle_reserve(self) -> None:
         """Take the backend's own reserve, once it is known, where the operator named none."""
@@ -112,11 +189,12 @@ class Health:
                 raise ConfigError(problem)
             _log.warning("terms_do_not_fit", problem=problem)
 
-    def _publish(self, judgement: Judgement) -> None:
+    def _publish(self) -> None:
+        judgement = self._judgement
         if judgement.inventory is None:
             return
         fault = None
-        if judgement.cause is not None:
+        if judgement.cause is not None and judgement.cause.kind != MISSING_ON_NODE:
             fault = f"{judgement.cause.message}: {judgement.cause.cure}"
         listed = self._listings.value
         if listed is None or listed.inventory != judgement.inventory:
@@ -138,6 +216,17 @@ class Health:
             _log.info("tee_recovered", was=previous.cause.kind, after_seconds=seconds)
         elif previous.suspicion is not None and now.suspicion is None and now.cause is None:
             _log.info("tee_suspicion_over", was=previous.suspicion.kind)
+        if now.shortage.units != previous.shortage.units and now.memory is not None:
+            details = {
+                "units": now.shortage.units,
+                "was": previous.shortage.units,
+                "free_bytes": now.memory.free_bytes,
+                "held_units": len(self._ledger.held or ()),
+            }
+            if now.shortage.units > previous.shortage.units:
+                _log.warning("shortage", **details)
+            else:
+                _log.info("shortage_eased", **details)
         if now.inventory is not None and now.memory is not None:
             before = 0 if previous.inventory is None else len(previous.inventory.ids)
             self._report_capacity(now.memory, before, len(now.inventory.ids))

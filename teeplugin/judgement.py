@@ -2,12 +2,17 @@
 
 | what came back                          | what is listed                                         |
 |-----------------------------------------|--------------------------------------------------------|
-| a good reading                          | as many units as the capacity holds                    |
+| a good reading                          | as many units as the capacity holds; those that the    |
+|                                         | free memory can't back Unhealthy, once a second reading|
+|                                         | agrees (shortage.py)                                   |
 | Busy, one TimedOut, one BadReply        | as before; asked again after 2 s, at most 3 times      |
 | Unreachable, Refused, those confirmed   | all Unhealthy; asked every min(interval, 5 s)          |
 | something containers need is missing    | all Unhealthy; asked every min(interval, 5 s)          |
-| Exhausted                               | as before: who holds which unit is not known here yet  |
+| Exhausted                               | as a reading with nothing free                         |
 | no reading yet since the start          | nothing at all; asked with back-off                    |
+
+Units that pods hold are never Unhealthy for a shortage, and never withdrawn. While it is unknown
+who holds which, no shortage is shown.
 """
 
 from collections.abc import Sequence
@@ -15,6 +20,7 @@ from dataclasses import dataclass, replace
 
 from teeplugin import units
 from teeplugin.inventory import IdSet, Inventory
+from teeplugin.shortage import NO_SHORTAGE, Shortage, listed_ids, mark, units_to_show
 from teeplugin_backends.base import (
     BadReply,
     Busy,
@@ -25,13 +31,16 @@ from teeplugin_backends.base import (
 )
 
 CONFIRM_SECONDS = 2.0
-"""How long after an uncertain fault the TEE is asked again."""
+"""How long after an uncertain fault, or another shortage than is shown, the TEE is asked again."""
 
 MOST_CONFIRMATIONS = 3
 """How often an uncertain fault is asked about again before it is believed."""
 
 FAULT_SECONDS = 5.0
 """The longest wait between two queries while a fault stands, so that recovery is seen soon."""
+
+MISSING_ON_NODE = "missing-on-node"
+"""The kind of cause that is no fault of the TEE's, so that Allocate doesn't fail for it."""
 
 FIRST_BACK_OFF_SECONDS = 0.5
 """The first wait while the TEE has given no reading yet; doubled at each fault up to the above."""
@@ -82,6 +91,7 @@ class Judgement:
 
     inventory: Inventory | None = None
     memory: TeeMemory | None = None
+    shortage: Shortage = NO_SHORTAGE
     cause: Cause | None = None
     suspicion: Cause | None = None
     suspicious_answers: tuple[type[TeeError], ...] = ()
@@ -89,22 +99,35 @@ class Judgement:
     ask_again_seconds: float | None = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Which units pods hold while a reading is taken.
+
+    `held` is None while that is unknown. A reading `counts` for shortage only if the holdings were
+    the same before and after it, and where it may confirm another, it was taken long enough after.
+    """
+
+    held: IdSet | None = None
+    counts: bool = False
+
+
 def judge(
-    answer: TeeMemory | TeeError, missing: Sequence[str], previous: Judgement, terms: Terms
+    answer: TeeMemory | TeeError,
+    missing: Sequence[str],
+    previous: Judgement,
+    terms: Terms,
+    holdings: Holdings = Holdings(),
 ) -> Judgement:
     """Judge one answer of the TEE; `missing` are the node's paths that containers would lack."""
     if isinstance(answer, TeeMemory):
-        return _judge_reading(answer, missing, terms)
+        return _judge_reading(answer, missing, previous, terms, holdings)
     cause = Cause(answer.kind, str(answer), answer.cure)
-    if previous.inventory is None:
+    if previous.inventory is None or previous.memory is None:
         return _still_silent(cause, previous)
     if isinstance(answer, Exhausted):
-        return replace(
-            previous,
-            cause=cause if previous.cause else None,
-            suspicion=None if previous.cause else cause,
-            suspicious_answers=(),
-            ask_again_seconds=terms.fault_seconds,
+        empty = TeeMemory(previous.memory.total_bytes, free_bytes=0)
+        return _judge_exhaustion(
+            cause, empty, missing, previous=previous, terms=terms, holdings=holdings
         )
     suspicious_answers = (*previous.suspicious_answers, type(answer))
     if previous.cause is None and not _is_believed(answer, suspicious_answers):
@@ -117,25 +140,91 @@ def judge(
     return Judgement(
         inventory=replace(previous.inventory, unhealthy=previous.inventory.ids),
         memory=previous.memory,
+        shortage=previous.shortage,
         cause=cause,
         ask_again_seconds=terms.fault_seconds,
     )
 
 
-def _judge_reading(memory: TeeMemory, missing: Sequence[str], terms: Terms) -> Judgement:
-    capacity_bytes = terms.capacity_bytes(memory)
-    count = min(units.units_in(capacity_bytes, terms.unit_bytes), units.MAX_UNITS)
-    ids = IdSet.first(count)
-    if not missing:
-        interval_seconds = terms.interval_seconds or None
-        return Judgement(Inventory(ids), memory, ask_again_seconds=interval_seconds)
-    cause = Cause(
-        "missing-on-node",
+def relist(previous: Judgement, held: IdSet | None, terms: Terms) -> Judgement:
+    """Judge anew what is listed, without a reading, because other units are held now."""
+    if previous.memory is None or previous.cause is not None or held is None:
+        return previous
+    ids = listed_ids(_count(previous.memory, terms), held)
+    inventory = mark(ids, held, previous.shortage.units, _marked(previous))
+    return replace(previous, inventory=inventory)
+
+
+def _judge_reading(
+    memory: TeeMemory,
+    missing: Sequence[str],
+    previous: Judgement,
+    terms: Terms,
+    holdings: Holdings,
+) -> Judgement:
+    held = IdSet() if holdings.held is None else holdings.held
+    ids = listed_ids(_count(memory, terms), held)
+    shortage = previous.shortage
+    if holdings.counts:
+        short = units_to_show(ids, held, memory.free_bytes, terms.unit_bytes)
+        # Where nothing healthy is listed yet, nothing can flap.
+        anew = previous.inventory is None or previous.cause is not None
+        shortage = Shortage(short) if anew else shortage.confirmed_by(short)
+    if missing:
+        return Judgement(
+            Inventory(ids, unhealthy=ids),
+            memory,
+            shortage,
+            cause=_missing_on_node(missing),
+            ask_again_seconds=terms.fault_seconds,
+        )
+    unsure = shortage.seen_once is not None
+    interval_seconds = terms.interval_seconds or None
+    return Judgement(
+        mark(ids, held, shortage.units, _marked(previous)),
+        memory,
+        shortage,
+        ask_again_seconds=CONFIRM_SECONDS if unsure and interval_seconds else interval_seconds,
+    )
+
+
+def _judge_exhaustion(
+    cause: Cause,
+    empty: TeeMemory,
+    missing: Sequence[str],
+    *,
+    previous: Judgement,
+    terms: Terms,
+    holdings: Holdings,
+) -> Judgement:
+    """Nothing is free: that is a shortage where it is known who holds what, else a suspicion."""
+    if previous.cause is not None and not holdings.counts:
+        return replace(previous, cause=cause, ask_again_seconds=terms.fault_seconds)
+    if holdings.held is None:
+        judged = replace(previous, suspicious_answers=())
+    else:
+        judged = _judge_reading(empty, missing, previous, terms, holdings)
+    ask_again_seconds = min(judged.ask_again_seconds or FAULT_SECONDS, terms.fault_seconds)
+    suspicion = None if judged.cause else cause
+    return replace(judged, suspicion=suspicion, ask_again_seconds=ask_again_seconds)
+
+
+def _count(memory: TeeMemory, terms: Terms) -> int:
+    return min(units.units_in(terms.capacity_bytes(memory), terms.unit_bytes), units.MAX_UNITS)
+
+
+def _marked(previous: Judgement) -> IdSet:
+    """The units that were Unhealthy for a shortage, rather than with all others for a fault."""
+    if previous.inventory is None or previous.cause is not None:
+        return IdSet()
+    return previous.inventory.unhealthy
+
+
+def _missing_on_node(missing: Sequence[str]) -> Cause:
+    return Cause(
+        MISSING_ON_NODE,
         f"containers need {', '.join(missing)}, which this node lacks",
         "load the TEE's driver and start its daemon, or check --host-root",
-    )
-    return Judgement(
-        Inventory(ids, unhealthy=ids), memory, cause, ask_again_seconds=terms.fault_seconds
     )
 
 

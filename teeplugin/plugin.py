@@ -4,8 +4,11 @@ Values flow one way: TEE → backend → health → listing → service → kube
 """
 
 import gc
+import os
 import signal
+import threading
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import anyio
 
@@ -17,11 +20,20 @@ from teeplugin.health import Health
 from teeplugin.inventory import Listing
 from teeplugin.judgement import Terms
 from teeplugin.latest import Latest
+from teeplugin.ledger import Ledger
 from teeplugin.log import get_logger
 from teeplugin.registration import DirectoryLostError, Registration, socket_path_fits
 from teeplugin.service import DevicePluginService
 from teeplugin.streams import WatchStreams
 from teeplugin_backends.base import TeeBackend
+
+END_SECONDS = 1.7
+"""After so long a stop is forced: a pod's owner may count on 2 s."""
+
+BACKEND_CLOSE_SECONDS = 0.5
+
+PATIENCE_SECONDS = 1.0
+"""How long the first answer is waited for before the start is logged without it."""
 
 _log = get_logger()
 
@@ -64,12 +76,20 @@ async def _serve(settings: Settings, backend: TeeBackend) -> None:
         reserve_bytes=settings.reserve_bytes,
         interval_seconds=settings.health_interval_seconds,
     )
-    health = Health(backend=backend, terms=terms, listings=listings, host_root=settings.host_root)
+    ledger = Ledger(socket=settings.pod_resources_socket, resource_name=settings.resource_name)
+    health = Health(
+        backend=backend,
+        terms=terms,
+        ledger=ledger,
+        listings=listings,
+        host_root=settings.host_root,
+    )
     service = DevicePluginService(
         listings=listings,
         watch_streams=watch_streams,
         access=backend.access,
         unit_bytes=settings.unit_bytes,
+        on_allocated=ledger.promise,
     )
     endpoint = Endpoint(
         directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams
@@ -81,19 +101,48 @@ async def _serve(settings: Settings, backend: TeeBackend) -> None:
         watch_streams=watch_streams,
     )
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        _announce(settings)
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
-        async with backend:
+        async with _entered(backend):
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(health.run)
+                    tasks.start_soon(_announce, settings, health)
                     tasks.start_soon(_register_when_listed, registration, listings)
                     await _obey(signals, health, registration)
+                    _end_at_the_latest(endpoint)
                     tasks.cancel_scope.cancel()
             finally:
                 await endpoint.close()
     _log.info("stopped")
+
+
+@asynccontextmanager
+async def _entered(backend: TeeBackend) -> AsyncIterator[None]:
+    """Open the backend, and close it without letting it keep us or its errors hide ours."""
+    await backend.__aenter__()
+    try:
+        yield
+    finally:
+        try:
+            with anyio.move_on_after(BACKEND_CLOSE_SECONDS, shield=True):
+                await backend.__aexit__(None, None, None)
+        except Exception as error:  # noqa: BLE001 - a backend's bug is not to be the plugin's end
+            _log.error("backend_not_closed", error=error)
+
+
+def _end_at_the_latest(endpoint: Endpoint) -> None:
+    """Have the process end in time even where a backend's thread or query can't be ended."""
+
+    def end() -> None:
+        if endpoint.in_place:
+            endpoint.path.unlink(missing_ok=True)
+        _log.warning("stopped_by_force", cure="the backend kept the plugin: see what it waits for")
+        os._exit(0)
+
+    timer = threading.Timer(END_SECONDS, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _register_when_listed(
@@ -119,7 +168,10 @@ async def _obey(
         registration.renew()
 
 
-def _announce(settings: Settings) -> None:
+async def _announce(settings: Settings, health: Health) -> None:
+    """Say what was started: once the settings are known to fit the TEE, or it takes its time."""
+    with anyio.move_on_after(PATIENCE_SECONDS):
+        await health.answered.wait()
     _log.info(
         "starting",
         version=__version__,

@@ -61,10 +61,15 @@ class _Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class _Registered:
-    """A registration that holds: the kubelet's stream, and its socket as it was then."""
+    """A registration that holds: the kubelet's stream, and its socket as it was then.
 
-    stream: WatchStream
+    Streams don't say whose they are. If others were opened meanwhile, the end of any of them
+    counts as the kubelet's: registering once too often is better than never.
+    """
+
+    streams: tuple[WatchStream, ...]
     kubelet: FileIdentity
+    began: float
 
 
 class Registration:
@@ -121,7 +126,7 @@ class Registration:
 
     async def _make_ready(self, kubelet: FileIdentity | None) -> _Obstacle | None:
         """Have our socket listen in the directory as it is now; else say what is in the way."""
-        if is_dead_mount(self._directory):
+        if await is_dead_mount(self._directory):
             raise DirectoryLostError(
                 f"{self._directory} was deleted and made again, and this mount of it is dead: "
                 "restart the plugin's pod, it mounts the new one"
@@ -164,7 +169,7 @@ class Registration:
         try:
             with anyio.fail_after(REGISTER_SECONDS):
                 await self._call_register()
-                stream = await self._watch_streams.first_after(serial)
+                streams = await self._watch_streams.opened_after(serial)
         except TimeoutError:
             return _Obstacle(f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s")
         except GRPCError as error:
@@ -179,7 +184,7 @@ class Registration:
             milliseconds=round((monotonic() - began) * 1000, 1),
         )
         self._told.clear()
-        return _Registered(stream, kubelet)
+        return _Registered(streams, kubelet, monotonic())
 
     async def _call_register(self) -> None:
         channel = Channel(path=os.fspath(self._kubelet_socket))
@@ -200,14 +205,16 @@ class Registration:
 
     async def _hold(self, registered: _Registered, watch: DirectoryWatch) -> None:
         """Return when the registration is lost, our own streams ended and the reason logged."""
-        began = monotonic()
+        ends = [stream.ended.wait for stream in registered.streams]
         while (reason := self._lost(registered)) is None:
-            await _first_of(
-                LOOK_SECONDS, watch.changed, registered.stream.ended.wait, self._renewal.wait
-            )
+            if self._renewal.is_set():
+                # Asked again within a second: what was done for the first answers the second.
+                await _first_of(STEADY_SECONDS, watch.changed, *ends)
+            else:
+                await _first_of(LOOK_SECONDS, watch.changed, self._renewal.wait, *ends)
         # Ended here before the kubelet hears of a new registration: it would drop the new one.
         self._watch_streams.end_all()
-        held_seconds = monotonic() - began
+        held_seconds = monotonic() - registered.began
         _log.info("registering_again", reason=reason, held_seconds=round(held_seconds, 1))
         if held_seconds >= STEADY_SECONDS:
             self._back_off_seconds = 0.0
@@ -216,13 +223,14 @@ class Registration:
             self._lengthen_back_off()
 
     def _lost(self, registered: _Registered) -> str | None:
-        if self._renewal.is_set():
+        steady = monotonic() - registered.began >= STEADY_SECONDS
+        if self._renewal.is_set() and steady:
             return "asked to"
         if file_identity(self._kubelet_socket) != registered.kubelet:
             return "the kubelet's socket is another one or gone"
         if not self._endpoint.in_place:
             return "our socket is gone"
-        if registered.stream.ended.is_set():
+        if any(stream.ended.is_set() for stream in registered.streams):
             return "the kubelet's stream ended"
         return None
 

@@ -4,6 +4,7 @@ Nothing here asks the TEE: a hung TEE must not stop the admission of pods. The l
 bytes that the health task left, each stream following the newest at its own pace.
 """
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -72,7 +73,8 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     """Answers for the units of one resource.
 
     `listings` holds None until the first reading; nothing is registered before, and `access` isn't
-    asked. `watch_streams` is told of every ListAndWatch stream that opens and ends.
+    asked. `watch_streams` is told of every ListAndWatch stream that opens and ends, `on_allocated`
+    of the ids that each container is handed.
     """
 
     def __init__(
@@ -82,11 +84,13 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         watch_streams: WatchStreams,
         access: Callable[[], ContainerAccess],
         unit_bytes: int,
+        on_allocated: Callable[[Sequence[int]], None],
     ) -> None:
         self._listings = listings
         self._watch_streams = watch_streams
         self._access = access
         self._unit_bytes = unit_bytes
+        self._on_allocated = on_allocated
 
     def __mapping__(self) -> dict[str, Handler]:
         """Put our own ListAndWatch, which sends encoded lists, in the generated one's place."""
@@ -121,11 +125,13 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         listing = self._listed()
         if listing.fault is not None:
             raise GRPCError(Status.UNAVAILABLE, listing.fault)
+        containers = [
+            _known_ids(request.devices_i_ds, listing) for request in message.container_requests
+        ]
+        for ids in containers:
+            self._on_allocated(ids)
         return v1beta1.AllocateResponse(
-            container_responses=[
-                self._container_response(len(_known_ids(request.devices_i_ds, listing)))
-                for request in message.container_requests
-            ]
+            container_responses=[self._container_response(len(ids)) for ids in containers]
         )
 
     async def get_preferred_allocation(
@@ -199,7 +205,7 @@ def _known_ids(texts: Sequence[str], listing: Listing) -> list[int]:
     """Read device ids: all of them listed, none twice."""
     ids = [_known_id(text, listing) for text in texts]
     if len(set(ids)) < len(ids):
-        twice = next(device_id for device_id in ids if ids.count(device_id) > 1)
+        ((twice, _),) = Counter(ids).most_common(1)
         raise GRPCError(Status.INVALID_ARGUMENT, f"device {twice} is named twice: name it once")
     return ids
 

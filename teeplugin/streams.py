@@ -1,5 +1,6 @@
 """The ListAndWatch streams that are open: kept by the service, watched by the registration."""
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,7 +25,7 @@ class WatchStreams:
 
     def __init__(self) -> None:
         self._open: dict[int, WatchStream] = {}
-        self._newest: WatchStream | None = None
+        self._recent: deque[WatchStream] = deque(maxlen=64)
         self._opened = anyio.Event()
         self.last_serial = 0
 
@@ -36,7 +37,8 @@ class WatchStreams:
         """Count a stream as open while the block runs; `end` and `end_all` leave the block."""
         self.last_serial += 1
         stream = WatchStream(self.last_serial)
-        self._open[stream.serial] = self._newest = stream
+        self._open[stream.serial] = stream
+        self._recent.append(stream)
         opened, self._opened = self._opened, anyio.Event()
         opened.set()
         try:
@@ -46,15 +48,13 @@ class WatchStreams:
             del self._open[stream.serial]
             stream.ended.set()
 
-    async def first_after(self, serial: int) -> WatchStream:
-        """Wait for the first stream that is younger than `serial`; it may have ended since."""
+    async def opened_after(self, serial: int) -> tuple[WatchStream, ...]:
+        """Wait for a stream younger than `serial`; all there are then, also those that ended."""
         while True:
             opened = self._opened
-            younger = [number for number in self._open if number > serial]
+            younger = tuple(stream for stream in self._recent if stream.serial > serial)
             if younger:
-                return self._open[min(younger)]
-            if self._newest is not None and self._newest.serial > serial:
-                return self._newest
+                return younger
             await opened.wait()
 
     def end_all(self) -> None:

@@ -24,6 +24,12 @@ _MASK = (
     | Mask.ONLYDIR
 )
 
+DELETION_SECONDS = 0.1
+"""Far longer than the moment between a directory's last link and its end."""
+
+POLL_SECONDS = 1.0
+"""How often to look where the system gives no inotify."""
+
 _log = get_logger()
 
 FileIdentity = tuple[int, int, int]
@@ -38,8 +44,18 @@ def file_identity(path: Path) -> FileIdentity | None:
     return status.st_dev, status.st_ino, status.st_ctime_ns
 
 
-def is_dead_mount(directory: Path) -> bool:
-    """Whether the directory was deleted under us and only our mount keeps it: nothing returns."""
+async def is_dead_mount(directory: Path) -> bool:
+    """Whether the directory was deleted under us and only our mount keeps it: nothing returns.
+
+    Looked at twice: a directory has no links either in the moment in which it is deleted.
+    """
+    if not _has_no_links(directory):
+        return False
+    await anyio.sleep(DELETION_SECONDS)
+    return _has_no_links(directory)
+
+
+def _has_no_links(directory: Path) -> bool:
     try:
         return directory.stat().st_nlink == 0
     except OSError:
@@ -55,14 +71,14 @@ class DirectoryWatch:
         self._armed: tuple[int, int] | None = None
 
     async def __aenter__(self) -> Self:
-        """Begin to watch; without inotify the waits are mere time-outs."""
+        """Begin to watch; without inotify every second may have brought a change."""
         try:
             self._inotify = Inotify()
         except OSError as error:
             _log.warning(
                 "directory_not_watched",
                 error=str(error),
-                effect="a kubelet's restart is noticed up to seconds later",
+                effect="a kubelet's restart is noticed up to a second later",
                 cure="raise fs.inotify.max_user_instances",
             )
         self._arm()
@@ -81,7 +97,7 @@ class DirectoryWatch:
     async def changed(self) -> None:
         """Wait until something may have changed since the last call."""
         if self._inotify is None:
-            await anyio.sleep_forever()
+            await anyio.sleep(POLL_SECONDS)
         elif not self._arm():
             await self._inotify.get()
 

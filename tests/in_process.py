@@ -28,6 +28,7 @@ class Registered:
             watch_streams=self.streams,
             access=ContainerAccess,
             unit_bytes=524288,
+            on_allocated=lambda _: None,
         )
         self.endpoint = Endpoint(directory=directory, service=service, watch_streams=self.streams)
         self.registration = Registration(
@@ -52,8 +53,10 @@ class Registered:
 @asynccontextmanager
 async def registering(directory: Path, units: int = 3) -> AsyncIterator[Registered]:
     under_way = Registered(directory, units)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(under_way.registration.run)
-        yield under_way
-        tasks.cancel_scope.cancel()
-    await under_way.endpoint.close()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(under_way.registration.run)
+            yield under_way
+            tasks.cancel_scope.cancel()
+    finally:
+        await under_way.endpoint.close()

@@ -248,6 +248,7 @@ async def test_one_unit_more_is_refused_by_the_plugin_and_not_by_the_kubelet(
 ) -> None:
     before = set(kubelet.device_plugins_dir.iterdir())
     with kubelet.plugin(tmp_path, units=226_601) as plugin:
+        await eventually("its end", lambda: not plugin.running)
         assert plugin.wait() == 2
         assert "the kubelet takes at most 226600" in plugin.log.read_text()
     assert set(kubelet.device_plugins_dir.iterdir()) == before

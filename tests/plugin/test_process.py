@@ -52,6 +52,27 @@ async def test_it_ends_well_when_asked_to(
     assert [path.name for path in kubelet.device_plugins_dir.iterdir()] == ["kubelet.sock"]
 
 
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGHUP, None)], ids=["term", "hup"]
+)
+async def test_a_signal_that_comes_before_the_loop_is_answered_as_well(
+    kubelet: Simulated, tmp_path: Path, number: signal.Signals, status: int | None
+) -> None:
+    with kubelet.plugin(tmp_path) as plugin:
+        # One of the first things it does; the loop comes hundreds of milliseconds later.
+        await eventually("SIGHUP is ignored", lambda: _ignores(plugin.pid, signal.SIGHUP))
+        plugin.signal(number)
+        if status is None:
+            await kubelet.has(UNITS)
+        else:
+            assert plugin.wait(END_SECONDS) == status
+
+
+def _ignores(pid: int, number: signal.Signals) -> bool:
+    mask = Path(f"/proc/{pid}/status").read_text().partition("SigIgn:")[2].split()[0]
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 async def test_a_hanging_tee_stops_neither_the_loop_nor_allocate_nor_the_end(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
@@ -164,7 +185,7 @@ def test_settings_that_do_not_fit_the_node_are_one_line_and_exit_2(
         check=False,
     )
     assert result.returncode == 2
-    last = result.stderr.splitlines()[-1]
+    (last,) = result.stderr.splitlines()
     assert last.startswith("tee-device-plugin: ")
     assert all(word in last for word in words), last
     assert "Traceback" not in result.stderr
@@ -185,3 +206,39 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything(kubelet_dir: Pa
     assert result.returncode == 2
     assert "107 bytes" in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+# A backend of another package, with a thread that can't be ended and an end that doesn't come.
+_STUBBORN = """
+import sys, threading, time
+import anyio
+from teeplugin import backends, cli
+from teeplugin_backends.simulated import SimulatedTee
+
+class Stubborn(SimulatedTee):
+    async def memory(self):
+        if self.script.pods:
+            await anyio.to_thread.run_sync(time.sleep, 3600)
+        return await super().memory()
+    async def __aexit__(self, *_):
+        await anyio.sleep_forever()
+
+load = backends.load_backend
+backends.load_backend = lambda name, options: Stubborn.from_options(options)
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.parametrize("pods", ["0", "1M"])
+async def test_a_stubborn_backend_does_not_keep_it_from_ending(
+    kubelet: Simulated, tmp_path: Path, pods: str
+) -> None:
+    plugin = kubelet.plugin(tmp_path)
+    plugin.command[1:3] = ["-c", _STUBBORN]
+    plugin.command += ["--backend-option", f"pods={pods}"]
+    plugin.state.unlink()
+    with plugin:
+        await plugin.logged("starting")
+        plugin.signal(signal.SIGTERM)
+        assert plugin.wait(END_SECONDS + 0.5) == 0
+    assert not list(kubelet.device_plugins_dir.glob("tee-ram-*.sock"))

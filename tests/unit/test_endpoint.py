@@ -20,6 +20,7 @@ def make_endpoint(directory: Path) -> Endpoint:
         watch_streams=watch_streams,
         access=ContainerAccess,
         unit_bytes=524288,
+        on_allocated=lambda _: None,
     )
     return Endpoint(directory=directory, service=service, watch_streams=watch_streams)
 

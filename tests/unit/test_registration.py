@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 from grpclib import GRPCError, Status
+from grpclib.client import Channel
 from grpclib.server import Server
 from structlog.testing import capture_logs
 
@@ -17,6 +19,7 @@ from teeplugin import registration as registration_module
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.endpoint import Endpoint
 from teeplugin.registration import DirectoryLostError, Registration
+from teeplugin.simulator import EventKind, SimulatedKubelet
 from teeplugin.watch import is_dead_mount
 from tests.in_process import registering
 from tests.waiting import eventually
@@ -209,20 +212,154 @@ async def test_without_inotify_everything_is_still_seen_in_time(
 async def test_a_dead_mount_ends_the_registration_with_the_cure(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registration_module, "is_dead_mount", lambda _: True)
+    async def dead(_: Path) -> bool:
+        return True
+
+    monkeypatch.setattr(registration_module, "is_dead_mount", dead)
     with pytest.RaisesGroup(pytest.RaisesExc(DirectoryLostError, match="restart the plugin's pod")):
         async with registering(directory):
             await anyio.sleep_forever()
 
 
-def test_a_directory_that_was_deleted_while_held_is_a_dead_mount(tmp_path: Path) -> None:
+async def test_a_directory_that_was_deleted_while_held_is_a_dead_mount(tmp_path: Path) -> None:
     held = tmp_path / "held"
     held.mkdir()
-    assert not is_dead_mount(held)
+    assert not await is_dead_mount(held)
     descriptor = os.open(held, os.O_DIRECTORY)
     try:
         held.rmdir()
-        assert is_dead_mount(Path(f"/proc/self/fd/{descriptor}"))
+        assert await is_dead_mount(Path(f"/proc/self/fd/{descriptor}"))
     finally:
         os.close(descriptor)
-    assert not is_dead_mount(held)
+    assert not await is_dead_mount(held)
+
+
+async def test_a_directory_in_the_moment_of_its_deletion_is_no_dead_mount(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([True, False])
+    monkeypatch.setattr("teeplugin.watch._has_no_links", lambda _: next(answers))
+    assert not await is_dead_mount(tmp_path)
+
+
+@asynccontextmanager
+async def foreign_stream(path: Path) -> AsyncIterator[None]:
+    """A client that watches the list as well, and doesn't leave."""
+    async with Channel(path=str(path)) as channel:
+        frames = v1beta1.DevicePluginStub(channel).list_and_watch(v1beta1.Empty())
+        await anext(frames)
+        yield
+        await frames.aclose()  # type: ignore[attr-defined]  # an async generator
+
+
+async def test_the_kubelets_lost_stream_is_noticed_beside_a_foreign_one(
+    kubelet_dir: Path, directory: Path
+) -> None:
+    async with SimulatedKubelet(kubelet_dir) as kubelet, registering(directory) as ours:
+        await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+        async with foreign_stream(ours.endpoint.path):
+            # The kubelet's is the one of the two that was opened first.
+            min(ours.streams._open.values(), key=lambda stream: stream.serial).end()
+            await eventually(
+                "registered again", lambda: kubelet.log.count(EventKind.REGISTERED) > 1
+            )
+            await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+
+
+async def test_of_two_streams_opened_during_register_the_end_of_either_counts(
+    directory: Path,
+) -> None:
+    ends: list[anyio.Event] = []
+
+    async def dial_twice() -> None:
+        """Two clients watch while the call is pending: which is the kubelet's can't be told."""
+        for _ in range(2):
+            ended = anyio.Event()
+            ends.append(ended)
+            background.start_soon(_watch_until, ours.endpoint.path, ended)
+        await ours.streams.opened_after(before + 1)
+
+    async with anyio.create_task_group() as background, registering(directory) as ours:
+        before = ours.streams.last_serial
+        async with registry(directory / "kubelet.sock", dial_twice) as kubelet:
+            await eventually("two streams", lambda: len(ours.streams) == 2)
+            await eventually("held", lambda: len(kubelet.requests) == 1)
+            ends[1].set()
+            await eventually("told again", lambda: len(kubelet.requests) >= 2)
+        background.cancel_scope.cancel()
+
+
+async def _watch_until(path: Path, ended: anyio.Event) -> None:
+    async with foreign_stream(path):
+        await ended.wait()
+
+
+async def test_a_stream_that_ended_before_register_was_answered_is_lost_at_once(
+    directory: Path,
+) -> None:
+    async def watch_shortly() -> None:
+        async with foreign_stream(ours.endpoint.path):
+            pass
+
+    async with (
+        registering(directory) as ours,
+        registry(directory / "kubelet.sock", watch_shortly) as kubelet,
+    ):
+        await eventually("told again", lambda: len(kubelet.requests) >= 2, 5)
+
+
+async def test_being_asked_many_times_registers_once_more_and_costs_no_device(
+    kubelet_dir: Path, directory: Path
+) -> None:
+    async with SimulatedKubelet(kubelet_dir) as kubelet, registering(directory) as ours:
+        await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+        for _ in range(5):
+            ours.registration.renew()
+            await anyio.lowlevel.checkpoint()
+        await eventually("registered again", lambda: kubelet.log.count(EventKind.REGISTERED) == 2)
+        await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+        assert len(ours.streams) == 1
+
+
+async def test_being_asked_cuts_a_pause_short(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse() -> None:
+        raise GRPCError(Status.UNKNOWN, "not today")
+
+    monkeypatch.setattr(registration_module, "FIRST_BACK_OFF_SECONDS", 3600)
+    monkeypatch.setattr(registration_module, "LONGEST_BACK_OFF_SECONDS", 3600)
+    path = directory / "kubelet.sock"
+    async with registering(directory) as ours, registry(path, refuse) as kubelet:
+        await eventually("a call", lambda: kubelet.requests)
+        await eventually("a pause", lambda: ours.registration._back_off_seconds == 3600)
+        ours.registration.renew()
+        await eventually("another call", lambda: len(kubelet.requests) == 2)
+
+
+async def test_an_obstacle_that_comes_back_after_a_success_is_told_again(
+    kubelet_dir: Path, directory: Path
+) -> None:
+    with capture_logs() as logs:
+        async with registering(directory), SimulatedKubelet(kubelet_dir) as kubelet:
+            for _ in range(2):
+                await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+                logs.clear()
+                await kubelet.stop()
+                await eventually("told", lambda: said(logs, "not_registered"))
+                await kubelet.start()
+            await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+
+
+async def test_a_socket_replaced_by_something_else_is_left_alone_and_another_opened(
+    kubelet_dir: Path, directory: Path
+) -> None:
+    async with SimulatedKubelet(kubelet_dir) as kubelet, registering(directory) as ours:
+        await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+        usurped = ours.endpoint.path
+        usurped.unlink()
+        usurped.mkdir()
+        await eventually("again", lambda: kubelet.log.count(EventKind.REGISTERED) > 1)
+        await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+        assert usurped.is_dir()
+        assert ours.endpoint.path != usurped

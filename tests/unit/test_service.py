@@ -1,6 +1,6 @@
 """The RPCs as a real grpc client, one that is not grpclib, meets them."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -37,11 +37,13 @@ class Served:
         self.listings: Latest[Listing | None] = Latest(None)
         self.watch_streams = WatchStreams()
         self.encoder = FrameEncoder()
+        self.allocated: list[Sequence[int]] = []
         service = DevicePluginService(
             listings=self.listings,
             watch_streams=self.watch_streams,
             access=lambda: ACCESS,
             unit_bytes=UNIT_BYTES,
+            on_allocated=self.allocated.append,
         )
         self.endpoint = Endpoint(
             directory=kubelet_dir / "device-plugins",
@@ -124,7 +126,7 @@ async def test_the_list_comes_at_once_and_again_at_each_change(served: Served) -
 async def test_a_stream_opened_before_the_first_reading_waits_for_it(served: Served) -> None:
     async with served.channel() as channel:
         frames = watch(channel)
-        await served.watch_streams.first_after(0)
+        await served.watch_streams.opened_after(0)
         served.list_units(2)
         assert healthy(await anext(frames)) == {"0", "1"}
 
@@ -157,7 +159,7 @@ async def test_a_stream_that_is_never_read_disturbs_nobody(served: Served) -> No
     served.list_units(200_000)
     async with served.channel() as channel:
         blocked = channel.unary_stream("/v1beta1.DevicePlugin/ListAndWatch")(b"")
-        await served.watch_streams.first_after(0)
+        await served.watch_streams.opened_after(0)
         async with served.channel() as other:
             frames = watch(other)
             for unhealthy in (0, 7, 0, 9):
@@ -199,6 +201,7 @@ async def test_allocate_hands_out_the_way_to_the_tee_and_tells_units_and_bytes(
     assert (device.host_path, device.container_path) == ("/dev/teelog",) * 2
     assert device.permissions == "rw"
     assert empty == v1beta1.ContainerAllocateResponse()
+    assert served.allocated == [[3, 19, 0], []]
 
 
 async def test_an_id_marked_unhealthy_meanwhile_is_allocated_all_the_same(served: Served) -> None:

@@ -23,14 +23,12 @@ __all__ = (
     "TopologyInfo",
 )
 
-import typing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import betterproto2
 import grpclib
-import pydantic
 from betterproto2 import grpclib as betterproto2_grpclib
-from pydantic.dataclasses import dataclass
 
 from ..message_pool import default_message_pool
 
@@ -43,7 +41,7 @@ _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class AllocatableResourcesRequest(betterproto2.Message):
     pass
 
@@ -53,15 +51,13 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class AllocatableResourcesResponse(betterproto2.Message):
     devices: "list[ContainerDevices]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
     )
 
-    cpu_ids: "list[typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]]" = (
-        betterproto2.field(2, betterproto2.TYPE_INT64, repeated=True)
-    )
+    cpu_ids: "list[int]" = betterproto2.field(2, betterproto2.TYPE_INT64, repeated=True)
 
     memory: "list[ContainerMemory]" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, repeated=True
@@ -73,45 +69,33 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class CdiDevice(betterproto2.Message):
-    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("v1", "CDIDevice", CdiDevice)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class ClaimResource(betterproto2.Message):
     cdi_devices: "list[CdiDevice]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
-    driver_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    driver_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
-    pool_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        3, betterproto2.TYPE_STRING
-    )
+    pool_name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
-    device_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        4, betterproto2.TYPE_STRING
-    )
+    device_name: "str" = betterproto2.field(4, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("v1", "ClaimResource", ClaimResource)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class ContainerDevices(betterproto2.Message):
-    resource_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    resource_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    device_ids: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING, repeated=True
-    )
+    device_ids: "list[str]" = betterproto2.field(2, betterproto2.TYPE_STRING, repeated=True)
 
     topology: "TopologyInfo | None" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, optional=True
@@ -121,15 +105,11 @@ class ContainerDevices(betterproto2.Message):
 default_message_pool.register_message("v1", "ContainerDevices", ContainerDevices)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class ContainerMemory(betterproto2.Message):
-    memory_type: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    memory_type: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    size: "typing.Annotated[int, pydantic.Field(ge=0, le=2**64 - 1)]" = betterproto2.field(
-        2, betterproto2.TYPE_UINT64
-    )
+    size: "int" = betterproto2.field(2, betterproto2.TYPE_UINT64)
 
     topology: "TopologyInfo | None" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, optional=True
@@ -139,11 +119,9 @@ class ContainerMemory(betterproto2.Message):
 default_message_pool.register_message("v1", "ContainerMemory", ContainerMemory)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class ContainerResources(betterproto2.Message):
-    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
     devices: "list[ContainerDevices]" = betterproto2.field(
         2, betterproto2.TYPE_MESSAGE, repeated=True
@@ -152,9 +130,7 @@ class ContainerResources(betterproto2.Message):
     One entry for each NUMA node and resource: a resource may appear twice.
     """
 
-    cpu_ids: "list[typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]]" = (
-        betterproto2.field(3, betterproto2.TYPE_INT64, repeated=True)
-    )
+    cpu_ids: "list[int]" = betterproto2.field(3, betterproto2.TYPE_INT64, repeated=True)
 
     memory: "list[ContainerMemory]" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, repeated=True
@@ -168,19 +144,13 @@ class ContainerResources(betterproto2.Message):
 default_message_pool.register_message("v1", "ContainerResources", ContainerResources)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class DynamicResource(betterproto2.Message):
-    class_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    class_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    claim_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    claim_name: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
-    claim_namespace: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        3, betterproto2.TYPE_STRING
-    )
+    claim_namespace: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
     claim_resources: "list[ClaimResource]" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, repeated=True
@@ -190,21 +160,17 @@ class DynamicResource(betterproto2.Message):
 default_message_pool.register_message("v1", "DynamicResource", DynamicResource)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class GetPodResourcesRequest(betterproto2.Message):
-    pod_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    pod_name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    pod_namespace: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    pod_namespace: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("v1", "GetPodResourcesRequest", GetPodResourcesRequest)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class GetPodResourcesResponse(betterproto2.Message):
     pod_resources: "PodResources | None" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, optional=True
@@ -214,7 +180,7 @@ class GetPodResourcesResponse(betterproto2.Message):
 default_message_pool.register_message("v1", "GetPodResourcesResponse", GetPodResourcesResponse)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class ListPodResourcesRequest(betterproto2.Message):
     pass
 
@@ -222,7 +188,7 @@ class ListPodResourcesRequest(betterproto2.Message):
 default_message_pool.register_message("v1", "ListPodResourcesRequest", ListPodResourcesRequest)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class ListPodResourcesResponse(betterproto2.Message):
     pod_resources: "list[PodResources]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -232,25 +198,19 @@ class ListPodResourcesResponse(betterproto2.Message):
 default_message_pool.register_message("v1", "ListPodResourcesResponse", ListPodResourcesResponse)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class NumaNode(betterproto2.Message):
-    id: "typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]" = betterproto2.field(
-        1, betterproto2.TYPE_INT64
-    )
+    id: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
 
 
 default_message_pool.register_message("v1", "NUMANode", NumaNode)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class PodResources(betterproto2.Message):
-    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    namespace: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    namespace: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
     containers: "list[ContainerResources]" = betterproto2.field(
         3, betterproto2.TYPE_MESSAGE, repeated=True
@@ -260,7 +220,7 @@ class PodResources(betterproto2.Message):
 default_message_pool.register_message("v1", "PodResources", PodResources)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False)
 class TopologyInfo(betterproto2.Message):
     nodes: "list[NumaNode]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
