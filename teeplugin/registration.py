@@ -238,7 +238,8 @@ class Registration:
         """Wait before the next try: with back-off, cut short by a new kubelet socket."""
         kubelet = self._kubelet
         if kubelet is None or not self._endpoint.in_place:
-            await _first_of(LOOK_SECONDS, watch.changed, self._renewal.wait)
+            # Being asked to register changes nothing here: there is nobody to ask.
+            await _first_of(LOOK_SECONDS, watch.changed)
             return
         if obstacle.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
             self._back_off_seconds = FIRST_BACK_OFF_SECONDS

@@ -337,6 +337,29 @@ async def test_being_asked_cuts_a_pause_short(
         await eventually("another call", lambda: len(kubelet.requests) == 2)
 
 
+async def test_being_asked_while_there_is_no_kubelet_costs_no_work(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    look = Registration._look_for_kubelet
+
+    def counted(self: Registration) -> Any:
+        nonlocal looks
+        looks += 1
+        return look(self)
+
+    monkeypatch.setattr(Registration, "_look_for_kubelet", counted)
+    async with registering(directory) as ours:
+        await eventually("our socket", lambda: ours.endpoint.in_place)
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        before = looks
+        ours.registration.renew()
+        for _ in range(200):
+            await anyio.lowlevel.checkpoint()
+        assert looks <= before + 1
+
+
 async def test_an_obstacle_that_comes_back_after_a_success_is_told_again(
     kubelet_dir: Path, directory: Path
 ) -> None:
