@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from teeplugin.config import ConfigError, nearest, shown
+from teeplugin.log import error_text
 from teeplugin_backends.base import OptionError, TeeBackend
 
 GROUP = "teeplugin.backends"
@@ -34,7 +35,7 @@ def load_backend(name: str, options: Mapping[str, str]) -> TeeBackend:
     except Exception as error:
         # Somebody else's module may raise anything while it is imported.
         raise ConfigError(
-            f"{place}: {target} can't be imported ({type(error).__name__}: {error}):"
+            f"{place}: {target} can't be imported ({error_text(error)}):"
             " repair or reinstall the backend's package"
         ) from error
     if not (isinstance(backend, type) and issubclass(backend, TeeBackend)):
@@ -46,6 +47,11 @@ def load_backend(name: str, options: Mapping[str, str]) -> TeeBackend:
         return backend.from_options(options)
     except OptionError as error:
         raise ConfigError(f"{place}: option {error}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"{place}: {target} can't be made from its options ({error_text(error)}):"
+            " mend the options or the backend"
+        ) from error
 
 
 def _unknown(place: str, name: str, installed: list[str]) -> ConfigError:

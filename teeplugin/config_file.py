@@ -5,6 +5,7 @@ Scalars are taken as they are written, not as YAML 1.1 would read them (`010` as
 only YAML's nodes are looked at.
 """
 
+import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from teeplugin.config import SETTINGS, ConfigError, nearest, shown
 from teeplugin.config_sources import OPTIONS_KEY, Given, Layer, config_path
 
 MOST_FILE_BYTES = 1024**2
-"""A configuration has hundreds of bytes; this keeps /dev/zero from filling the memory."""
+"""A configuration has hundreds of bytes; this keeps a file without end from filling the memory."""
 
 _TAG = "tag:yaml.org,2002:"
 _NULL, _BOOL = f"{_TAG}null", f"{_TAG}bool"
@@ -47,6 +48,9 @@ def from_file(file: Given) -> Layer:
 def _read(path: Path, file: Given) -> str:
     cure = "give a readable YAML file, or leave it out"
     try:
+        # Looked at before it is opened: a pipe would wait for its writer, a device may act.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise file.refused("not a regular file", cure)
         with path.open("rb") as stream:
             content = stream.read(MOST_FILE_BYTES + 1)
     except OSError as error:

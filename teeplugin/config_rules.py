@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from pydantic import ValidationInfo
+
 from teeplugin import units
 
 MOST_BYTES: Final = 1024**5
@@ -24,6 +26,12 @@ DEFAULT_HOST_ROOT: Final = Path("/")
 _WHOLE_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _MOST_DIGITS = 40
+
+_MORE_DIGITS = re.compile(rf"\A([1-9][0-9]{{{_MOST_DIGITS - 1}}})[0-9]+")
+_PIB_OR_EIB = re.compile(r"([0-9.]+\s*)([pe])(i?b)?", re.IGNORECASE)
+_LONGEST_SIZE = 2 * _MOST_DIGITS
+
+_MAY_BE_MISSING = {"kubelet_dir": DEFAULT_KUBELET_DIR, "host_root": DEFAULT_HOST_ROOT}
 
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
@@ -54,13 +62,23 @@ def not_over_and_over(seconds: float) -> float:
 
 
 def size(value: object) -> object:
-    """Read bytes from a size like 600MiB."""
-    if isinstance(value, str) and len(value) <= _MOST_DIGITS:
-        try:
-            return units.parse_size(value)
-        except ValueError:
-            return value
-    return value
+    """Read bytes from a size like 600MiB; refuse one that is beyond any TEE."""
+    if not isinstance(value, str):
+        return value
+    # As above, Python refuses 4,301 digits and the limit 40.
+    text, factor = _MORE_DIGITS.sub(r"\1", value.strip()), 1
+    if large := _PIB_OR_EIB.fullmatch(text):
+        digits, letter, rest = large.groups(default="")
+        text, factor = f"{digits}T{rest}", units.KIB ** ("pe".index(letter.lower()) + 1)
+    if len(text) > _LONGEST_SIZE:
+        return value
+    try:
+        size_bytes = units.parse_size(text) * factor
+    except ValueError:
+        return value
+    if size_bytes > MOST_BYTES:
+        raise ValueError("must be 1 PiB or less")
+    return size_bytes
 
 
 def not_empty(value: str) -> str:
@@ -70,15 +88,17 @@ def not_empty(value: str) -> str:
     return value
 
 
-def existing_directory(value: object) -> object:
-    """Take an existing directory, or what the default names.
+def existing_directory(value: object, info: ValidationInfo) -> object:
+    """Take an existing directory, or the setting's default unless the context names the setting.
 
-    A default need not exist: the printed configuration of a laptop can be used on a laptop.
+    A printed default need not exist: the configuration of a node can be looked at on a laptop.
     """
     path = Path(value) if isinstance(value, str) and value else value
     if not isinstance(path, Path):
         return value
-    if path not in (DEFAULT_KUBELET_DIR, DEFAULT_HOST_ROOT) and not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for what os.path answers with False
+    by_hand = info.field_name in (info.context or ())
+    may_be_missing = not by_hand and path == _MAY_BE_MISSING.get(info.field_name or "")
+    if not may_be_missing and not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for what os.path answers with False
         raise ValueError("not an existing directory")
     return path
 

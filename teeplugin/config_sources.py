@@ -4,7 +4,7 @@ Each source becomes a layer of texts that know where they were written. The laye
 each other and given to the model once; what it refuses is told here, in one place.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,7 +84,8 @@ def load(flags: Sequence[FlagValue], environ: Mapping[str, str]) -> Loaded:
     for layer in layers:
         values |= layer.values
         options |= layer.options
-    return Loaded(_validated(values, options), _provenance(values, options))
+    by_hand = environment_layer.values.keys() | flag_layer.values.keys()
+    return Loaded(_validated(values, options, by_hand), _provenance(values, options))
 
 
 def _from_flags(flags: Sequence[FlagValue]) -> Layer:
@@ -137,7 +138,13 @@ def _option(given: Given, pair: str) -> tuple[str, Given]:
     return key, Given(text, given.origin, f"{given.place}{key}=", f"{given.spelling}{key}=")
 
 
-def _validated(values: Mapping[str, Given], options: Mapping[str, Given]) -> Settings:
+def _validated(
+    values: Mapping[str, Given], options: Mapping[str, Given], by_hand: Collection[str]
+) -> Settings:
+    """Give everything to the model, which has to know what was given by flag or environment.
+
+    Only a file may name a default directory that isn't there: a printed configuration does.
+    """
     for given in (*values.values(), *options.values()):
         try:
             (given.text or "").encode()
@@ -147,7 +154,7 @@ def _validated(values: Mapping[str, Given], options: Mapping[str, Given]) -> Set
     if options:
         raw[SETTINGS[OPTIONS_KEY].attribute] = {key: given.text for key, given in options.items()}
     try:
-        return Settings.model_validate(raw)
+        return Settings.model_validate(raw, context={SETTINGS[key].attribute for key in by_hand})
     except ValidationError as error:
         raise _translated(error.errors(include_url=False)[0], values) from None
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import select
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -30,15 +31,16 @@ _PLAIN = re.compile(r'[^\s"=\\]+')
 
 def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = None) -> None:
     """Write everything from `level` up to `stream`, standard error by default, from now on."""
+    render = _as_json if log_format == "json" else _as_text
+
+    def dropped_line(dropped: int) -> str:
+        event = {"event": "log_lines_dropped", "logger": "stderr", "dropped": dropped}
+        return render(None, "warning", _headed(None, "warning", event))
+
     structlog.configure(
-        processors=[
-            _headed,
-            _with_error,
-            _with_plain_values,
-            _as_json if log_format == "json" else _as_text,
-        ],
+        processors=[_headed, _with_error, _with_plain_values, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=_factory(sys.stderr if stream is None else stream),
+        logger_factory=_factory(sys.stderr if stream is None else stream, dropped_line),
         # Looked up at each call, so that a later configure() reaches loggers already in use.
         cache_logger_on_first_use=False,
     )
@@ -50,37 +52,71 @@ def get_logger() -> FilteringBoundLogger:
     return cast("FilteringBoundLogger", structlog.get_logger())
 
 
-def _factory(stream: TextIO | None) -> Callable[..., "_Lines"]:
-    lines = _Lines(stream)
+def _factory(stream: TextIO | None, dropped_line: Callable[[int], str]) -> Callable[..., "_Lines"]:
+    lines = _Lines(stream, dropped_line)
     return lambda *_: lines
 
 
 class _Lines:
-    """Writes lines, and drops what can't be written: a full disk or a closed pipe end nothing.
+    """Writes lines, and drops and counts what can't be written: a log that is stuck stops nobody.
 
     A stream with a descriptor is bypassed: a buffer that couldn't be emptied would come back at
     the process's end and turn its exit status into 120.
     """
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO | None, dropped_line: Callable[[int], str]) -> None:
         self._stream = stream
+        self._dropped_line = dropped_line
+        self._dropped = 0
+        self._torn = False
         self._descriptor: int | None = None
         if stream is not None:
             with contextlib.suppress(io.UnsupportedOperation, AttributeError, ValueError):
                 self._descriptor = stream.fileno()
 
     def msg(self, line: str) -> None:
-        """Write one line; in one piece where the system can, as helpers write here as well."""
-        with contextlib.suppress(OSError, ValueError):  # ValueError: the stream is closed
-            if self._descriptor is not None:
-                data = f"{line}\n".encode(errors="backslashreplace")
-                while data:
-                    data = data[os.write(self._descriptor, data) :]
-            elif self._stream is not None:
-                self._stream.write(f"{line}\n")
+        """Write one line, and with it, before it, how many were dropped since the last."""
+        told = f"{self._dropped_line(self._dropped)}\n" if self._dropped else ""
+        ended = self._write(f"{told}{line}\n")
+        if told and ended > 0:
+            self._dropped = 0
+        if ended < (2 if told else 1):
+            self._dropped += 1
+
+    def _write(self, lines: str) -> int:
+        """Write what can be written, and give how many lines it ended."""
+        if self._descriptor is not None:
+            return self._write_at_once(self._descriptor, lines)
+        if self._stream is not None:
+            try:
+                self._stream.write(lines)
                 self._stream.flush()
+            except (OSError, ValueError):  # ValueError: the stream is closed
+                return 0
+        return lines.count("\n")
+
+    def _write_at_once(self, descriptor: int, lines: str) -> int:
+        """Write as long as nothing has to be waited for.
+
+        The descriptor stays blocking, as its mode is shared with helpers and with whoever started
+        us. A pipe with room takes PIPE_BUF bytes at once, in one piece between other writers'.
+        """
+        mended = b"\n" if self._torn else b""
+        data = mended + lines.encode(errors="backslashreplace")
+        done = 0
+        with contextlib.suppress(OSError):
+            while done < len(data) and _has_room(descriptor):
+                done += os.write(descriptor, data[done : done + select.PIPE_BUF])
+                self._torn = data[done - 1] != ord("\n")
+        return data[len(mended) : done].count(b"\n")
 
     debug = info = warning = error = critical = msg
+
+
+def _has_room(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return any(events & select.POLLOUT for _, events in poll.poll(0))
 
 
 def _headed(_logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

@@ -1,14 +1,23 @@
 """The real plugin as a child process: started, watched and surely ended by the tour."""
 
 import asyncio
+import ctypes
 import os
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
+
+from teeplugin.config import ConfigError, shown
 
 _KEPT_LINES = 12
 _LAST_OUTPUT_SECONDS = 1.0
+
+# Looked up here: between fork and exec nothing may be loaded.
+_prctl = ctypes.CDLL(None).prctl
+_prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
+_PR_SET_PDEATHSIG = 1
 
 
 class PluginProcess:
@@ -40,15 +49,27 @@ class PluginProcess:
         return self._process.returncode if self._process else None
 
     async def start(self) -> None:
-        """Run it; what it writes to either stream is kept as lines."""
-        self._process = await asyncio.create_subprocess_exec(
-            *self.command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            env=self._environment,
-            start_new_session=True,
-        )
+        """Run it; what it writes to either stream is kept as lines.
+
+        Raises:
+            ConfigError: it is no program that the system can run.
+        """
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *self.command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+                # Python warns of it where threads run: the tour has none when this is forked.
+                preexec_fn=partial(_die_with, os.getpid()),
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"--plugin {shown(self.command[0])}: can't be run ({error.strerror}):"
+                " give a program, or the interpreter and its script"
+            ) from error
         self._reader = asyncio.create_task(self._read(self._process))
         self._waiter = asyncio.create_task(self._process.wait())
         self._waiter.add_done_callback(lambda _: self._on_exit())
@@ -91,3 +112,10 @@ class PluginProcess:
             text = line.decode(errors="replace").rstrip()
             self.last_lines.append(text)
             self._on_line(text)
+
+
+def _die_with(parent: int) -> None:
+    """Have the system kill this new process with the tour, which a SIGKILL gives no time to."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # gone before it was asked for
+        os._exit(1)

@@ -1,5 +1,6 @@
 """The tour's report: a table of steps, at most 100 columns wide, coloured only on a terminal."""
 
+import contextlib
 import itertools
 import os
 import textwrap
@@ -12,8 +13,12 @@ _GREEN, _RED, _DIM, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
 _INDENT = " " * (_COLUMNS[0] + 1)
 
 
+class Unwritable(Exception):
+    """The report reaches nobody: its stream is closed or full."""
+
+
 class Report:
-    """Writes to one stream, line by line as things happen."""
+    """Writes to one stream, line by line as things happen; raises Unwritable where it can't."""
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> None:
         self._stream = stream
@@ -45,8 +50,12 @@ class Report:
             self._line(_INDENT + line)
 
     def log_line(self, text: str) -> None:
-        """A line of the plugin's log, as it is."""
-        self._line(self._coloured_text(f"{_INDENT}| {text}", _DIM))
+        """A line of the plugin's log, as it is.
+
+        It may come out of a callback, where an error would reach nobody: the next step raises it.
+        """
+        with contextlib.suppress(Unwritable):
+            self._line(self._coloured_text(f"{_INDENT}| {text}", _DIM))
 
     def log(self, heading: str, lines: Iterable[str]) -> None:
         """Some lines of the plugin's log."""
@@ -73,7 +82,10 @@ class Report:
         return f"{colour}{text}{_PLAIN}" if self._coloured else text
 
     def _line(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        try:
+            print(text, file=self._stream, flush=True)
+        except OSError as error:
+            raise Unwritable from error
 
 
 def _row(number: str, *cells: str) -> str:

@@ -4,6 +4,7 @@ The kubelet is simulated, the TEE is simulated, the plugin is the real one, in a
 """
 
 import asyncio
+import contextlib
 import os
 import shutil
 import signal
@@ -13,11 +14,12 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from teeplugin.config import ConfigError, shown
 from teeplugin.simulator.child import PluginProcess
 from teeplugin.simulator.kubelet import SimulatedKubelet
-from teeplugin.simulator.report import Report
+from teeplugin.simulator.report import Report, Unwritable
 from teeplugin.simulator.sockets import MAX_SOCKET_PATH_BYTES
-from teeplugin.simulator.tour_options import TourOptions, UsageError, parse_options
+from teeplugin.simulator.tour_options import TourOptions, parse_options
 from teeplugin.simulator.tour_steps import Tour
 from teeplugin.units import format_size
 
@@ -32,35 +34,78 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Play the tour; 0 if every expectation held, 1 if one broke, 2 for unusable flags."""
     try:
         options = parse_options(sys.argv[1:] if argv is None else argv)
-        directory = _directory()
-    except UsageError as error:
-        sys.stderr.write(f"tee-device-plugin simulate: {error}\n")
+        status = _EXIT_FAILED if sys.stdout is None else _played(options)
+    except ConfigError as error:
+        _tell(f"tee-device-plugin simulate: {error}")
         return _EXIT_USAGE
     except SystemExit:  # argparse has printed --help
-        return 0
+        status = 0
+    except (Unwritable, OSError):  # without a word: nobody is listening
+        status = _EXIT_FAILED
+    return status if _flushed() else _EXIT_FAILED
+
+
+def _flushed() -> bool:
+    """Write out what is left: at the end of the process it would be too late for an error."""
+    if sys.stdout is None:  # closed by the caller
+        return False
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
+def _played(options: TourOptions) -> int:
+    directory = _directory()
     try:
         return asyncio.run(_run(options, directory, Report(sys.stdout)))
-    except BrokenPipeError:
-        # The reader of our output has gone: the interpreter must not try to flush it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _tell(f"tee-device-plugin simulate: {directory}: the tour can't go on in it ({error})")
         return _EXIT_FAILED
     finally:
         if options.keep:
-            sys.stderr.write(f"kept: {directory}\n")
+            _tell(f"kept: {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
 
 
+def _tell(line: str) -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{line}\n")
+            sys.stderr.flush()
+
+
 def _directory() -> Path:
-    parent = tempfile.gettempdir()
+    """Make a directory of the tour's own.
+
+    Raises:
+        ConfigError: there is none that a socket's path could lead into.
+    """
     spare_bytes = MAX_SOCKET_PATH_BYTES - len(_LONGEST_SOCKET)
+    try:
+        parent = tempfile.gettempdir()
+    except FileNotFoundError:
+        raise ConfigError(
+            f"TMPDIR {shown(os.environ.get('TMPDIR', ''))}: neither it nor /tmp can be written: set"
+            f" TMPDIR to a directory that can, whose path has at most {spare_bytes} bytes"
+        ) from None
     if len(os.fsencode(parent)) > spare_bytes:
-        raise UsageError(
+        raise ConfigError(
             f"the temporary directory {parent} makes socket paths longer than the "
             f"{MAX_SOCKET_PATH_BYTES} bytes that Linux takes: set TMPDIR to a directory whose "
             f"path has at most {spare_bytes} bytes, like /tmp"
         )
-    return Path(tempfile.mkdtemp(prefix="tee-"))
+    try:
+        return Path(tempfile.mkdtemp(prefix="tee-"))
+    except OSError as error:
+        raise ConfigError(
+            f"the temporary directory {parent} can't be written ({error.strerror}): set TMPDIR to"
+            " a directory that can"
+        ) from None
 
 
 async def _run(options: TourOptions, directory: Path, report: Report) -> int:

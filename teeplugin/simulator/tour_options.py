@@ -6,17 +6,22 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
+from teeplugin.config import ConfigError, shown
+from teeplugin.config_rules import MOST_BYTES, size
+from teeplugin.config_sources import FlagValue, load
 from teeplugin.units import (
     KIB,
     MAX_UNITS,
     MIN_PRECISION_KB,
     finest_precision_kb,
     format_size,
-    parse_size,
     units_in,
 )
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 POD_UNITS = 10
 """What the tour's pod asks for."""
@@ -24,10 +29,6 @@ POD_UNITS = 10
 _DESCRIPTION = """\
 Play the plugin's life on this machine, without any TEE and without Kubernetes: a simulated kubelet
 and the real plugin as a child process, with a TEE that fails and recovers. Takes seconds."""
-
-
-class UsageError(Exception):
-    """The flags can't be used: one line with the value, the rule and the cure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,19 @@ class TourOptions:
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message}: see tee-device-plugin simulate --help")
+        raise ConfigError(f"{message}: see tee-device-plugin simulate --help")
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Let errors of the output through, which argparse would hide."""
+        if (stream := file or sys.stdout) is not None:
+            stream.write(self.format_help())
 
 
 def parse_options(argv: Sequence[str]) -> TourOptions:
     """Read the flags; `--help` prints and raises SystemExit, as argparse does.
 
     Raises:
-        UsageError: a flag is unknown, or its value breaks a rule.
+        ConfigError: a flag is unknown, or its value breaks a rule.
     """
     flags = _parser().parse_args(argv)
     options = TourOptions(
@@ -70,19 +76,27 @@ def parse_options(argv: Sequence[str]) -> TourOptions:
         keep=flags.keep,
         verbose=flags.verbose,
     )
+    made = (
+        f"--total {shown(flags.total)} with --precision {flags.precision} makes "
+        f"{options.units} units"
+    )
     if options.units < POD_UNITS:
-        raise UsageError(
-            f"--total {flags.total} with --precision {flags.precision} makes {options.units} units,"
-            f" and the tour's pod needs {POD_UNITS}: give a total of at least "
-            f"{format_size(POD_UNITS * options.unit_bytes)}"
-        )
+        raise ConfigError(f"{made}, and the tour's pod needs {POD_UNITS}: give {_more(options)}")
     if options.units > MAX_UNITS:
-        raise UsageError(
-            f"--total {flags.total} with --precision {flags.precision} makes {options.units} units,"
-            f" and the kubelet takes {MAX_UNITS}: give a precision of at least "
+        raise ConfigError(
+            f"{made}, and the kubelet takes {MAX_UNITS}: give a precision of at least "
             f"{finest_precision_kb(options.total_bytes)} KB"
         )
     return options
+
+
+def _more(options: TourOptions) -> str:
+    """What makes enough units: a larger total, where one of that size may be given."""
+    needed_bytes = POD_UNITS * options.unit_bytes
+    if needed_bytes <= MOST_BYTES:
+        return f"a total of at least {format_size(needed_bytes)}"
+    coarsest_kb = options.total_bytes // POD_UNITS // KIB
+    return f"a precision of at most {max(MIN_PRECISION_KB, coarsest_kb)} KB"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,19 +120,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _precision(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < MIN_PRECISION_KB:
-        raise UsageError(
-            f"--precision {text!r}: must be a whole number of KB, {MIN_PRECISION_KB} or more: "
-            f"give --precision {MIN_PRECISION_KB}"
-        )
-    return int(text)
+    """Read it by the rules of the plugin, which is going to be started with it."""
+    return load([FlagValue("precision", "--precision", text)], {}).settings.precision_kb
 
 
 def _total(text: str) -> int:
     try:
-        return parse_size(text)
+        total_bytes, fault = size(text), "not a size of whole bytes"
     except ValueError as error:
-        raise UsageError(f"--total: {error}") from None
+        total_bytes, fault = None, str(error)
+    if isinstance(total_bytes, int):
+        return total_bytes
+    raise ConfigError(
+        f"--total {shown(text)}: {fault}: give a number with K, M, G or T, e.g. --total 64MiB"
+    )
 
 
 def _command(text: str | None) -> tuple[str, ...]:
@@ -127,11 +142,11 @@ def _command(text: str | None) -> tuple[str, ...]:
     try:
         command = tuple(shlex.split(text))
     except ValueError as error:
-        raise UsageError(
-            f"--plugin {text!r}: can't be split into words ({error}): close its quotes"
+        raise ConfigError(
+            f"--plugin {shown(text)}: can't be split into words ({error}): close its quotes"
         ) from None
     if not command or shutil.which(command[0]) is None:
-        raise UsageError(
-            f"--plugin {text!r}: must begin with a program that can be run: give its path"
+        raise ConfigError(
+            f"--plugin {shown(text)}: must begin with a program that can be run: give its path"
         )
     return command

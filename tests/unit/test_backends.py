@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, EntryPoints
 from types import ModuleType
+from typing import Self
 
 import pytest
 
@@ -11,6 +13,7 @@ from teeplugin import backends
 from teeplugin.backends import load_backend
 from teeplugin.config import ConfigError
 from teeplugin_backends.base import TeeBackend
+from teeplugin_backends.simulated import SimulatedTee
 
 
 @pytest.fixture
@@ -100,6 +103,27 @@ def test_two_packages_with_one_name_are_refused(installed: list[EntryPoint]) -> 
 def test_a_package_seen_twice_is_one(installed: list[EntryPoint]) -> None:
     installed += [point("s", "teeplugin_backends.simulated:SimulatedTee")] * 2
     assert isinstance(load_backend("s", {}), TeeBackend)
+
+
+class Failing(SimulatedTee):
+    """A backend that forgot to wrap its errors."""
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> Self:
+        raise KeyError(f"{options['a']}\nof two lines")
+
+
+def test_a_backend_that_fails_to_be_made_is_named(
+    installed: list[EntryPoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("failing")
+    vars(module)["Failing"] = Failing
+    monkeypatch.setitem(sys.modules, "failing", module)
+    installed.append(point("acme", "failing:Failing"))
+    line = refusal("acme", a="b")
+    assert line.startswith("--backend acme: failing:Failing can't be made from its options (KeyErr")
+    assert "of two lines')" in line
+    assert line.endswith("mend the options or the backend")
 
 
 def test_an_option_that_the_backend_refuses_is_told() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teeplugin import config_rules
 from teeplugin.config import SETTINGS, ConfigError, Settings, nearest
 from tests.unit.config_loading import loaded_from, refusal, yaml_file
 
@@ -139,15 +140,29 @@ def test_a_reserve_is_a_size(text: str, size_bytes: int) -> None:
     assert loaded_from(("reserve", text)).settings.reserve_bytes == size_bytes
 
 
-@pytest.mark.parametrize("text", ["600 apples", "-1", "", "0.3B", "9" * 5000, "null"])
+@pytest.mark.parametrize(
+    "text",
+    ["600 apples", "-1", "", "0.3B", "0.3P", "1PP", "Pi", "0" * 5000, f"{'9' * 99} apples", "null"],
+)
 def test_a_reserve_that_is_no_size_is_refused(text: str) -> None:
     line = refusal(("reserve", text))
     assert "not a size of whole bytes: give a number with K, M, G or T, e.g. --reserve" in line
     assert len(line) < 300
 
 
-def test_a_reserve_beyond_any_tee_is_refused() -> None:
-    assert "must be 1125899906842624 or less" in refusal(("reserve", "2000T"))
+@pytest.mark.parametrize(
+    "text", ["2000T", "2PiB", "1.5 p", "1E", "1025TiB", "9" * 5000, f"{'9' * 5000}.5K"]
+)
+def test_a_reserve_beyond_any_tee_is_refused_by_that_rule(text: str) -> None:
+    line = refusal(("reserve", text))
+    assert ": must be 1 PiB or less: give a number with K, M, G or T" in line
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize("text", ["1PiB", "1p", "1024T", "1125899906842624", "0.5PB"])
+def test_a_reserve_of_up_to_1_pib_is_taken_in_any_suffix(text: str) -> None:
+    expected = 1024**5 // (2 if text == "0.5PB" else 1)
+    assert loaded_from(("reserve", text)).settings.reserve_bytes == expected
 
 
 @pytest.mark.parametrize(
@@ -195,6 +210,31 @@ def test_a_name_that_the_kubelet_would_refuse_is_refused(name: str, fault: str) 
 @pytest.mark.parametrize("text", ["", "/nowhere/at/all", __file__, "nul\0byte"])
 def test_a_directory_given_by_hand_must_exist(key: str, text: str) -> None:
     assert "not an existing directory: give " in refusal((key, text))
+
+
+@pytest.fixture
+def missing_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A default for --kubelet-dir that isn't there, whatever this machine has."""
+    missing = tmp_path / "no-kubelet"
+    monkeypatch.setitem(config_rules._MAY_BE_MISSING, "kubelet_dir", missing)
+    return missing
+
+
+def test_a_default_directory_given_by_flag_or_variable_must_exist(missing_default: Path) -> None:
+    fault = f"{missing_default}: not an existing directory: give the kubelet's root directory, "
+    assert refusal(("kubelet-dir", str(missing_default))).startswith(f"--kubelet-dir {fault}")
+    told = refusal(environ={"TEEPLUGIN_KUBELET_DIR": str(missing_default)})
+    assert told.startswith(f"environment TEEPLUGIN_KUBELET_DIR={fault}")
+
+
+def test_only_a_file_may_name_a_default_directory_that_is_missing(
+    tmp_path: Path, missing_default: Path
+) -> None:
+    file = yaml_file(tmp_path, f"kubelet-dir: {missing_default}\n")
+    assert loaded_from(file=file).settings.kubelet_dir == missing_default
+    assert "not an existing" in refusal(("kubelet-dir", str(missing_default)), file=file)
+    other = yaml_file(tmp_path, f"host-root: {missing_default}\n")
+    assert "host-root: " in refusal(file=other)
 
 
 def test_a_log_format_or_level_that_is_none_is_refused() -> None:

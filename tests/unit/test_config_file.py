@@ -1,5 +1,6 @@
 """The YAML file: what it may hold, and the line that names each mistake."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -104,8 +105,20 @@ def test_a_file_that_is_missing_is_named(tmp_path: Path) -> None:
     )
 
 
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
-    assert "can't be read (Is a directory)" in refusal(file=tmp_path)
+@pytest.mark.timeout(10)
+def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (fifo, tmp_path, Path("/dev/zero")):
+        assert refusal(file=path) == (
+            f"--config {path}: not a regular file: give a readable YAML file, or leave it out"
+        )
+
+
+def test_a_link_to_a_regular_file_is_one(tmp_path: Path) -> None:
+    link = tmp_path / "link.yaml"  # as a ConfigMap is mounted
+    link.symlink_to(yaml_file(tmp_path, "precision: 777"))
+    assert loaded_from(file=link).settings.precision_kb == 777
 
 
 def test_an_unreadable_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,8 +136,10 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> No
     assert "not UTF-8 in line 2: save the file as UTF-8" in refusal(file=file)
 
 
-def test_an_endless_file_is_refused() -> None:
-    assert "more than 1 MiB" in refusal(file=Path("/dev/zero"))
+def test_a_huge_file_is_refused(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, "")
+    os.truncate(file, 1024**3)
+    assert "more than 1 MiB" in refusal(file=file)
 
 
 def test_the_config_flag_needs_a_file() -> None:

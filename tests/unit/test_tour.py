@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -161,8 +162,16 @@ def test_keep_leaves_the_directory_and_verbose_shows_the_log(scratch: Path) -> N
 @pytest.mark.parametrize(
     ("flags", "told"),
     [
-        (["--precision", "511"], "--precision '511': must be a whole number of KB, 512 or more"),
-        (["--total", "many"], "--total: 'many' is not a size"),
+        (["--precision", "511"], "--precision 511: must be 512 or more: give a whole number of KB"),
+        (["--precision", "x"], "--precision x: not a whole number of KB: give 512 or more"),
+        (["--precision", "9" * 5000], "...: must be 1099511627776 or less: give a whole number"),
+        (
+            ["--precision", str(2**40)],
+            "makes 0 units, and the tour's pod needs 10: give a precisio",
+        ),
+        (["--total", "many"], "--total many: not a size of whole bytes: give a number with K, M"),
+        (["--total", "9" * 5000], "...: must be 1 PiB or less: give a number with K, M, G or T"),
+        (["--total", "1M\n"], "--total '1M\\n' with --precision 512 makes 2 units"),
         (["--total", "200G"], "the kubelet takes 226600: give a precision of at least 926 KB"),
         (["--plugin", "no-such-program -x"], "must begin with a program that can be run"),
         (["--plugin", "'"], "close its quotes"),
@@ -178,6 +187,94 @@ def test_bad_flags_are_told_in_one_line(
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert told in captured.err
+
+
+def test_a_program_that_the_system_refuses_is_told_in_one_line(
+    scratch: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "no-interpreter"
+    script.write_text("just text")
+    script.chmod(0o755)
+    ended = tour(scratch, "--plugin", str(script))
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert f"--plugin {script}: can't be run (Exec format error): give a program" in ended.stderr
+    assert_nothing_left(scratch)
+
+
+@pytest.mark.parametrize("flags", ["", "--verbose", "--help"])
+@pytest.mark.parametrize("redirected", [">&-", ">/dev/full", ">&- 2>&-", ">/dev/full 2>/dev/full"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_closed_or_full_output_ends_it_quietly(
+    scratch: Path, flags: str, redirected: str, unbuffered: str
+) -> None:
+    ended = subprocess.run(
+        ["sh", "-c", f"exec {shlex.join(TOUR)} {flags} {redirected}"],
+        stderr=subprocess.PIPE,
+        timeout=50,
+        check=False,
+        env={**os.environ, "TMPDIR": str(scratch), "PYTHONUNBUFFERED": unbuffered},
+    )
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert_nothing_left(scratch)
+
+
+def test_an_output_that_fills_up_on_the_way_ends_it_quietly(scratch: Path) -> None:
+    with subprocess.Popen(
+        [*TOUR, "--verbose"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    ) as playing:
+        assert playing.stdout is not None
+        assert playing.stderr is not None
+        while "start the plugin" not in playing.stdout.readline():
+            pass
+        playing.stdout.close()
+        told = playing.stderr.read()
+    assert (playing.returncode, told) == (1, "")
+    assert_nothing_left(scratch)
+
+
+def test_no_directory_that_can_be_written_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere/at/all"])
+    monkeypatch.setenv("TMPDIR", "/nowhere/at/all")
+    assert main([]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "TMPDIR /nowhere/at/all: neither it nor /tmp can be written: set TMPDIR to a dir" in told
+
+
+@pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGKILL])
+def test_the_plugin_ends_with_a_tour_that_had_no_time_to_end_it(
+    scratch: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    told = tmp_path / "pid"
+    code = (
+        f"import os, signal, pathlib; pathlib.Path({str(told)!r}).write_text(str(os.getpid())+'.')"
+    )
+    with subprocess.Popen(
+        [*TOUR, "--plugin", shlex.join([sys.executable, "-c", f"{code}; signal.pause()"])],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    ) as playing:
+        eventually(lambda: told.exists() and told.read_text().endswith("."))
+        plugin = Path("/proc", told.read_text().rstrip("."), "cmdline")
+        assert plugin.read_bytes()
+        playing.send_signal(number)
+    assert playing.returncode == -number
+    eventually(lambda: not plugin.exists() or not plugin.read_bytes())  # empty: a zombie
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
 
 
 def test_a_temporary_directory_that_is_too_long_is_told_with_its_cure(tmp_path: Path) -> None:
