@@ -53,8 +53,8 @@ def _expect_early_signals() -> None:
 
     SIGHUP asks for what is about to be done anyway, and there is nothing yet to be cleaned up.
     """
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def _run(words: Sequence[str]) -> int:

@@ -108,13 +108,14 @@ class Registration:
             while True:
                 kubelet = self._look_for_kubelet()
                 outcome: _Registered | _Obstacle | None = await self._make_ready(kubelet)
+                was_in_place = self._endpoint.in_place
                 if outcome is None and kubelet is not None:
                     outcome = await self._register(kubelet, watch)
                 if isinstance(outcome, _Registered):
                     await self._hold(outcome, watch)
                 elif outcome is not None:
                     self._tell(outcome)
-                    await self._wait_for_change(outcome, watch)
+                    await self._wait_for_change(outcome, watch, was_in_place=was_in_place)
 
     def _look_for_kubelet(self) -> FileIdentity | None:
         """Identify the kubelet's socket; a new one begins with fresh patience."""
@@ -234,26 +235,34 @@ class Registration:
             return "the kubelet's stream ended"
         return None
 
-    async def _wait_for_change(self, obstacle: _Obstacle, watch: DirectoryWatch) -> None:
-        """Wait before the next try: with back-off, cut short by a new kubelet socket."""
-        kubelet = self._kubelet
-        if kubelet is None or not self._endpoint.in_place:
+    async def _wait_for_change(
+        self, obstacle: _Obstacle, watch: DirectoryWatch, *, was_in_place: bool
+    ) -> None:
+        """Wait before the next try: with back-off, cut short by a change of a socket.
+
+        What has changed since the try began is looked for first: the watch may have told of it
+        then already, to a wait that was given up.
+        """
+
+        def changed() -> bool:
+            kubelet = file_identity(self._kubelet_socket)
+            return kubelet != self._kubelet or self._endpoint.in_place != was_in_place
+
+        if self._kubelet is None or not was_in_place:
             # Being asked to register changes nothing here: there is nobody to ask.
-            await _first_of(LOOK_SECONDS, watch.changed)
+            if not changed():
+                await _first_of(LOOK_SECONDS, watch.changed)
             return
         if obstacle.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
             self._back_off_seconds = FIRST_BACK_OFF_SECONDS
         else:
             self._lengthen_back_off()
         deadline = monotonic() + self._back_off_seconds
-        while (left_seconds := deadline - monotonic()) > 0:
-            await _first_of(left_seconds, watch.changed, self._renewal.wait)
-            if (
-                self._renewal.is_set()
-                or file_identity(self._kubelet_socket) != kubelet
-                or not self._endpoint.in_place
-            ):
+        while not changed() and not self._renewal.is_set():
+            left_seconds = deadline - monotonic()
+            if left_seconds <= 0:
                 return
+            await _first_of(left_seconds, watch.changed, self._renewal.wait)
 
     def _lengthen_back_off(self) -> None:
         self._back_off_seconds = min(

@@ -63,6 +63,7 @@ class LibteecPlugin(Plugin):
         ta = directory / "ours.sec"
         ta.touch()
         self.use(library)
+        self.play()
         environ = {"TEST_TEE_STATE": str(self.state), "TEST_TEE_LOG": str(self.tee_log)}
         if answer_seconds:
             environ["ANSWER_SECONDS"] = answer_seconds
@@ -77,8 +78,8 @@ class LibteecPlugin(Plugin):
         self._process = None
 
     def play(self, **what: object) -> None:
-        """Have the TEE be so, and nothing else, from the next query on."""
-        write_state(self.state, **what)
+        """Have the TEE be so, and nothing else, from the next query on; all is free if not said."""
+        write_state(self.state, **({"free_bytes": what.get("total_bytes", GIB)} | what))
 
     def use(self, library: Path) -> None:
         fresh = self.library.with_suffix(".new")

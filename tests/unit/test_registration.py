@@ -360,6 +360,34 @@ async def test_being_asked_while_there_is_no_kubelet_costs_no_work(
         assert looks <= before + 1
 
 
+async def test_a_change_that_came_during_the_try_is_seen_though_nothing_tells_of_it_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take() -> None: ...
+
+    async def lose() -> None:
+        await anyio.sleep_forever()
+
+    path = directory / "kubelet.sock"
+    tries = 0
+    call_register = Registration._call_register
+
+    async def restart_meanwhile(self: Registration) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            # As a starting kubelet does; and the watch's word of it is lost with the try.
+            self._endpoint.path.unlink()
+            raise ConnectionRefusedError(111, "Connection refused")
+        await call_register(self)
+
+    monkeypatch.setattr(Registration, "_call_register", restart_meanwhile)
+    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr("teeplugin.watch.DirectoryWatch.changed", lambda _: lose())
+    async with registry(path, take) as kubelet, registering(directory):
+        await eventually("a call", lambda: kubelet.requests, 5)
+
+
 async def test_an_obstacle_that_comes_back_after_a_success_is_told_again(
     kubelet_dir: Path, directory: Path
 ) -> None:
