@@ -276,3 +276,13 @@ def _readelf(option: str, library: Path) -> str:
 def test_the_sample_uuid_is_the_default_everywhere(built: Built) -> None:
     assert SAMPLE_UUID.encode() in built.itrustee.read_bytes()
     assert SAMPLE_UUID.encode() in built.libteememca.read_bytes()
+
+
+@pytest.mark.timeout(180)
+def test_valgrind_finds_nothing_in_any_way_of_using_optees_library(built: Built) -> None:
+    need("valgrind")
+    valgrind = ["valgrind", "--quiet", "--error-exitcode=9", "--leak-check=full"]
+    for way in _ways():
+        command = [*valgrind, str(built.misuse["optee"]), str(built.optee), way]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode != 9, (way, result.stderr)
