@@ -15,6 +15,9 @@ from grpclib.encoding.base import CodecBase
 from grpclib.protocol import H2Protocol
 from grpclib.server import Server
 
+LONGEST_SOCKET_PATH = 107
+"""Bytes of a unix socket's path: sun_path has 108 with the closing zero."""
+
 
 class ConnectionServer(Server):
     """Serves `handlers` on the listening socket given to `serve`, until `end`."""

@@ -17,9 +17,6 @@ from teeplugin.log import get_logger
 from teeplugin.service import DevicePluginService, RequestCodec
 from teeplugin.streams import WatchStreams
 
-LONGEST_SOCKET_PATH = 107
-"""Bytes of a unix socket's path: sun_path has 108 with the closing zero."""
-
 CLOSE_SECONDS = 1.0
 """How long clients are given to see their streams end."""
 

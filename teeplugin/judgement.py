@@ -247,7 +247,7 @@ def _still_silent(cause: Cause, previous: Judgement) -> Judgement:
     )
 
 
-def check_terms(memory: TeeMemory, terms: Terms, least_units: int = 1) -> str | None:
+def check_terms(memory: TeeMemory, terms: Terms) -> str | None:
     """Say what is wrong with the operator's terms for this TEE, or None; value, rule and cure."""
     capacity_bytes = terms.capacity_bytes(memory)
     count = units.units_in(capacity_bytes, terms.unit_bytes)
@@ -258,7 +258,7 @@ def check_terms(memory: TeeMemory, terms: Terms, least_units: int = 1) -> str | 
             f"the kubelet takes at most {units.MAX_UNITS}: "
             f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
         )
-    if count < least_units:
+    if count < 1:
         return (
             f"-precision {precision_kb}: one unit is larger than the TEE's capacity of "
             f"{capacity_bytes // units.KIB} KB "

@@ -15,7 +15,8 @@ import anyio
 from teeplugin import __version__
 from teeplugin.backends import load_backend
 from teeplugin.config import ConfigError, Settings
-from teeplugin.endpoint import LONGEST_SOCKET_PATH, Endpoint
+from teeplugin.connections import LONGEST_SOCKET_PATH
+from teeplugin.endpoint import Endpoint
 from teeplugin.health import Health
 from teeplugin.inventory import Listing
 from teeplugin.judgement import Terms

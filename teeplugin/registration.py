@@ -18,7 +18,8 @@ from grpclib.client import Channel
 from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.endpoint import LONGEST_SOCKET_PATH, Endpoint
+from teeplugin.connections import LONGEST_SOCKET_PATH
+from teeplugin.endpoint import Endpoint
 from teeplugin.log import get_logger
 from teeplugin.service import OPTIONS
 from teeplugin.streams import WatchStream, WatchStreams

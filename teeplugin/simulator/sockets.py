@@ -6,10 +6,7 @@ from pathlib import Path
 
 import anyio
 
-from teeplugin.connections import ConnectionServer
-
-MAX_SOCKET_PATH_BYTES = 107
-"""What Linux takes as the path of a unix socket."""
+from teeplugin.connections import LONGEST_SOCKET_PATH, ConnectionServer
 
 _CLOSING_SECONDS = 1.0
 
@@ -19,9 +16,9 @@ class UnixServer(ConnectionServer):
 
     async def bind(self, path: Path, listen_delay_seconds: float = 0.0) -> None:
         """Bind, wait, listen; between the two a dial is refused."""
-        if len(bytes(path)) > MAX_SOCKET_PATH_BYTES:
+        if len(bytes(path)) > LONGEST_SOCKET_PATH:
             raise OSError(
-                f"{path}: a unix socket's path has at most {MAX_SOCKET_PATH_BYTES} bytes, "
+                f"{path}: a unix socket's path has at most {LONGEST_SOCKET_PATH} bytes, "
                 f"this one has {len(bytes(path))}: use a shorter directory"
             )
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from teeplugin.config import ConfigError, shown
+from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.simulator.child import PluginProcess
 from teeplugin.simulator.kubelet import SimulatedKubelet
 from teeplugin.simulator.report import Report, Unwritable
-from teeplugin.simulator.sockets import MAX_SOCKET_PATH_BYTES
 from teeplugin.simulator.tour_options import TourOptions, parse_options
 from teeplugin.simulator.tour_steps import Tour
 from teeplugin.units import format_size
@@ -85,7 +85,7 @@ def _directory() -> Path:
     Raises:
         ConfigError: there is none that a socket's path could lead into.
     """
-    spare_bytes = MAX_SOCKET_PATH_BYTES - len(_LONGEST_SOCKET)
+    spare_bytes = LONGEST_SOCKET_PATH - len(_LONGEST_SOCKET)
     try:
         parent = tempfile.gettempdir()
     except FileNotFoundError:
@@ -96,7 +96,7 @@ def _directory() -> Path:
     if len(os.fsencode(parent)) > spare_bytes:
         raise ConfigError(
             f"the temporary directory {parent} makes socket paths longer than the "
-            f"{MAX_SOCKET_PATH_BYTES} bytes that Linux takes: set TMPDIR to a directory whose "
+            f"{LONGEST_SOCKET_PATH} bytes that Linux takes: set TMPDIR to a directory whose "
             f"path has at most {spare_bytes} bytes, like /tmp"
         )
     try:
