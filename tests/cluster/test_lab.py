@@ -29,7 +29,7 @@ def other(lab: Lab) -> Iterator[Lab]:
     other.down()
     yield other
     other.down()
-    shutil.rmtree(other.settings.state)
+    shutil.rmtree(other.settings.state, ignore_errors=True)
 
 
 def _inside(lab: Lab, *command: str) -> str:
@@ -42,7 +42,8 @@ def _inside(lab: Lab, *command: str) -> str:
 
 def test_the_node_is_ready_and_offers_none_of_our_resource(lab: Lab) -> None:
     assert pods.condition(lab.node(), "Ready") == "True"
-    assert lab.capacity() == lab.allocatable() == 0
+    # The kubelet goes on telling a capacity for a while after its plugin has left.
+    assert lab.allocatable() == 0
     assert lab.capacity("pods") > 0
 
 
@@ -201,13 +202,18 @@ def test_a_lab_whose_processes_all_died_comes_up_again(other: Lab) -> None:
 
 
 def test_a_lab_whose_maker_was_killed_halfway_comes_up(other: Lab) -> None:
-    maker = "import sys; from tests.cluster.__main__ import main; main(['up'])"
+    maker = "from tests.cluster.__main__ import main; main(['up'])"
+    project = {"PYTHONPATH": str(HERE.parents[1])}
     with subprocess.Popen(
         [sys.executable, "-c", maker],
-        cwd=HERE.parents[1],
-        env=os.environ | {"TEEPLUGIN_LAB": str(other.settings.state)},
+        env=os.environ | project | {"TEEPLUGIN_LAB": str(other.settings.state)},
     ) as process:
-        wait_until("the API server starts", other.log("kube-apiserver").exists, 30)
+
+        def starts() -> bool:
+            assert process.poll() is None, "the maker ended by itself"
+            return other.log("kube-apiserver").exists()
+
+        wait_until("the API server starts", starts, 30)
         process.kill()
     other.up()
     other.run_pod(other.pod("after", 0))
