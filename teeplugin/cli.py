@@ -8,7 +8,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
-    "simulate": Command("try it here: no TEE, no Kubernetes", "teeplugin.simulator.tour"),
-    "identity": Command("print what a TA's white list has to admit", "teeplugin.identity"),
+    "simulate": Command("try it without a TEE", "teeplugin.simulator.tour"),
+    "identity": Command("what a white list admits", "teeplugin.identity"),
 }
 
 
@@ -96,7 +96,9 @@ def _daemon(words: Sequence[str]) -> int:
 
 def _serve(settings: "Settings") -> int:
     from teeplugin.config import ConfigError  # noqa: PLC0415 - imported by now
-    from teeplugin.log import configure, get_logger  # noqa: PLC0415 - structlog: the daemon's only
+
+    with _hidden("rich"):  # structlog loads it, for tracebacks that we don't write: 5 MB
+        from teeplugin.log import configure, get_logger  # noqa: PLC0415 - the daemon's only
 
     configure(settings.log_format, settings.log_level)
 
@@ -110,6 +112,19 @@ def _serve(settings: "Settings") -> int:
         # Whoever reads the log reads lines, perhaps of JSON: a bug is told in one as well.
         get_logger().critical("plugin_bug", exc_info=True)
         return EXIT_FAILURE
+
+
+@contextlib.contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """Have imports find no such package meanwhile, unless it is loaded already."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # means to imports: it isn't there
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 def _print(text: str) -> int:

@@ -8,14 +8,15 @@ reads several of these as abbreviations or unknown flags, so the few rules stand
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from teeplugin.config import SETTINGS, ConfigError, Setting, nearest, shown
 from teeplugin.config_sources import CONFIG_KEY, FlagValue
 
 SWITCHES: Mapping[str, str] = {
-    "print-config": "print all settings and where each came from",
-    "version": "print the version",
-    "help": "print this",
+    "print-config": "all settings and where each came from",
+    "version": "the version",
+    "help": "this",
 }
 _CONFIG_FLAG = f"--{CONFIG_KEY}"
 _HELP = {"help", "h"}
@@ -109,7 +110,10 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
     column = max(len(left) for left, _ in rows)
     flags = "".join(f"  {left.ljust(column)}  {right}\n" for left, right in rows)
     names = max(map(len, commands))
-    listed = "".join(f"  {name.ljust(names)}  {text}\n" for name, text in commands.items())
+    texts = [f"{name.ljust(names)}  {text}" for name, text in commands.items()]
+    # In two columns: there are as many commands as a screen has lines left.
+    pairs = zip_longest(texts[::2], texts[1::2], fillvalue="")
+    listed = "".join(f"  {left.ljust(38)} {right}".rstrip() + "\n" for left, right in pairs)
     return (
         f"usage: {program} [FLAGS]              be the device plugin of this node\n"
         f"       {program} COMMAND [--help]     do something else\n"
@@ -128,8 +132,10 @@ def _help_rows() -> Iterator[tuple[str, str]]:
         for alias in setting.flags[1:]:
             yield f"{alias} {setting.metavar}", f"the same as {setting.flags[0]}"
     yield f"{_CONFIG_FLAG} FILE", "read settings from a YAML file"
-    for name, text in SWITCHES.items():
-        yield f"--{name}", text
+    first, *others = SWITCHES
+    yield f"--{first}", f"print {SWITCHES[first]}"
+    words = " or ".join(SWITCHES[name] for name in others)
+    yield ", ".join(f"--{name}" for name in others), f"print {words}"
 
 
 def _help_row(setting: Setting) -> tuple[str, str]:

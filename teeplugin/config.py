@@ -15,9 +15,11 @@ from teeplugin import units
 from teeplugin.config_rules import (
     DEFAULT_HOST_ROOT,
     DEFAULT_KUBELET_DIR,
+    DEFAULT_LISTEN,
     MOST_BYTES,
     existing_directory,
     extended_resource,
+    listen_address,
     not_empty,
     not_over_and_over,
     number,
@@ -166,6 +168,17 @@ class Settings(BaseModel):
             "kind": "an existing directory",
             "rule": "where the node's root is mounted",
             "example": "/host",
+        },
+    )
+    listen: Annotated[str, AfterValidator(listen_address)] = Field(
+        default=DEFAULT_LISTEN,
+        description="metrics, probes; off: none",
+        json_schema_extra={
+            "key": "listen",
+            "metavar": "HOST:PORT",
+            "kind": "an address",
+            "rule": "HOST:PORT, :PORT for all addresses, or off",
+            "example": DEFAULT_LISTEN,
         },
     )
     log_format: LogFormat = Field(

@@ -6,6 +6,7 @@ config_sources says so in our words. Only rules with more to say raise a sentenc
 
 import os
 import re
+import socket
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +22,12 @@ LEAST_INTERVAL_SECONDS: Final = 0.01
 
 DEFAULT_KUBELET_DIR: Final = Path("/var/lib/kubelet")
 DEFAULT_HOST_ROOT: Final = Path("/")
+
+DEFAULT_LISTEN: Final = "127.0.0.1:9840"
+"""Loopback, as metrics name pods; 9840 is registered to nobody and no usual exporter's."""
+
+_MOST_PORT = 65535
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 # Decimal only: a leading 0 is octal to the Go plugin's flags, so neither reading would be safe.
 _WHOLE_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
@@ -101,6 +108,38 @@ def existing_directory(value: object, info: ValidationInfo) -> object:
     if not may_be_missing and not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for what os.path answers with False
         raise ValueError("not an existing directory")
     return path
+
+
+def listen_address(value: str) -> str:
+    """Take HOST:PORT, [IPv6]:PORT or :PORT; the empty text stands for none, as does "off"."""
+    if value in ("", "off"):
+        return ""
+    split_address(value)
+    return value
+
+
+def split_address(value: str) -> tuple[str | None, int]:
+    """Split HOST:PORT; without a host it is None: all addresses.
+
+    Raises:
+        ValueError: there is no port, or host or port can't be one.
+    """
+    host, colon, port = value.rpartition(":")
+    if not colon:
+        raise ValueError("has no port")
+    if not (port.isascii() and port.isdigit() and len(port) <= len(str(_MOST_PORT))):
+        raise ValueError("the port is no number")
+    if int(port) > _MOST_PORT:
+        raise ValueError(f"the port must be {_MOST_PORT} or less")
+    if host.startswith("[") and host.endswith("]"):
+        try:
+            socket.inet_pton(socket.AF_INET6, host[1:-1])
+        except OSError:
+            raise ValueError("between the brackets is no IPv6 address") from None
+        return host[1:-1], int(port)
+    if host and not _HOST_NAME.fullmatch(host):
+        raise ValueError("the host is no name or address; an IPv6 address goes into brackets")
+    return host or None, int(port)
 
 
 def extended_resource(value: str) -> str:

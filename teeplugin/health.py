@@ -8,7 +8,7 @@ import asyncio
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
@@ -32,6 +32,7 @@ from teeplugin.judgement import (
 from teeplugin.latest import Latest
 from teeplugin.ledger import Ledger
 from teeplugin.log import get_logger
+from teeplugin.tallies import Queries
 from teeplugin_backends.base import BadReply, Exhausted, TeeBackend, TeeError, TeeMemory, TimedOut
 
 BOOKS_SECONDS = 2.0
@@ -43,11 +44,28 @@ QUERY_SECONDS = 10.0
 _log = get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A reading, and how many units pods held while it was taken."""
+
+    memory: TeeMemory
+    held_units: int
+
+    def unheld_use_bytes(self, unit_bytes: int) -> int:
+        """What others than the pods with units used at the least, the TEE OS among them."""
+        used_bytes = self.memory.total_bytes - self.memory.free_bytes
+        return units.unheld_use_bytes(used_bytes, self.held_units, unit_bytes)
+
+
 class Health:
     """Keeps `listings` true to what `backend` answers.
 
     `answered` is set at the first answer, if the terms fit it. What containers are handed is looked
     for under `host_root`, where the node's paths are seen.
+
+    For telemetry: the `judgement` that is in force and its `terms`, the `queries` counted; the last
+    reading `observed` with the ledger known, and the least that others than pods used in any such
+    reading; how often the list was another one.
     """
 
     def __init__(
@@ -61,9 +79,13 @@ class Health:
         query_seconds: float = QUERY_SECONDS,
     ) -> None:
         self._backend = backend
-        self._terms = terms
+        self.terms = terms
         self._ledger = ledger
-        self._judgement = Judgement()
+        self.judgement = Judgement()
+        self.queries = Queries()
+        self.observed: Observation | None = None
+        self.unheld_use_lowest_bytes: int | None = None
+        self.list_changes = 0
         self._listings = listings
         self._host_root = host_root
         self._query_seconds = query_seconds
@@ -86,11 +108,11 @@ class Health:
         while True:
             self._asked = anyio.Event()
             await self._query()
-            if self._judgement.suspicious_answers:
+            if self.judgement.suspicious_answers:
                 # Not to be hurried: what is asked about again at once proves nothing.
                 await anyio.sleep(CONFIRM_SECONDS)
                 continue
-            with anyio.move_on_after(self._judgement.ask_again_seconds):
+            with anyio.move_on_after(self.judgement.ask_again_seconds):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._follow_promises)
                     await self._asked.wait()
@@ -101,25 +123,37 @@ class Health:
         known = await self._ledger.refresh()
         held = self._ledger.held
         answer, missing = await self._ask()
+        self.queries.answered(answer.kind if isinstance(answer, TeeError) else None)
         if isinstance(answer, TeeMemory):
             self._settle_reserve()
-        elif isinstance(answer, Exhausted) and self._judgement.memory is not None:
+        elif isinstance(answer, Exhausted) and self.judgement.memory is not None:
             missing = self._missing()
         known = await self._ledger.refresh() and known
-        first = self._judgement.shortage.seen_once is None
+        steady = known and held == self._ledger.held
+        if steady and held is not None and isinstance(answer, TeeMemory):
+            self._observe(Observation(answer, len(held)))
+        first = self.judgement.shortage.seen_once is None
         spaced = first or monotonic() - self._counted_at >= CONFIRM_SECONDS
-        counts = known and spaced and held == self._ledger.held
+        counts = steady and spaced
         if counts:
             self._counted_at = monotonic()
-        previous, holdings = self._judgement, Holdings(self._ledger.held, counts)
-        self._judgement = judge(answer, missing, previous, self._terms, holdings)
-        self._check_terms(previous.memory, self._judgement.memory)
+        previous, holdings = self.judgement, Holdings(self._ledger.held, counts)
+        self.judgement = judge(answer, missing, previous, self.terms, holdings)
+        self._check_terms(previous.memory, self.judgement.memory)
         if not self.answered.is_set():
             self.answered.set()
             # Whoever waited for it speaks first.
             await anyio.lowlevel.checkpoint()
         self._publish()
-        self._report(previous, self._judgement)
+        self._report(previous, self.judgement)
+
+    def _observe(self, observed: Observation) -> None:
+        self.observed = observed
+        use_bytes = observed.unheld_use_bytes(self.terms.unit_bytes)
+        lowest_bytes = self.unheld_use_lowest_bytes
+        self.unheld_use_lowest_bytes = (
+            use_bytes if lowest_bytes is None else min(lowest_bytes, use_bytes)
+        )
 
     async def _follow_promises(self) -> None:
         """Show ids as held, and so as Healthy, as soon as Allocate hands them out.
@@ -135,13 +169,13 @@ class Health:
             await self._ledger.refresh()
 
     def _relist(self) -> None:
-        self._judgement = relist(self._judgement, self._ledger.held, self._terms)
+        self.judgement = relist(self.judgement, self._ledger.held, self.terms)
         self._publish()
 
     async def _ask(self) -> tuple[TeeMemory | TeeError, Sequence[str]]:
         """Ask the TEE; its reading or its fault, and what containers would lack on the node."""
         try:
-            with anyio.move_on_after(self._query_seconds) as deadline:
+            with anyio.move_on_after(self._query_seconds) as deadline, self.queries.timed():
                 return await self._ask_backend(), self._missing()
             return TimedOut(f"no answer within {self._query_seconds:g} s"), ()
         except TeeError as error:
@@ -167,9 +201,9 @@ class Health:
 
     def _settle_reserve(self) -> None:
         """Take the backend's own reserve, once it is known, where the operator named none."""
-        if self._terms.reserve_bytes is None:
+        if self.terms.reserve_bytes is None:
             reserve_bytes = self._backend.default_reserve_bytes
-            self._terms = replace(self._terms, reserve_bytes=reserve_bytes)
+            self.terms = replace(self.terms, reserve_bytes=reserve_bytes)
 
     def _missing(self) -> list[str]:
         """The paths that containers would lack; links are not followed out of the host root."""
@@ -183,14 +217,14 @@ class Health:
         """See whether the terms fit a total that is new; at the first, they must."""
         if memory is None or (before is not None and before.total_bytes == memory.total_bytes):
             return
-        problem = check_terms(memory, self._terms)
+        problem = check_terms(memory, self.terms)
         if problem is not None:
             if before is None:
                 raise ConfigError(problem)
             _log.warning("terms_do_not_fit", problem=problem)
 
     def _publish(self) -> None:
-        judgement = self._judgement
+        judgement = self.judgement
         if judgement.inventory is None:
             return
         fault = None
@@ -199,6 +233,7 @@ class Health:
         listed = self._listings.value
         if listed is None or listed.inventory != judgement.inventory:
             frame = self._encoder.encode(judgement.inventory)
+            self.list_changes += 1
             self._listings.set(Listing(judgement.inventory, frame, fault))
         elif listed.fault != fault:
             self._listings.set(Listing(listed.inventory, listed.frame, fault))
@@ -232,7 +267,7 @@ class Health:
             self._report_capacity(now.memory, before, len(now.inventory.ids))
 
     def _report_capacity(self, memory: TeeMemory, before: int, count: int) -> None:
-        terms = self._terms
+        terms = self.terms
         if not before:
             _log.info(
                 "capacity",

@@ -21,6 +21,7 @@ from teeplugin.api.podresources import v1
 from teeplugin.books import Books, Holder
 from teeplugin.inventory import IdSet
 from teeplugin.log import get_logger
+from teeplugin.tallies import Reads
 from teeplugin.units import MAX_UNITS
 from teeplugin.watch import FileIdentity, file_identity
 
@@ -47,13 +48,18 @@ class _UnparsedCodec(ProtoCodec):
 
 
 class Ledger:
-    """The books of one resource; `socket` is where the kubelet serves PodResources."""
+    """The books of one resource; `socket` is where the kubelet serves PodResources.
+
+    For telemetry: the `reads` of it, counted.
+    """
 
     def __init__(self, *, socket: Path, resource_name: str) -> None:
         self._socket = socket
         self._resource_name = resource_name
         self._books = Books()
+        self.reads = Reads()
         self._identity: FileIdentity | None = None
+        self._told: dict[tuple[str, str, str], IdSet] | None = None
         self._failures = 0
         self._promised = anyio.Event()
 
@@ -61,6 +67,11 @@ class Ledger:
     def held(self) -> IdSet | None:
         """The ids that count as held by what is known; None if the books were never read."""
         return self._books.held(monotonic())
+
+    @property
+    def holders(self) -> tuple[Holder, ...] | None:
+        """The containers in the kubelet's books, as last read; None if they were never read."""
+        return self._books.holders
 
     def promise(self, ids: Iterable[int]) -> None:
         """Count ids as held from now on, because Allocate hands them out."""
@@ -97,6 +108,7 @@ class Ledger:
         self._books = self._books.read(holders, monotonic(), restarted=restarted)
         self._identity = identity
         self._tell(None)
+        self._tell_holders(holders)
         return True
 
     async def _list(self) -> bytes:
@@ -117,6 +129,7 @@ class Ledger:
 
         Not at the first failures: a kubelet that restarts is told of by the registration.
         """
+        self.reads.count(ok=error is None)
         told = self._failures >= PATIENCE
         self._failures = 0 if error is None else self._failures + 1
         if error is None:
@@ -130,6 +143,34 @@ class Ledger:
                 effect="shortage is not shown until it can be read",
                 cure="mount the kubelet's pod-resources directory; it needs Kubernetes 1.20",
             )
+
+    def _tell_holders(self, holders: Iterable[Holder]) -> None:
+        """Log each container that is new in the books, and each that has gone, once.
+
+        Gone is one whose ids count as held no more, or are another's: a kubelet that restarts
+        forgets all of them for a while.
+        """
+        found = {(each.namespace, each.pod, each.container): each.ids for each in holders}
+        if self._told is None:
+            if found:
+                units = sum(map(len, found.values()))
+                _log.info("units_held_at_start", containers=len(found), units=units)
+            self._told = found
+            return
+        entered = self._books.entered
+        kept = (self.held or IdSet()) - entered
+        for key in found.keys() - self._told.keys():
+            _log.info("units_taken", **_words(key), units=len(found[key]))
+        for key in self._told.keys() - found.keys():
+            if self._told[key] & kept:
+                found[key] = self._told[key]
+            else:
+                _log.info("units_given_back", **_words(key), units=len(self._told[key]))
+        self._told = found
+
+
+def _words(key: tuple[str, str, str]) -> dict[str, str]:
+    return dict(zip(("namespace", "pod", "container"), key, strict=True))
 
 
 def _parse(data: bytes, resource_name: str) -> list[Holder]:

@@ -14,18 +14,14 @@ import anyio
 
 from teeplugin import __version__
 from teeplugin.backends import load_backend
+from teeplugin.checkpoint import held_units_by_size
 from teeplugin.config import ConfigError, Settings
 from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.endpoint import Endpoint
 from teeplugin.health import Health
-from teeplugin.inventory import Listing
-from teeplugin.judgement import Terms
-from teeplugin.latest import Latest
-from teeplugin.ledger import Ledger
 from teeplugin.log import get_logger
-from teeplugin.registration import DirectoryLostError, Registration, socket_path_fits
-from teeplugin.service import DevicePluginService
-from teeplugin.streams import WatchStreams
+from teeplugin.registration import DirectoryLostError, socket_path_fits
+from teeplugin.running import Running, assemble
 from teeplugin_backends.base import TeeBackend
 
 END_SECONDS = 1.7
@@ -70,52 +66,44 @@ def _explain(group: BaseExceptionGroup[BaseException]) -> int:
 
 
 async def _serve(settings: Settings, backend: TeeBackend) -> None:
-    listings: Latest[Listing | None] = Latest(None)
-    watch_streams = WatchStreams()
-    terms = Terms(
-        unit_bytes=settings.unit_bytes,
-        reserve_bytes=settings.reserve_bytes,
-        interval_seconds=settings.health_interval_seconds,
-    )
-    ledger = Ledger(socket=settings.pod_resources_socket, resource_name=settings.resource_name)
-    health = Health(
-        backend=backend,
-        terms=terms,
-        ledger=ledger,
-        listings=listings,
-        host_root=settings.host_root,
-    )
-    service = DevicePluginService(
-        listings=listings,
-        watch_streams=watch_streams,
-        access=backend.access,
-        unit_bytes=settings.unit_bytes,
-        on_allocated=ledger.promise,
-    )
-    endpoint = Endpoint(
-        directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams
-    )
-    registration = Registration(
-        directory=settings.device_plugins_dir,
-        resource_name=settings.resource_name,
-        endpoint=endpoint,
-        watch_streams=watch_streams,
-    )
+    running = assemble(settings, backend)
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
-        async with _entered(backend):
+        async with _entered(backend), _telling(settings, running):
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(health.run)
-                    tasks.start_soon(_announce, settings, health)
-                    tasks.start_soon(_register_when_listed, registration, listings)
-                    await _obey(signals, health, registration)
-                    _end_at_the_latest(endpoint)
+                    tasks.start_soon(running.health.run)
+                    tasks.start_soon(_announce, settings, running.health)
+                    tasks.start_soon(_register_when_listed, running)
+                    await _obey(signals, running)
+                    running.stopping.set()
+                    _end_at_the_latest(running.endpoint)
                     tasks.cancel_scope.cancel()
             finally:
-                await endpoint.close()
+                await running.endpoint.close()
     _log.info("stopped")
+
+
+@asynccontextmanager
+async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
+    """Have metrics and probes served, from when the plugin is registered to the very end."""
+
+    async def tell() -> None:
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            await running.registration.registered_once.wait()
+        try:
+            from teeplugin.telemetry.server import serve  # noqa: PLC0415 - no part of the start
+
+            await serve(settings.listen, running)
+        except Exception:  # noqa: BLE001 - pods go before figures: the rest of the plugin lives on
+            _log.error("telemetry_bug", exc_info=True)
+
+    async with anyio.create_task_group() as tasks:
+        if settings.listen:
+            tasks.start_soon(tell)
+        yield
+        tasks.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -146,27 +134,23 @@ def _end_at_the_latest(endpoint: Endpoint) -> None:
     timer.start()
 
 
-async def _register_when_listed(
-    registration: Registration, listings: Latest[Listing | None]
-) -> None:
+async def _register_when_listed(running: Running) -> None:
     """Register once there is a list: a node whose TEE never answered has nothing to offer."""
-    async for listing in listings.follow():
+    async for listing in running.listings.follow():
         if listing is not None:
             break
-    await registration.run()
+    await running.registration.run()
 
 
-async def _obey(
-    signals: AsyncIterator[signal.Signals], health: Health, registration: Registration
-) -> None:
+async def _obey(signals: AsyncIterator[signal.Signals], running: Running) -> None:
     """Return when asked to stop; ask and register again at each SIGHUP, as the original does."""
     async for number in signals:
         if number != signal.SIGHUP:
             _log.info("stopping", signal=number.name)
             return
         _log.info("asked_again", signal=number.name)
-        health.ask_now()
-        registration.renew()
+        running.health.ask_now()
+        running.registration.renew()
 
 
 async def _announce(settings: Settings, health: Health) -> None:
@@ -181,6 +165,17 @@ async def _announce(settings: Settings, health: Health) -> None:
         precision_kb=settings.precision_kb,
         health_interval_seconds=settings.health_interval_seconds,
     )
+    by_size = held_units_by_size(settings.device_plugins_dir, settings.resource_name)
+    others = {size: held for size, held in by_size.items() if size != settings.unit_bytes}
+    if others:
+        _log.warning(
+            "unit_size_changed",
+            held_units=sum(others.values()),
+            was_bytes=sorted(others),
+            unit_bytes=settings.unit_bytes,
+            effect="pods hold units that were counted in another size",
+            cure="start these pods anew, or give each precision a resource name of its own",
+        )
     if settings.backend == "simulated":
         _log.warning(
             "simulated_tee",

@@ -74,7 +74,11 @@ class _Registered:
 
 
 class Registration:
-    """Keeps one resource registered with the kubelet whose directory is `directory`."""
+    """Keeps one resource registered with the kubelet whose directory is `directory`.
+
+    For telemetry: the `obstacle`, in words, while we are not registered, None while we are; how
+    often we were registered and how often a try failed; `registered_once` is set by the first.
+    """
 
     def __init__(
         self,
@@ -91,6 +95,10 @@ class Registration:
         self._watch_streams = watch_streams
         self._renewal = anyio.Event()
         self._told: set[str] = set()
+        self.obstacle: str | None = "the TEE has not answered yet, so there is nothing to register"
+        self.registrations = 0
+        self.failures = 0
+        self.registered_once = anyio.Event()
         self._back_off_seconds = 0.0
         self._kubelet: FileIdentity | None = None
         self._kubelet_since = 0.0
@@ -186,6 +194,9 @@ class Registration:
             milliseconds=round((monotonic() - began) * 1000, 1),
         )
         self._told.clear()
+        self.obstacle = None
+        self.registrations += 1
+        self.registered_once.set()
         return _Registered(streams, kubelet, monotonic())
 
     async def _call_register(self) -> None:
@@ -217,6 +228,7 @@ class Registration:
         # Ended here before the kubelet hears of a new registration: it would drop the new one.
         self._watch_streams.end_all()
         held_seconds = monotonic() - registered.began
+        self.obstacle = reason
         _log.info("registering_again", reason=reason, held_seconds=round(held_seconds, 1))
         if held_seconds >= STEADY_SECONDS:
             self._back_off_seconds = 0.0
@@ -272,6 +284,8 @@ class Registration:
 
     def _tell(self, obstacle: _Obstacle) -> None:
         """Log what is in the way, once for each different reason until registered again."""
+        self.failures += 1
+        self.obstacle = ": ".join(filter(None, (obstacle.reason, obstacle.error)))
         if obstacle.reason not in self._told:
             self._told.add(obstacle.reason)
             details = {"error": obstacle.error} if obstacle.error else {}

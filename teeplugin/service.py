@@ -74,7 +74,8 @@ class DevicePluginService(v1beta1.DevicePluginBase):
 
     `listings` holds None until the first reading; nothing is registered before, and `access` isn't
     asked. `watch_streams` is told of every ListAndWatch stream that opens and ends, `on_allocated`
-    of the ids that each container is handed.
+    of the ids that each container is handed. `allocations` counts the Allocate calls: "ok", "fault"
+    or "unknown_id".
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         self._access = access
         self._unit_bytes = unit_bytes
         self._on_allocated = on_allocated
+        self.allocations: Counter[str] = Counter()
 
     def __mapping__(self) -> dict[str, Handler]:
         """Put our own ListAndWatch, which sends encoded lists, in the generated one's place."""
@@ -122,12 +124,13 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         Raises:
             GRPCError: INVALID_ARGUMENT for unlisted ids, UNAVAILABLE while a fault stands.
         """
-        listing = self._listed()
-        if listing.fault is not None:
-            raise GRPCError(Status.UNAVAILABLE, listing.fault)
-        containers = [
-            _known_ids(request.devices_i_ds, listing) for request in message.container_requests
-        ]
+        try:
+            containers = self._allocable(message)
+        except GRPCError as error:
+            is_fault = error.status is Status.UNAVAILABLE
+            self.allocations["fault" if is_fault else "unknown_id"] += 1
+            raise
+        self.allocations["ok"] += 1
         for ids in containers:
             self._on_allocated(ids)
         return v1beta1.AllocateResponse(
@@ -162,6 +165,12 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         """
         _known_ids(message.devices_i_ds, self._listed())
         return v1beta1.PreStartContainerResponse()
+
+    def _allocable(self, message: v1beta1.AllocateRequest) -> list[list[int]]:
+        listing = self._listed()
+        if listing.fault is not None:
+            raise GRPCError(Status.UNAVAILABLE, listing.fault)
+        return [_known_ids(request.devices_i_ds, listing) for request in message.container_requests]
 
     def _listed(self) -> Listing:
         listing = self._listings.value

@@ -73,6 +73,16 @@ def units_short(unheld_units: int, free_bytes: int, unit_bytes: int) -> int:
     return max(0, -(-missing_bytes // unit_bytes))
 
 
+def unheld_use_bytes(memory_used_bytes: int, held_units: int, unit_bytes: int) -> int:
+    """What others than the pods with units use at the least: the pods may use all they hold."""
+    return max(0, memory_used_bytes - held_units * unit_bytes)
+
+
+def external_use_min_bytes(unheld_bytes: int, reserve_bytes: int) -> int:
+    """What is used beside pods and the TEE OS: a lower bound, as the TEE OS may use less."""
+    return max(0, unheld_bytes - reserve_bytes)
+
+
 def rows_bytes(units: int, row_bytes: int) -> int:
     """Bytes of `units` rows for the ids 0 … units−1, each row being `row_bytes` and its decimal id.
 

@@ -186,6 +186,10 @@ class TeeBackend(ABC):
         """Who the plugin is to the TEE, or None where the TEE doesn't ask; asks no TEE."""
         return None
 
+    def counters(self) -> Mapping[str, int]:
+        """What the backend counts beside its answers, by event, for the plugin's metrics."""
+        return {}
+
     async def __aenter__(self) -> Self:
         """Open what the backend needs, without asking the TEE."""
         return self

@@ -31,6 +31,7 @@ class Plugin:
         units: int = 128,
         name: str = "plugin",
         access: str = "itrustee",
+        listen: str = "off",
     ) -> None:
         self.state = directory / f"{name}.tee"
         self.log = directory / f"{name}.log"
@@ -39,7 +40,7 @@ class Plugin:
             *(*enter, sys.executable, "-m", "teeplugin", "--backend", "simulated"),
             *("--backend-option", f"state={self.state}", "--backend-option", f"access={access}"),
             *("--kubelet-dir", str(kubelet_dir), "--host-root", str(host_root)),
-            *("--log-format", "json", *flags),
+            *("--listen", listen, "--log-format", "json", *flags),
         ]
         self._process: subprocess.Popen[bytes] | None = None
 

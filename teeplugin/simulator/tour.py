@@ -195,6 +195,7 @@ def _plugin_command(
         *("--health-interval", str(_HEALTH_INTERVAL_SECONDS)),
         *("--kubelet-dir", str(directory)),
         *("--host-root", str(host_root)),
+        *("--listen", "off"),
     ]
 
 

@@ -106,6 +106,10 @@ class LibTeec(TeeBackend):
         name = user.encode().ljust(_USER_BYTES, b"\0")
         return Identity(path, user, sha256(path.encode() + name).hexdigest())
 
+    def counters(self) -> Mapping[str, int]:
+        """The helpers that were started and that were killed, and queries that one kept waiting."""
+        return self._helpers.counters
+
     async def __aexit__(
         self,
         exc_type: type[BaseException] | None,

@@ -89,11 +89,17 @@ class CantEndError(Exception):
 
 
 class HelperProcesses:
-    """Runs helpers whose argv[0] is `identity`, one at a time."""
+    """Runs helpers whose argv[0] is `identity`, one at a time.
+
+    `counters` tells how many were started, how many of them were killed, and how many queries were
+    not asked because an earlier helper could not be ended.
+    """
 
     def __init__(self, identity: str) -> None:
         self._identity = identity
         self._process: asyncio.subprocess.Process | None = None
+        self.counters = dict.fromkeys(("helper_started", "helper_killed", "helper_stuck"), 0)
+        self._killed = False
         self.step = ""
         """What the newest helper was last heard to do."""
 
@@ -110,11 +116,14 @@ class HelperProcesses:
             OSError: it can't be started.
         """
         if self._process is not None and self.outstanding:
+            self.counters["helper_stuck"] += 1
             raise CantEndError(self._process.pid, self.step)
         program = marshal.dumps(({**request, "parent": str(os.getpid())}, _program()))
         with _memory_file(program) as stdin, _output() as stdout, _output() as stderr:
             self.step = ""
             process = self._process = await self._start(stdin, stdout, stderr)
+            self._killed = False
+            self.counters["helper_started"] += 1
             try:
                 status = await process.wait()
             finally:
@@ -146,6 +155,9 @@ class HelperProcesses:
 
     def _kill(self) -> None:
         if self._process is not None and self.outstanding:
+            if not self._killed:
+                self._killed = True
+                self.counters["helper_killed"] += 1
             with contextlib.suppress(ProcessLookupError):
                 self._process.kill()
 

@@ -47,6 +47,7 @@ class Daemon:
             *(sys.executable, "-m", "teeplugin", "--backend", "simulated"),
             *(word for option in options for word in ("--backend-option", option)),
             *("-internal", f"{interval:g}", "--kubelet-dir", str(kubelet_dir)),
+            *("--listen", "127.0.0.1:0"),
         ]
         self.spawned = 0.0
 

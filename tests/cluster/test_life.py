@@ -70,6 +70,23 @@ def _accepts_at(path: Path, predecessor: int, deadline: float) -> float:
     raise AssertionError(f"{path} takes no call")
 
 
+def test_another_precision_at_a_restart_is_warned_about_with_the_units_held(
+    lab: Lab, plugin: Plugin, tmp_path: Path
+) -> None:
+    uid = run_holder(lab)
+    plugin.stop()
+    other = Real(lab).plugin(
+        tmp_path, "coarser", flags=("--health-interval", "0.1", "-precision", "1024")
+    )
+    with other:
+        wait_for_allocatable(lab, UNITS // 2)
+        wait_until("the warning", lambda: other.count("unit_size_changed"), 10)
+        (entry,) = other.events("unit_size_changed")
+        told = (entry["held_units"], entry["was_bytes"], entry["unit_bytes"])
+        assert told == (HELD, [512 * 1024], 1024 * 1024)
+        assert_undisturbed(lab, uid)
+
+
 def test_ten_kubelet_crashes_are_survived_by_pod_and_registration(lab: Lab, plugin: Plugin) -> None:
     uid = run_holder(lab)
     milliseconds = []

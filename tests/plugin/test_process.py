@@ -146,6 +146,33 @@ async def test_with_interval_0_only_sighup_asks_again(kubelet: Simulated, tmp_pa
         await kubelet.has(64)
 
 
+async def test_the_log_names_who_takes_units_and_who_gives_them_back(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    with kubelet.plugin(tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        for pod, units in (("stays", 2), ("goes", 3)):
+            await kubelet.admit(pod, units)
+        await plugin.logged("units_taken", 2)
+        taken = {entry["pod"]: entry["units"] for entry in plugin.events("units_taken")}
+        assert taken == {"stays": 2, "goes": 3}
+        await kubelet.remove("goes")
+        entry = await plugin.logged("units_given_back")
+        assert (entry["pod"], entry["units"]) == ("goes", 3)
+        # A kubelet that restarts knows of none at first: that is no giving back.
+        await kubelet.kill()
+        await kubelet.start()
+        await plugin.logged("registered", 2)
+        await kubelet.admit("next", 3)
+        await plugin.logged("units_taken", 3)
+        assert plugin.count("units_given_back") == 1
+        plugin.stop()
+    with kubelet.plugin(tmp_path, "second") as successor:
+        entry = await successor.logged("units_held_at_start")
+        assert (entry["containers"], entry["units"]) == (2, 5)
+        assert successor.count("units_taken") == 0
+
+
 async def test_flips_leave_no_descriptor_behind(kubelet: Simulated, tmp_path: Path) -> None:
     with kubelet.plugin(tmp_path) as plugin:
         await kubelet.has(UNITS)

@@ -73,7 +73,7 @@ class LibteecPlugin(Plugin):
             *(sys.executable, "-c", _LAUNCH),
             *(word for pair in pairs for word in ("--backend-option", pair)),
             *("--kubelet-dir", str(place.kubelet_dir), "--host-root", str(place.host_root)),
-            *("--log-format", "json", "--health-interval", "0.1"),
+            *("--listen", "off", "--log-format", "json", "--health-interval", "0.1"),
         ]
         self._process = None
 

@@ -277,3 +277,42 @@ def test_a_near_match_is_found_and_a_long_word_costs_nothing(
     word: str, candidates: Sequence[str], meant: str | None
 ) -> None:
     assert nearest(word, candidates) == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "host", "port"),
+    [
+        ("127.0.0.1:9840", "127.0.0.1", 9840),
+        (":9840", None, 9840),
+        ("[::1]:0", "::1", 0),
+        ("localhost:65535", "localhost", 65535),
+    ],
+)
+def test_an_address_has_a_host_or_none_and_a_port(given: str, host: str | None, port: int) -> None:
+    listen = loaded_from(("listen", given)).settings.listen
+    assert config_rules.split_address(listen) == (host, port)
+
+
+@pytest.mark.parametrize("given", ["", "off"])
+def test_the_empty_address_and_off_are_none(given: str, tmp_path: Path) -> None:
+    assert loaded_from(("listen", given)).settings.listen == ""
+    file = yaml_file(tmp_path, f'listen: "{given}"\n')
+    assert loaded_from(file=file).settings.listen == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ("9840", "has no port"),
+        ("localhost:", "the port is no number"),
+        ("localhost:http", "the port is no number"),
+        ("localhost:65536", "must be 65535 or less"),
+        ("::1:9840", "goes into brackets"),
+        ("[::g]:9840", "no IPv6 address"),
+        ("a b:9840", "no name or address"),
+    ],
+)
+def test_what_is_no_address_is_refused(given: str, fault: str) -> None:
+    line = refusal(("listen", given))
+    assert fault in line
+    assert "give HOST:PORT, :PORT for all addresses, or off, e.g. --listen 127.0.0.1:9840" in line

@@ -13,12 +13,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from prometheus_client.metrics_core import Metric
 
 from teeplugin import service
 from teeplugin.cli import COMMANDS, PROGRAM
 from teeplugin.cli_flags import help_text, read_flags
 from teeplugin.config import SETTINGS
 from teeplugin.config_sources import CONFIG_VARIABLE
+from teeplugin.telemetry.metrics import PluginCollector
+from tests.running_parts import running_in_full
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
@@ -27,6 +30,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/architecture.md",
     "docs/events.md",
+    "docs/metrics.md",
 )
 SHELLS = {"sh", "console"}
 LEVELS = {"debug", "info", "warning", "error", "critical"}
@@ -222,7 +226,7 @@ def _event(call: ast.Call) -> Event:
 @cache
 def emitted() -> Mapping[str, Event]:
     events: dict[str, Event] = {}
-    for path in sorted((ROOT / "teeplugin").glob("*.py")):
+    for path in sorted((ROOT / "teeplugin").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if not isinstance(node, ast.Call) or (name := _event_name(node)) is None:
                 continue
@@ -256,6 +260,33 @@ def test_an_events_level_and_fields_are_documented(name: str) -> None:
     assert told.levels == logged.levels
     assert logged.fields <= told.fields
     assert logged.more_fields or told.fields <= logged.fields
+
+
+# Metrics
+
+
+def metrics() -> Iterator[Metric]:
+    """What the plugin's own collector yields, from parts that have everything to tell."""
+    yield from PluginCollector(running_in_full()).collect()
+
+
+def metric_name(metric: Metric) -> str:
+    return f"{metric.name}_total" if metric.type == "counter" else metric.name
+
+
+def test_every_metric_is_documented_with_its_type_and_labels() -> None:
+    told = {cells[0].strip("`"): cells[1:3] for cells in rows("docs/metrics.md")}
+    for metric in metrics():
+        kind, labels = told.pop(metric_name(metric))
+        assert kind == metric.type, metric.name
+        own = {
+            label
+            for sample in metric.samples
+            for label in sample.labels
+            if label not in {"resource", "le"}
+        }
+        assert set(_CODE.findall(labels)) == own, metric.name
+    assert [name for name in told if name.startswith("teeplugin_")] == []
 
 
 # Modules

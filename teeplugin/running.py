@@ -1,0 +1,86 @@
+"""The parts of a running plugin, made and wired: run by plugin, read by telemetry."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import anyio
+
+from teeplugin import __version__
+from teeplugin.config import Settings
+from teeplugin.endpoint import Endpoint
+from teeplugin.health import Health
+from teeplugin.inventory import Listing
+from teeplugin.judgement import Terms
+from teeplugin.latest import Latest
+from teeplugin.ledger import Ledger
+from teeplugin.registration import Registration
+from teeplugin.service import DevicePluginService
+from teeplugin.streams import WatchStreams
+from teeplugin_backends.base import TeeBackend
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What runs, and what it was started with; `stopping` is set when the plugin is to end."""
+
+    version: str
+    resource: str
+    backend: str
+    backend_counters: Callable[[], Mapping[str, int]]
+    health: Health
+    ledger: Ledger
+    listings: Latest[Listing | None]
+    service: DevicePluginService
+    endpoint: Endpoint
+    registration: Registration
+    watch_streams: WatchStreams
+    stopping: anyio.Event
+
+
+def assemble(settings: Settings, backend: TeeBackend) -> Running:
+    """Make the parts, none of which does anything yet."""
+    listings: Latest[Listing | None] = Latest(None)
+    watch_streams = WatchStreams()
+    terms = Terms(
+        unit_bytes=settings.unit_bytes,
+        reserve_bytes=settings.reserve_bytes,
+        interval_seconds=settings.health_interval_seconds,
+    )
+    ledger = Ledger(socket=settings.pod_resources_socket, resource_name=settings.resource_name)
+    health = Health(
+        backend=backend,
+        terms=terms,
+        ledger=ledger,
+        listings=listings,
+        host_root=settings.host_root,
+    )
+    service = DevicePluginService(
+        listings=listings,
+        watch_streams=watch_streams,
+        access=backend.access,
+        unit_bytes=settings.unit_bytes,
+        on_allocated=ledger.promise,
+    )
+    endpoint = Endpoint(
+        directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams
+    )
+    registration = Registration(
+        directory=settings.device_plugins_dir,
+        resource_name=settings.resource_name,
+        endpoint=endpoint,
+        watch_streams=watch_streams,
+    )
+    return Running(
+        version=__version__,
+        resource=settings.resource_name,
+        backend=settings.backend,
+        backend_counters=backend.counters,
+        health=health,
+        ledger=ledger,
+        listings=listings,
+        service=service,
+        endpoint=endpoint,
+        registration=registration,
+        watch_streams=watch_streams,
+        stopping=anyio.Event(),
+    )

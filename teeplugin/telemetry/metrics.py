@@ -1,0 +1,244 @@
+"""The Prometheus metrics, made from the parts at each scrape, so that none outlives its subject."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from teeplugin import units
+from teeplugin.running import Running
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+SHORTAGE = "shortage"
+"""The cause of unhealthy units while the TEE answers; the others are the kinds of its faults."""
+
+
+class Metrics:
+    """What `/metrics` answers for one running plugin."""
+
+    def __init__(self, running: Running) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(PluginCollector(running))
+        ProcessCollector(registry=self._registry)
+
+    def exposition(self) -> bytes:
+        """Write all metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+class PluginCollector(Collector):
+    """Reads the parts; every metric has the label `resource`, as a node may have two plugins."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family as it is now."""
+        yield from self._about()
+        yield from self._units()
+        yield from self._tee_memory()
+        yield from self._queries()
+        yield from self._kubelet()
+        yield from self._ledger()
+
+    def describe(self) -> Iterator[Metric]:
+        """Name none in advance, so that registering asks for no values."""
+        return iter(())
+
+    def _gauge(self, name: str, text: str, value: float | None) -> Iterator[Metric]:
+        """One number; nothing where it isn't known yet."""
+        if value is not None:
+            yield from self._gauges(name, text, (), {(): value})
+
+    def _gauges(
+        self, name: str, text: str, labels: tuple[str, ...], values: Mapping[Any, float]
+    ) -> Iterator[Metric]:
+        family = GaugeMetricFamily(f"teeplugin_{name}", text, labels=("resource", *labels))
+        for given, value in values.items():
+            family.add_metric((self._running.resource, *given), value)
+        yield family
+
+    def _counter(
+        self,
+        name: str,
+        text: str,
+        values: Mapping[str, int] | int,
+        label: str | None = None,
+    ) -> Iterator[Metric]:
+        labels = ("resource", label) if label else ("resource",)
+        family = CounterMetricFamily(f"teeplugin_{name}", text, labels=labels)
+        if isinstance(values, int):
+            family.add_metric((self._running.resource,), values)
+        else:
+            for given, value in values.items():
+                family.add_metric((self._running.resource, given), value)
+        yield family
+
+    def _about(self) -> Iterator[Metric]:
+        running = self._running
+        yield from self._gauges(
+            "build_info",
+            "The plugin's version and its backend; always 1.",
+            ("version", "backend"),
+            {(running.version, running.backend): 1},
+        )
+        terms = running.health.terms
+        yield from self._gauge("unit_bytes", "Memory of one unit.", terms.unit_bytes)
+        yield from self._gauge(
+            "health_interval_seconds",
+            "How often the TEE is asked; 0: at the start only.",
+            terms.interval_seconds,
+        )
+
+    def _units(self) -> Iterator[Metric]:
+        listing, judgement = self._running.listings.value, self._running.health.judgement
+        inventory = listing.inventory if listing else None
+        listed = len(inventory.ids) if inventory else 0
+        unhealthy = len(inventory.unhealthy) if inventory else 0
+        held = self._running.ledger.held
+        yield from self._gauge("capacity_units", "Units that are listed.", listed)
+        yield from self._gauge(
+            "allocatable_units", "Units that are listed as healthy.", listed - unhealthy
+        )
+        yield from self._gauge(
+            "held_units",
+            "Units that pods hold; absent while it is not known.",
+            None if held is None else len(held),
+        )
+        cause = judgement.cause.kind if judgement.cause else SHORTAGE
+        yield from self._gauges(
+            "unhealthy_units",
+            "Units that are listed as unhealthy, by cause.",
+            ("cause",),
+            {(SHORTAGE,): 0} | {(cause,): unhealthy},
+        )
+        yield from self._gauges(
+            "tee_fault",
+            "1 while the TEE is taken for failed, by cause.",
+            ("cause",),
+            {(judgement.cause.kind,): 1} if judgement.cause else {},
+        )
+        yield from self._gauge(
+            "frame_bytes",
+            "Size of the list as it is sent to the kubelet.",
+            len(listing.frame) if listing else 0,
+        )
+        yield from self._counter(
+            "list_changes",
+            "Lists made, each of them sent to the kubelet or overtaken.",
+            self._running.health.list_changes,
+        )
+
+    def _tee_memory(self) -> Iterator[Metric]:
+        health = self._running.health
+        memory, terms = health.judgement.memory, health.terms
+        if memory is None:
+            return
+        reserve_bytes = terms.reserve_bytes or 0
+        yield from self._gauge("tee_total_bytes", "The TEE's memory.", memory.total_bytes)
+        yield from self._gauge(
+            "tee_free_bytes", "What of it was free at the last reading.", memory.free_bytes
+        )
+        yield from self._gauge("reserve_bytes", "What is kept for the TEE OS.", reserve_bytes)
+        if health.observed is None:
+            return
+        unheld_bytes = health.observed.unheld_use_bytes(terms.unit_bytes)
+        yield from self._gauge(
+            "external_use_min_bytes",
+            "Used at the least by others than pods with units and the reserve.",
+            units.external_use_min_bytes(unheld_bytes, reserve_bytes),
+        )
+        yield from self._gauge(
+            "unheld_use_lowest_bytes",
+            "The least that the TEE OS and others used since the start; more than the reserve: "
+            "the reserve is too small.",
+            health.unheld_use_lowest_bytes,
+        )
+
+    def _queries(self) -> Iterator[Metric]:
+        queries = self._running.health.queries
+        seconds = HistogramMetricFamily(
+            "teeplugin_query_duration_seconds",
+            "Time that queries of the TEE took.",
+            labels=("resource",),
+        )
+        seconds.add_metric(
+            (self._running.resource,),
+            buckets=queries.seconds.cumulative(),
+            sum_value=queries.seconds.sum,
+        )
+        yield seconds
+        yield from self._counter(
+            "queries", "Queries of the TEE, by result.", {"ok": 0} | queries.results, "result"
+        )
+        yield from self._gauge(
+            "last_reading_timestamp_seconds",
+            "When the TEE last gave a reading.",
+            queries.last_reading,
+        )
+        yield from self._counter(
+            "backend_events",
+            "What the backend counts, by event.",
+            self._running.backend_counters(),
+            "event",
+        )
+
+    def _kubelet(self) -> Iterator[Metric]:
+        registration = self._running.registration
+        yield from self._gauge(
+            "registered", "1 while the kubelet watches our list.", registration.obstacle is None
+        )
+        yield from self._counter(
+            "registrations", "Registrations that succeeded.", registration.registrations
+        )
+        yield from self._counter(
+            "registration_failures", "Tries to register that failed.", registration.failures
+        )
+        yield from self._gauge(
+            "watch_streams", "Open ListAndWatch streams.", len(self._running.watch_streams)
+        )
+        yield from self._counter(
+            "allocations",
+            "Allocate calls, by result.",
+            {"ok": 0, "fault": 0, "unknown_id": 0} | self._running.service.allocations,
+            "result",
+        )
+
+    def _ledger(self) -> Iterator[Metric]:
+        ledger = self._running.ledger
+        yield from self._gauge(
+            "ledger_readable",
+            "1 if the kubelet last told which pods hold which units.",
+            ledger.reads.readable,
+        )
+        yield from self._counter(
+            "ledger_reads",
+            "Readings of the kubelet's books, by result.",
+            {"ok": 0, "failed": 0} | ledger.reads.results,
+            "result",
+        )
+        yield from self._gauge(
+            "ledger_last_read_timestamp_seconds",
+            "When the kubelet's books were last read.",
+            ledger.reads.last,
+        )
+        # Added up: a pod that ends and its successor may have one name.
+        held = Counter[tuple[str, ...]]()
+        for holder in ledger.holders or ():
+            held[holder.namespace, holder.pod, holder.container] += len(holder.ids)
+        yield from self._gauges(
+            "container_held_units",
+            "Units that a container holds, by the kubelet's books.",
+            ("namespace", "pod", "container"),
+            held,
+        )

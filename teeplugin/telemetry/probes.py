@@ -1,0 +1,103 @@
+"""Liveness and readiness, each with a line for every check that says why not; asked over HTTP.
+
+Not live means that a restart is the cure. Not ready means that pods can't be given TEE memory here.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+
+import anyio
+from grpclib import GRPCError
+from grpclib.client import Channel
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
+
+from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.health import QUERY_SECONDS
+from teeplugin.running import Running
+
+SOCKET_SECONDS = 2.0
+"""How long our own socket may take to answer, which it does in a millisecond."""
+
+STUCK_SECONDS = 3 * QUERY_SECONDS
+"""A query ends at its deadline; one that did not is held by something that only a restart ends."""
+
+Checks = Mapping[str, str | None]
+"""What was looked at, with what is wrong, or None."""
+
+
+async def live(running: Running) -> Checks:
+    """Look whether the loop runs (it runs this), the TEE's query ends, and our socket answers."""
+    return {
+        "loop": None,
+        "query": _stuck_query(running),
+        "socket": await _silent_socket(running),
+    }
+
+
+async def ready(running: Running) -> Checks:
+    """Look whether pods can be given units: the TEE answers, and the kubelet has our list."""
+    return {
+        "running": "the plugin is shutting down" if running.stopping.is_set() else None,
+        "tee": _tee_problem(running),
+        "registered": running.registration.obstacle,
+    }
+
+
+def report(checks: Checks, name: str) -> tuple[bool, str]:
+    """Tell whether all is well, and the checks in words, as Kubernetes' own probes write them."""
+    well = not any(checks.values())
+    lines = [
+        f"[-]{check}: {problem}" if problem else f"[+]{check}: ok"
+        for check, problem in checks.items()
+    ]
+    return well, "\n".join([*lines, f"{name}: {'ok' if well else 'failed'}", ""])
+
+
+def _tee_problem(running: Running) -> str | None:
+    judgement = running.health.judgement
+    if judgement.cause is not None:
+        return f"{judgement.cause.kind}: {judgement.cause.message}: {judgement.cause.cure}"
+    return "it has not answered yet" if judgement.inventory is None else None
+
+
+def _stuck_query(running: Running) -> str | None:
+    since = running.health.queries.under_way_since
+    if since is None or monotonic() - since <= STUCK_SECONDS:
+        return None
+    return f"a query of the TEE goes on for {monotonic() - since:.0f} s: the backend can't end it"
+
+
+async def _silent_socket(running: Running) -> str | None:
+    """Call our own socket; where none is in place, the registration will put one there."""
+    path = running.endpoint.path
+    if not _in_place(running):
+        return None
+    problem = await _call(path)
+    # Only if it is still the one: the registration may have put another in its place meanwhile.
+    return problem if running.endpoint.path == path and _in_place(running) else None
+
+
+def _in_place(running: Running) -> bool:
+    return running.endpoint.in_place and not running.stopping.is_set()
+
+
+async def _call(path: Path) -> str | None:
+    channel = Channel(path=os.fspath(path))
+    try:
+        with anyio.fail_after(SOCKET_SECONDS):
+            await v1beta1.DevicePluginStub(channel).get_device_plugin_options(v1beta1.Empty())
+    except TimeoutError:
+        return f"{path} did not answer within {SOCKET_SECONDS:g} s"
+    except (
+        OSError,
+        GRPCError,
+        StreamTerminatedError,
+        ProtocolError,
+        AttributeError,  # what grpclib raises where the connection was closed at once
+    ) as error:
+        return f"{path} does not answer: {type(error).__name__}: {error}"
+    finally:
+        channel.close()
+    return None

@@ -1,0 +1,101 @@
+"""Serves metrics, liveness and readiness at the address that was chosen; started by plugin."""
+
+import os
+import socket
+from http import HTTPStatus
+
+import anyio
+
+from teeplugin.config_rules import split_address
+from teeplugin.log import get_logger
+from teeplugin.running import Running
+from teeplugin.telemetry import probes
+from teeplugin.telemetry.http import Answer, HttpServer, Page
+from teeplugin.telemetry.metrics import CONTENT_TYPE, Metrics
+
+RETRY_SECONDS = 5.0
+"""How often a taken address is tried again: an older instance that is leaving frees it."""
+
+_log = get_logger()
+
+
+async def serve(address: str, running: Running) -> None:
+    """Serve until cancelled; while the address can't be had, say so once and try again."""
+    listeners = await _listeners(address)
+    try:
+        for listener in listeners:
+            _log.info("telemetry_listening", address=_shown(listener))
+        await HttpServer(_pages(running)).serve(listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _pages(running: Running) -> dict[str, Page]:
+    metrics = Metrics(running)
+
+    async def measured() -> Answer:
+        return Answer(HTTPStatus.OK, metrics.exposition(), CONTENT_TYPE)
+
+    async def livez() -> Answer:
+        return _probed(await probes.live(running), "livez")
+
+    async def readyz() -> Answer:
+        return _probed(await probes.ready(running), "readyz")
+
+    return {"/metrics": measured, "/livez": livez, "/readyz": readyz}
+
+
+def _probed(checks: probes.Checks, name: str) -> Answer:
+    well, text = probes.report(checks, name)
+    return Answer(HTTPStatus.OK if well else HTTPStatus.SERVICE_UNAVAILABLE, text.encode())
+
+
+async def _listeners(address: str) -> list[socket.socket]:
+    """Listen at each address that the host's name has, as soon as all can be had."""
+    told = ""
+    while True:
+        try:
+            return await _listen(address)
+        except OSError as error:
+            problem = _words(error)
+            if problem != told:
+                _log.warning(
+                    "telemetry_unavailable",
+                    address=address,
+                    error=problem,
+                    effect="no metrics and probes; everything else goes on, and it is tried again",
+                    cure="give another address with --listen, or end what listens there",
+                )
+            told = problem
+        await anyio.sleep(RETRY_SECONDS)
+
+
+async def _listen(address: str) -> list[socket.socket]:
+    host, port = split_address(address)
+    if host is None:
+        if socket.has_dualstack_ipv6():
+            return [socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)]
+        return [socket.create_server(("", port))]
+    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    listeners: list[socket.socket] = []
+    try:
+        for family, _, _, _, where in dict.fromkeys(found):
+            listeners.append(socket.create_server(where[:2], family=family))
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
+
+
+def _words(error: OSError) -> str:
+    """Say what happened, without the address that socket.create_server adds."""
+    if isinstance(error, socket.gaierror) or error.errno is None:
+        return error.strerror or str(error)
+    return os.strerror(error.errno)
+
+
+def _shown(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
