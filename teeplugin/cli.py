@@ -8,11 +8,12 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from teeplugin.config import Settings
+    from teeplugin.config_sources import Loaded
 
 PROGRAM = "tee-device-plugin"
 
@@ -31,6 +32,8 @@ class Command(NamedTuple):
 COMMANDS: Mapping[str, Command] = {
     "simulate": Command("try it without a TEE", "teeplugin.simulator.tour"),
     "identity": Command("what a white list admits", "teeplugin.identity"),
+    "size": Command("units that TAs need", "teeplugin.sizing.size_command"),
+    "pod": Command("a pod for these units", "teeplugin.sizing.pod_command"),
 }
 
 
@@ -91,21 +94,23 @@ def _daemon(words: Sequence[str]) -> int:
 
         return _print(as_yaml(loaded))
 
-    return _serve(loaded.settings)
+    return _serve(loaded, lambda: load(line.values, os.environ).settings)
 
 
-def _serve(settings: "Settings") -> int:
+def _serve(loaded: "Loaded", read: Callable[[], "Settings"]) -> int:
     from teeplugin.config import ConfigError  # noqa: PLC0415 - imported by now
 
+    settings = loaded.settings
     with _hidden("rich"):  # structlog loads it, for tracebacks that we don't write: 5 MB
         from teeplugin.log import configure, get_logger  # noqa: PLC0415 - the daemon's only
 
     configure(settings.log_format, settings.log_level)
 
     from teeplugin.plugin import run  # noqa: PLC0415 - the daemon's rest, after all mistakes
+    from teeplugin.reload import Sources  # noqa: PLC0415 - likewise
 
     try:
-        return run(settings)
+        return run(settings, Sources(read, loaded.file))
     except ConfigError:
         raise
     except Exception:  # noqa: BLE001 - it is told, not hidden

@@ -60,10 +60,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The settings and where each came from, by key; options by `backend-options.NAME`."""
+    """The settings and where each came from, by key; options by `backend-options.NAME`.
+
+    `file` is the YAML file among the sources, if there was one.
+    """
 
     settings: Settings
     provenance: Mapping[str, str]
+    file: Path | None = None
 
 
 def load(flags: Sequence[FlagValue], environ: Mapping[str, str]) -> Loaded:
@@ -85,7 +89,9 @@ def load(flags: Sequence[FlagValue], environ: Mapping[str, str]) -> Loaded:
         values |= layer.values
         options |= layer.options
     by_hand = environment_layer.values.keys() | flag_layer.values.keys()
-    return Loaded(_validated(values, options, by_hand), _provenance(values, options))
+    settings = _validated(values, options, by_hand)
+    path = config_path(file) if file is not None else None
+    return Loaded(settings, _provenance(values, options), path)
 
 
 def _from_flags(flags: Sequence[FlagValue]) -> Layer:

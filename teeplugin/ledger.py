@@ -5,13 +5,13 @@ A kubelet without PodResources v1 (before 1.20) leaves the books unknown, and sh
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import anyio
-import anyio.to_thread
+import anyio.lowlevel
 from grpclib import GRPCError
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.encoding.proto import ProtoCodec
@@ -21,20 +21,18 @@ from teeplugin.api.podresources import v1
 from teeplugin.books import Books, Holder
 from teeplugin.inventory import IdSet
 from teeplugin.log import get_logger
+from teeplugin.pod_resources import holders_in
 from teeplugin.tallies import Reads
-from teeplugin.units import MAX_UNITS
 from teeplugin.watch import FileIdentity, file_identity
 
 CALL_SECONDS = 2.0
 """The kubelet answers from its memory in milliseconds: after this it is taken for hung."""
 
-LONG_ANSWER_BYTES = 8192
-"""Some 300 ids, parsed in 5 ms: longer answers are parsed in a thread, beside Allocate."""
+BREATH_SECONDS = 0.002
+"""How long an answer is parsed without letting an Allocate that waits have its turn."""
 
 PATIENCE = 4
 """So many failures in a row are told of: they are two queries' looks before and after."""
-
-_LONGEST_ID = len(str(MAX_UNITS - 1))
 
 _log = get_logger()
 
@@ -96,11 +94,7 @@ class Ledger:
         identity = file_identity(self._socket)
         try:
             with anyio.fail_after(CALL_SECONDS):
-                data = await self._list()
-                if len(data) > LONG_ANSWER_BYTES:
-                    holders = await anyio.to_thread.run_sync(_parse, data, self._resource_name)
-                else:
-                    holders = _parse(data, self._resource_name)
+                holders = await self._holders(await self._list())
         except (OSError, TimeoutError, GRPCError, StreamTerminatedError, ProtocolError) as error:
             self._tell(error)
             return False
@@ -110,6 +104,24 @@ class Ledger:
         self._tell(None)
         self._tell_holders(holders)
         return True
+
+    async def _holders(self, data: bytes) -> list[Holder]:
+        """Parse the answer, letting others run every few milliseconds.
+
+        Raises:
+            ProtocolError: the bytes are no answer of PodResources.
+        """
+        holders, since = [], monotonic()
+        try:
+            for holder in holders_in(data, self._resource_name):
+                if holder is not None:
+                    holders.append(holder)
+                elif monotonic() - since > BREATH_SECONDS:
+                    await anyio.lowlevel.checkpoint()
+                    since = monotonic()
+        except ValueError as error:
+            raise ProtocolError(f"{len(data)} bytes are no PodResources answer: {error}") from error
+        return holders
 
     async def _list(self) -> bytes:
         channel = Channel(path=os.fspath(self._socket), codec=_UnparsedCodec())
@@ -171,32 +183,3 @@ class Ledger:
 
 def _words(key: tuple[str, str, str]) -> dict[str, str]:
     return dict(zip(("namespace", "pod", "container"), key, strict=True))
-
-
-def _parse(data: bytes, resource_name: str) -> list[Holder]:
-    """Find the containers that hold units.
-
-    Raises:
-        ProtocolError: the bytes are no answer of PodResources.
-    """
-    try:
-        answer = v1.ListPodResourcesResponse.parse(data)
-    except Exception as error:
-        raise ProtocolError(f"{len(data)} bytes are no PodResources answer") from error
-    holders = []
-    for pod in answer.pod_resources:
-        for container in pod.containers:
-            ids = IdSet.of(_ids_of(container, resource_name))
-            if ids:
-                holders.append(Holder(pod.namespace, pod.name, container.name, ids))
-    return holders
-
-
-def _ids_of(container: v1.ContainerResources, resource_name: str) -> Iterator[int]:
-    """Our ids; one of another form is another plugin's, of this name before us, and no unit."""
-    for devices in container.devices:
-        if devices.resource_name == resource_name:
-            for text in devices.device_ids:
-                is_number = len(text) <= _LONGEST_ID and text.isascii() and text.isdigit()
-                if is_number and str(int(text)) == text and int(text) < MAX_UNITS:
-                    yield int(text)

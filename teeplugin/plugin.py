@@ -21,6 +21,7 @@ from teeplugin.endpoint import Endpoint
 from teeplugin.health import Health
 from teeplugin.log import get_logger
 from teeplugin.registration import DirectoryLostError, socket_path_fits
+from teeplugin.reload import Sources
 from teeplugin.running import Running, assemble
 from teeplugin_backends.base import TeeBackend
 
@@ -35,8 +36,10 @@ PATIENCE_SECONDS = 1.0
 _log = get_logger()
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, sources: Sources | None = None) -> int:
     """Be the device plugin until SIGTERM or SIGINT; the exit status for the process.
+
+    With `sources` the settings are read again on SIGHUP and when their file changes.
 
     Raises:
         ConfigError: the settings don't fit this node; found out before anything is registered.
@@ -48,7 +51,7 @@ def run(settings: Settings) -> int:
         )
     backend = load_backend(settings.backend, settings.backend_options)
     try:
-        anyio.run(_serve, settings, backend)
+        anyio.run(_serve, settings, sources, backend)
     except BaseExceptionGroup as group:
         return _explain(group)
     return 0
@@ -65,8 +68,8 @@ def _explain(group: BaseExceptionGroup[BaseException]) -> int:
     return 1
 
 
-async def _serve(settings: Settings, backend: TeeBackend) -> None:
-    running = assemble(settings, backend)
+async def _serve(settings: Settings, sources: Sources | None, backend: TeeBackend) -> None:
+    running = assemble(settings, backend, sources)
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
@@ -76,6 +79,7 @@ async def _serve(settings: Settings, backend: TeeBackend) -> None:
                     tasks.start_soon(running.health.run)
                     tasks.start_soon(_announce, settings, running.health)
                     tasks.start_soon(_register_when_listed, running)
+                    tasks.start_soon(running.reloader.follow_file)
                     await _obey(signals, running)
                     running.stopping.set()
                     _end_at_the_latest(running.endpoint)
@@ -143,12 +147,16 @@ async def _register_when_listed(running: Running) -> None:
 
 
 async def _obey(signals: AsyncIterator[signal.Signals], running: Running) -> None:
-    """Return when asked to stop; ask and register again at each SIGHUP, as the original does."""
+    """Return when asked to stop; ask and register again at each SIGHUP, as the original does.
+
+    Before that the settings are read again.
+    """
     async for number in signals:
         if number != signal.SIGHUP:
             _log.info("stopping", signal=number.name)
             return
         _log.info("asked_again", signal=number.name)
+        running.reloader.reload()
         running.health.ask_now()
         running.registration.renew()
 

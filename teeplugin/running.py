@@ -14,6 +14,7 @@ from teeplugin.judgement import Terms
 from teeplugin.latest import Latest
 from teeplugin.ledger import Ledger
 from teeplugin.registration import Registration
+from teeplugin.reload import Reloader, Sources
 from teeplugin.service import DevicePluginService
 from teeplugin.streams import WatchStreams
 from teeplugin_backends.base import TeeBackend
@@ -33,11 +34,12 @@ class Running:
     service: DevicePluginService
     endpoint: Endpoint
     registration: Registration
+    reloader: Reloader
     watch_streams: WatchStreams
     stopping: anyio.Event
 
 
-def assemble(settings: Settings, backend: TeeBackend) -> Running:
+def assemble(settings: Settings, backend: TeeBackend, sources: Sources | None = None) -> Running:
     """Make the parts, none of which does anything yet."""
     listings: Latest[Listing | None] = Latest(None)
     watch_streams = WatchStreams()
@@ -81,6 +83,7 @@ def assemble(settings: Settings, backend: TeeBackend) -> Running:
         service=service,
         endpoint=endpoint,
         registration=registration,
+        reloader=Reloader(settings, sources, health),
         watch_streams=watch_streams,
         stopping=anyio.Event(),
     )

@@ -100,6 +100,12 @@ class PluginCollector(Collector):
             terms.interval_seconds,
         )
 
+        yield from self._gauge(
+            "config_last_reload_successful",
+            "0 if settings that were read anew could not be used.",
+            running.reloader.problem is None,
+        )
+
     def _units(self) -> Iterator[Metric]:
         listing, judgement = self._running.listings.value, self._running.health.judgement
         inventory = listing.inventory if listing else None

@@ -39,7 +39,7 @@ class Node(NamedTuple):
 
 
 @asynccontextmanager
-async def _node(units: int, *, interval: float, answering: bool = False) -> AsyncIterator[Node]:
+async def node(units: int, *, interval: float, answering: bool = False) -> AsyncIterator[Node]:
     kubelet_dir = Path(tempfile.mkdtemp(prefix="tb-"))
     daemon = Daemon(kubelet_dir, units, interval=interval, answering=answering)
     try:
@@ -61,19 +61,19 @@ async def _node(units: int, *, interval: float, answering: bool = False) -> Asyn
 
 async def warm_up() -> None:
     """Start once without counting: bytecode is written, files come into the cache."""
-    async with _node(1, interval=NEVER):
+    async with node(1, interval=NEVER):
         pass
 
 
 async def starts(units: int, rounds: int, results: Results) -> None:
     registered, listed, register_listed, cpu_seconds = [], [], [], []
     for _ in range(rounds):
-        async with _node(units, interval=NEVER) as node:
-            cpu_seconds.append(node.daemon.usage().cpu_seconds)
-            spawned, plugin = node.daemon.spawned, node.plugin
-            registered.append(max(plugin.answered, node.first_list) - spawned)
-            listed.append(node.first_list - spawned)
-            register_listed.append(node.first_list - plugin.began)
+        async with node(units, interval=NEVER) as running:
+            cpu_seconds.append(running.daemon.usage().cpu_seconds)
+            spawned, plugin = running.daemon.spawned, running.plugin
+            registered.append(max(plugin.answered, running.first_list) - spawned)
+            listed.append(running.first_list - spawned)
+            register_listed.append(running.first_list - plugin.began)
     results.put("start_registered", units, median(registered) * 1000)
     results.put("start_list", units, median(listed) * 1000)
     results.put("start_cpu", units, median(cpu_seconds) * 1000)
@@ -82,65 +82,65 @@ async def starts(units: int, rounds: int, results: Results) -> None:
 
 async def answered_flips(units: int, results: Results) -> None:
     """The time from the TEE's very answer, without the wait for the query."""
-    async with _node(units, interval=0.5, answering=True) as node:
+    async with node(units, interval=0.5, answering=True) as running:
         taken = []
         for _ in range(ANSWERED_FLIPS // 2):
             for fault, healthy in ((UNHEALTHY, 0), (HEALTHY, units)):
-                answered = await node.daemon.answer(fault)
-                taken.append((await node.plugin.list_of(healthy)).received - answered)
+                answered = await running.daemon.answer(fault)
+                taken.append((await running.plugin.list_of(healthy)).received - answered)
     results.put("flip", units, median(taken) * 1000)
 
 
 async def memory(units: int, results: Results) -> None:
-    async with _node(units, interval=ALWAYS) as node:
+    async with node(units, interval=ALWAYS) as running:
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("rss_start", units, node.daemon.rss_mb())
+        results.put("rss_start", units, running.daemon.rss_mb())
         taken = []
         for number in range(FLIPS):
             # At every moment between two queries alike, not always just after one.
             await asyncio.sleep(ALWAYS * number / FLIPS)
-            taken.append(await _flip(node, units, number))
+            taken.append(await _flip(running, units, number))
         results.put("flip_asked", units, median(taken) * 1000)
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("rss_flips", units, node.daemon.rss_mb())
-        results.put("rss_peak", units, node.daemon.peak_rss_mb())
+        results.put("rss_flips", units, running.daemon.rss_mb())
+        results.put("rss_peak", units, running.daemon.peak_rss_mb())
 
 
-async def _flip(node: Node, units: int, number: int) -> float:
+async def _flip(running: Node, units: int, number: int) -> float:
     """Make all units unhealthy, or healthy again each second time; how long the list took."""
     fault, healthy = (HEALTHY, units) if number % 2 else (UNHEALTHY, 0)
-    changed = node.daemon.set_fault(fault)
-    return (await node.plugin.list_of(healthy)).received - changed
+    changed = running.daemon.set_fault(fault)
+    return (await running.plugin.list_of(healthy)).received - changed
 
 
 async def allocations(units: int, results: Results) -> None:
     ids = [str(units * index // 10) for index in range(10)] if units >= 10 else ["0"]
     container = v1beta1.ContainerAllocateRequest(devices_i_ds=ids)
     request = bytes(v1beta1.AllocateRequest(container_requests=[container]))
-    async with _node(units, interval=NEVER) as node:
-        taken, before = [], node.daemon.usage()
+    async with node(units, interval=NEVER) as running:
+        taken, before = [], running.daemon.usage()
         for _ in range(ALLOCATIONS):
             began = monotonic()
-            answer = await node.plugin.allocate(request)
+            answer = await running.plugin.allocate(request)
             taken.append((monotonic() - began) * 1000)
         if not answer:
             raise BenchError("Allocate was answered without a container's response")
-        cpu_seconds = node.daemon.usage().cpu_seconds - before.cpu_seconds
+        cpu_seconds = running.daemon.usage().cpu_seconds - before.cpu_seconds
         results.put("allocate_cpu", units, cpu_seconds / ALLOCATIONS * 1000)
-        results.put("rss_allocate", units, node.daemon.rss_mb())
+        results.put("rss_allocate", units, running.daemon.rss_mb())
     results.put("allocate_p50", units, median(taken))
     results.put("allocate_p99", units, quantiles(taken, n=100)[98])
 
 
 async def kubelet_restarts(units: int, rounds: int, results: Results) -> None:
     called, listed = [], []
-    async with _node(units, interval=NEVER) as node:
+    async with node(units, interval=NEVER) as running:
         for _ in range(rounds):
             await asyncio.sleep(STEADY_SECONDS)
-            await node.kubelet.stop()
+            await running.kubelet.stop()
             await asyncio.sleep(AWAY_SECONDS)
-            accepts = await node.kubelet.start()
-            plugin = await node.kubelet.registered()
+            accepts = await running.kubelet.start()
+            plugin = await running.kubelet.registered()
             received = (await plugin.list_of(units)).received
             called.append(plugin.began - accepts)
             listed.append(max(plugin.answered, received) - accepts)
@@ -152,14 +152,14 @@ async def idle(counts: Sequence[int], results: Results) -> None:
     """All daemons at once: none of them does anything that would disturb the others."""
     async with AsyncExitStack() as stack:
         nodes = {
-            units: await stack.enter_async_context(_node(units, interval=60.0)) for units in counts
+            units: await stack.enter_async_context(node(units, interval=60.0)) for units in counts
         }
         await asyncio.sleep(SETTLE_SECONDS)
         began = monotonic()
-        before = {units: node.daemon.usage() for units, node in nodes.items()}
+        before = {units: running.daemon.usage() for units, running in nodes.items()}
         await asyncio.sleep(IDLE_SECONDS)
-        for units, node in nodes.items():
-            now, seconds = node.daemon.usage(), monotonic() - began
+        for units, running in nodes.items():
+            now, seconds = running.daemon.usage(), monotonic() - began
             cpu_seconds = now.cpu_seconds - before[units].cpu_seconds
             results.put("idle_cpu", units, cpu_seconds / seconds * 100)
             results.put("idle_wakeups", units, (now.sleeps - before[units].sleeps) / seconds)
@@ -167,28 +167,28 @@ async def idle(counts: Sequence[int], results: Results) -> None:
 
 async def soak_flips(units: int, flips: int, results: Results) -> None:
     """Whether memory stays as it is over many flips."""
-    async with _node(units, interval=0.005) as node:
+    async with node(units, interval=0.01) as running:
         first_mb = 0.0
         for number in range(flips):
             if number == FLIPS:
                 await asyncio.sleep(SETTLE_SECONDS)
-                first_mb = node.daemon.rss_mb()
-            await _flip(node, units, number)
+                first_mb = running.daemon.rss_mb()
+            await _flip(running, units, number)
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("soak_flips", units, node.daemon.rss_mb())
-        results.put("soak_flips_ratio", units, node.daemon.rss_mb() / first_mb)
+        results.put("soak_flips", units, running.daemon.rss_mb())
+        results.put("soak_flips_ratio", units, running.daemon.rss_mb() / first_mb)
 
 
 async def soak_streams(units: int, results: Results) -> None:
     """Whether memory stays as it is over many clients that come and go."""
-    async with _node(units, interval=NEVER) as node:
-        (path,) = node.kubelet.plugin_sockets
+    async with node(units, interval=NEVER) as running:
+        (path,) = running.kubelet.plugin_sockets
         first_mb = 0.0
         for number in range(FEW_STREAMS + MORE_STREAMS):
             if number == FEW_STREAMS:
                 await asyncio.sleep(SETTLE_SECONDS)
-                first_mb = node.daemon.rss_mb()
+                first_mb = running.daemon.rss_mb()
             await watch_once(path)
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("soak_streams", units, node.daemon.rss_mb())
-        results.put("soak_streams_ratio", units, node.daemon.rss_mb() / first_mb)
+        results.put("soak_streams", units, running.daemon.rss_mb())
+        results.put("soak_streams_ratio", units, running.daemon.rss_mb() / first_mb)

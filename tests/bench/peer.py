@@ -87,10 +87,11 @@ class Plugin:
 
 
 class Kubelet:
-    """Serves Registration in `kubelet_dir` while it is entered, and can stop and start again."""
+    """Serves Registration in its `directory` while it is entered, and can stop and start again."""
 
-    def __init__(self, kubelet_dir: Path) -> None:
-        self._directory = kubelet_dir / "device-plugins"
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._directory = directory / "device-plugins"
         self._directory.mkdir(exist_ok=True)
         self._server: grpc.aio.Server | None = None
         self._plugin: Plugin | None = None

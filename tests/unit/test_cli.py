@@ -214,7 +214,7 @@ def _quiet_log(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bare_it_is_the_daemon_with_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Settings] = []
 
-    def run(settings: Settings) -> int:
+    def run(settings: Settings, _: object) -> int:
         seen.append(settings)
         return 7
 
@@ -227,7 +227,7 @@ def test_bare_it_is_the_daemon_with_its_settings(monkeypatch: pytest.MonkeyPatch
 def test_what_the_daemon_refuses_is_one_line_as_well(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(_: Settings) -> int:
+    def run(*_: object) -> int:
         raise ConfigError("-precision 512: too fine:\ngive 1024 or more")
 
     with_module(monkeypatch, "teeplugin.plugin", run=run)
@@ -238,7 +238,7 @@ def test_what_the_daemon_refuses_is_one_line_as_well(
 
 @pytest.mark.usefixtures("_quiet_log")
 def test_a_bug_of_the_daemon_ends_it_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(_: Settings) -> int:
+    def run(*_: object) -> int:
         raise RuntimeError("a bug")
 
     with_module(monkeypatch, "teeplugin.plugin", run=run)
@@ -249,7 +249,7 @@ def test_a_bug_of_the_daemon_ends_it_with_1(monkeypatch: pytest.MonkeyPatch) -> 
 def test_an_interrupt_before_the_loop_ends_quietly(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def run(_: Settings) -> int:
+    def run(*_: object) -> int:
         raise KeyboardInterrupt
 
     with_module(monkeypatch, "teeplugin.plugin", run=run)

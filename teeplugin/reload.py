@@ -1,0 +1,126 @@
+"""Reads the settings anew while the plugin runs: on SIGHUP, or when their file changes; by plugin.
+
+All or nothing: what breaks a rule, or doesn't fit the TEE, leaves everything as it was. What the
+kubelet and the containers have been told can't change under them, and waits for a restart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+
+from teeplugin.config import SETTINGS, ConfigError, Settings
+from teeplugin.health import Health
+from teeplugin.judgement import check_terms
+from teeplugin.log import configure, get_logger
+from teeplugin.watch import file_identity
+
+LOOK_SECONDS = 5.0
+"""How often the file is looked at; a ConfigMap takes up to a minute to reach it anyway."""
+
+CHANGEABLE = frozenset({"health_interval_seconds", "reserve_bytes", "log_level", "log_format"})
+"""What may change while the plugin runs, by the settings' attributes."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the settings come from: `read` reads all anew, `file` is the file among them."""
+
+    read: Callable[[], Settings]
+    file: Path | None = None
+
+
+class Reloader:
+    """Keeps the settings in force; `problem` says what is wrong with newer ones, or None."""
+
+    def __init__(self, settings: Settings, sources: Sources | None, health: Health) -> None:
+        self.settings = settings
+        self.problem: str | None = None
+        self._sources = sources
+        self._health = health
+
+    async def follow_file(self) -> None:
+        """Reload whenever the file is another one, until cancelled."""
+        if self._sources is None or self._sources.file is None:
+            return
+        file = self._sources.file
+        known = file_identity(file)
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            found = file_identity(file)
+            if found not in (None, known):
+                known = found
+                if self.reload():
+                    self._health.ask_now()
+
+    def reload(self) -> bool:
+        """Read the settings and put in force what may change; tell whether anything did."""
+        if self._sources is None:
+            return False
+        try:
+            wanted = self._sources.read()
+            applied = self._applied(wanted)
+        except ConfigError as error:
+            self.problem = str(error)
+            _log.error(
+                "settings_kept",
+                error=self.problem,
+                effect="those from before stay in force, all of them",
+                cure="mend what the error names; they are read again when their file changes",
+            )
+            return False
+        self.problem = None
+        self._tell(wanted, applied)
+        changed = applied != self.settings
+        self.settings = applied
+        return changed
+
+    def _applied(self, wanted: Settings) -> Settings:
+        """Put in force what may change, and give what is in force then.
+
+        Raises:
+            ConfigError: the TEE that was last read has no room for them.
+        """
+        applied = self.settings.model_copy(
+            update={name: getattr(wanted, name) for name in CHANGEABLE}
+        )
+        before, memory = self._health.terms, self._health.judgement.memory
+        terms = replace(before, interval_seconds=applied.health_interval_seconds)
+        if applied.reserve_bytes != self.settings.reserve_bytes:
+            # None is settled by the next reading: the backend's own.
+            terms = replace(terms, reserve_bytes=applied.reserve_bytes)
+            problem = check_terms(memory, terms) if memory and applied.reserve_bytes else None
+            if problem is not None:
+                raise ConfigError(problem)
+        self._health.terms = terms
+        if (applied.log_format, applied.log_level) != (
+            self.settings.log_format,
+            self.settings.log_level,
+        ):
+            configure(applied.log_format, applied.log_level)
+        return applied
+
+    def _tell(self, wanted: Settings, applied: Settings) -> None:
+        waiting = _differing(wanted, applied)
+        if waiting:
+            _log.warning(
+                "settings_need_restart",
+                settings=waiting,
+                effect="they stay as they were: the kubelet and containers have been told of them",
+                cure="restart the plugin",
+            )
+        changed = _differing(applied, self.settings)
+        if changed:
+            _log.info("settings_changed", settings=changed)
+
+
+def _differing(one: Settings, other: Settings) -> list[str]:
+    """Name the settings, by their keys, that differ."""
+    return [
+        key
+        for key, setting in SETTINGS.items()
+        if getattr(one, setting.attribute) != getattr(other, setting.attribute)
+    ]

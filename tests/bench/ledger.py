@@ -1,0 +1,105 @@
+"""What reading the kubelet's books costs, and how Allocate fares meanwhile."""
+
+import asyncio
+from pathlib import Path
+from statistics import quantiles
+from time import monotonic
+from typing import Self
+
+import grpc
+import grpc.aio
+
+from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.api.podresources import v1
+from tests.bench.errors import BenchError
+from tests.bench.figures import Results
+from tests.bench.measures import ALWAYS, node
+from tests.bench.peer import WAIT_SECONDS
+
+HELD, A_POD = 1_000, 10
+READINGS = 60
+RESOURCE = "huawei.com/tee-ram"
+
+
+class PodResources:
+    """Serves the books of a kubelet whose pods hold `held` units, spread over the list."""
+
+    def __init__(self, kubelet_dir: Path, units: int, held: int) -> None:
+        directory = kubelet_dir / "pod-resources"
+        directory.mkdir(exist_ok=True)
+        self._socket = directory / "kubelet.sock"
+        self._answer = _books(units, held)
+        self._server = grpc.aio.server()
+        self.readings = 0
+
+    async def __aenter__(self) -> Self:
+        handlers = {"List": grpc.unary_unary_rpc_method_handler(self._list)}
+        self._server.add_generic_rpc_handlers(
+            (grpc.method_handlers_generic_handler("v1.PodResourcesLister", handlers),)
+        )
+        self._server.add_insecure_port(f"unix:{self._socket}")
+        await self._server.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._server.stop(None)
+
+    async def _list(self, _request: bytes, _context: object) -> bytes:
+        self.readings += 1
+        return self._answer
+
+
+def _books(units: int, held: int) -> bytes:
+    ids = [str(units * index // held) for index in range(held)]
+    return bytes(
+        v1.ListPodResourcesResponse(
+            pod_resources=[
+                v1.PodResources(
+                    name=f"pod-{first // A_POD}",
+                    namespace="default",
+                    containers=[
+                        v1.ContainerResources(
+                            name="ca",
+                            devices=[
+                                v1.ContainerDevices(
+                                    resource_name=RESOURCE,
+                                    device_ids=ids[first : first + A_POD],
+                                )
+                            ],
+                        )
+                    ],
+                )
+                for first in range(0, held, A_POD)
+            ]
+        )
+    )
+
+
+async def refreshes(units: int, results: Results) -> None:
+    """Have the books read twice at each of many queries; all CPU time is put down to that."""
+    held = min(HELD, units)
+    container = v1beta1.ContainerAllocateRequest(devices_i_ds=["0"])
+    request = bytes(v1beta1.AllocateRequest(container_requests=[container]))
+    async with (
+        node(units, interval=ALWAYS) as running,
+        PodResources(running.kubelet.directory, units, held) as books,
+    ):
+        await _read(books, 2)
+        before, readings = running.daemon.usage().cpu_seconds, books.readings
+        await _read(books, readings + READINGS)
+        cpu_seconds = running.daemon.usage().cpu_seconds - before
+        results.put("refresh_cpu", units, cpu_seconds / READINGS * 1000)
+        taken, until = [], books.readings + READINGS
+        while books.readings < until:
+            began = monotonic()
+            await running.plugin.allocate(request)
+            taken.append((monotonic() - began) * 1000)
+    results.put("refresh_allocate_p99", units, quantiles(taken, n=100)[98])
+
+
+async def _read(books: PodResources, times: int) -> None:
+    deadline = monotonic() + WAIT_SECONDS
+    while books.readings < times:
+        if monotonic() > deadline:
+            raise BenchError(f"the books were read {books.readings} times only")
+        await asyncio.sleep(0.005)

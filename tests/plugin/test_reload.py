@@ -1,0 +1,125 @@
+"""Settings that change while the plugin runs: by SIGHUP, by their file, by a ConfigMap's links."""
+
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from teeplugin.simulator import SimulatedKubelet
+from tests.contract.under_test import Simulated
+from tests.http import get, telemetry_of
+from tests.plugin_process import UNIT_BYTES, Plugin
+
+pytestmark = pytest.mark.anyio
+
+UNITS = 128
+FIRST = "health-interval: 0.1\nreserve: 0\nprecision: 512\n"
+
+
+@pytest.fixture
+async def kubelet(kubelet_dir: Path, tmp_path: Path) -> AsyncIterator[Simulated]:
+    async with SimulatedKubelet(kubelet_dir) as simulated:
+        yield Simulated(simulated, tmp_path / "node")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A settings file as a ConfigMap's mount has it: a link to one in a folder that is replaced."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    publish(volume, FIRST)
+    (volume / "plugin.yaml").symlink_to("..data/plugin.yaml")
+    return volume / "plugin.yaml"
+
+
+def publish(volume: Path, text: str) -> None:
+    """Replace the folder behind the links in one step, as the kubelet does."""
+    folder = volume / f"..{len(list(volume.iterdir()))}"
+    folder.mkdir()
+    (folder / "plugin.yaml").write_text(text)
+    (volume / "..new").symlink_to(folder.name)
+    (volume / "..new").replace(volume / "..data")
+
+
+def reading(kubelet: Simulated, directory: Path, file: Path) -> Plugin:
+    return Plugin(
+        directory,
+        kubelet_dir=kubelet.kubelet_dir,
+        host_root=kubelet.host_root,
+        flags=("--config", str(file)),
+        listen="127.0.0.1:0",
+    )
+
+
+async def test_a_new_reserve_is_in_force_after_sighup(
+    kubelet: Simulated, tmp_path: Path, file: Path
+) -> None:
+    with reading(kubelet, tmp_path, file) as plugin:
+        await kubelet.has(UNITS)
+        publish(file.parent, f"health-interval: 60\nreserve: {28 * UNIT_BYTES}\n")
+        plugin.signal(signal.SIGHUP)
+        entry = await plugin.logged("settings_changed")
+        assert entry["settings"] == ["health-interval", "reserve"]
+        await kubelet.has(UNITS - 28)
+
+
+async def test_a_replaced_file_is_noticed_without_being_told(
+    kubelet: Simulated, tmp_path: Path, file: Path
+) -> None:
+    with reading(kubelet, tmp_path, file) as plugin:
+        await kubelet.has(UNITS)
+        publish(file.parent, FIRST + "log-level: debug\n")
+        entry = await plugin.logged("settings_changed", deadline_seconds=20)
+        assert entry["settings"] == ["log-level"]
+        plugin.play(fault="bug")
+        assert (await plugin.logged("backend_bug"))["level"] == "debug"
+
+
+async def test_what_can_not_change_waits_for_a_restart_and_the_rest_changes(
+    kubelet: Simulated, tmp_path: Path, file: Path
+) -> None:
+    with reading(kubelet, tmp_path, file) as plugin:
+        await kubelet.has(UNITS)
+        publish(
+            file.parent,
+            "health-interval: 0.1\nreserve: 4M\nprecision: 1024\nresource-name: a.example/other\n",
+        )
+        plugin.signal(signal.SIGHUP)
+        entry = await plugin.logged("settings_need_restart")
+        assert entry["settings"] == ["precision", "resource-name"]
+        await kubelet.has(UNITS - 8)
+        plugin.stop()
+    assert plugin.count("settings_kept") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("precision: 1\n", ["line 1", "precision: 1", "512 or more"]),
+        ("reserve: 4M\nhealth-interval: -1\n", ["line 2", "health-interval: -1"]),
+        ("reserve: [\n", ["plugin.yaml"]),
+        ("reserve: 64M\nhealth-interval: 0.1\n", ["reserve of 64MiB", "--reserve"]),
+    ],
+    ids=["rule", "second value", "no yaml", "does not fit the TEE"],
+)
+async def test_settings_with_a_mistake_leave_everything_as_it_was(
+    kubelet: Simulated, tmp_path: Path, file: Path, text: str, words: list[str]
+) -> None:
+    with reading(kubelet, tmp_path, file) as plugin:
+        await kubelet.has(UNITS)
+        address = await telemetry_of(plugin)
+        publish(file.parent, text)
+        plugin.signal(signal.SIGHUP)
+        entry = await plugin.logged("settings_kept")
+        assert [word for word in words if word not in entry["error"]] == []
+        assert (
+            'config_last_reload_successful{resource="huawei.com/tee-ram"} 0.0'
+            in (await get(address, "/metrics")).text
+        )
+        await plugin.logged("registered", 2)
+        await kubelet.has(UNITS)
+        publish(file.parent, f"health-interval: 0.1\nreserve: {UNIT_BYTES}\n")
+        plugin.signal(signal.SIGHUP)
+        await kubelet.has(UNITS - 1)
+        assert plugin.events("settings_changed")[-1]["settings"] == ["reserve"]
