@@ -31,6 +31,7 @@ class Command(NamedTuple):
 
 COMMANDS: Mapping[str, Command] = {
     "simulate": Command("try it without a TEE", "teeplugin.simulator.tour"),
+    "status": Command("ask the plugin that runs", "teeplugin.status"),
     "identity": Command("what a white list admits", "teeplugin.identity"),
     "size": Command("units that TAs need", "teeplugin.sizing.size_command"),
     "pod": Command("a pod for these units", "teeplugin.sizing.pod_command"),

@@ -11,6 +11,7 @@ import re
 import select
 import sys
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, cast
@@ -26,6 +27,11 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 LEVELS: Mapping[LogLevel, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
+MOST_RECENT = 50
+"""How many events are remembered, to be told of by telemetry."""
+
+_RECENT: deque[EventDict] = deque(maxlen=MOST_RECENT)
+
 _PLAIN = re.compile(r'[^\s"=\\]+')
 
 
@@ -38,7 +44,7 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
         return render(None, "warning", _headed(None, "warning", event))
 
     structlog.configure(
-        processors=[_headed, _with_error, _with_plain_values, render],
+        processors=[_headed, _with_error, _with_plain_values, _remembered, render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=_factory(sys.stderr if stream is None else stream, dropped_line),
         # Looked up at each call, so that a later configure() reaches loggers already in use.
@@ -50,6 +56,17 @@ def configure(log_format: LogFormat, level: LogLevel, stream: TextIO | None = No
 def get_logger() -> FilteringBoundLogger:
     """Give a logger; one made before `configure` follows it all the same."""
     return cast("FilteringBoundLogger", structlog.get_logger())
+
+
+def recent_events() -> list[dict[str, Any]]:
+    """Give the last events, oldest first, without those for who debugs."""
+    return [dict(event) for event in _RECENT]
+
+
+def _remembered(_logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    if name != "debug":
+        _RECENT.append({key: value for key, value in event.items() if key != "traceback"})
+    return event
 
 
 def _factory(stream: TextIO | None, dropped_line: Callable[[int], str]) -> Callable[..., "_Lines"]:

@@ -1,5 +1,6 @@
 """Serves metrics, liveness and readiness at the address that was chosen; started by plugin."""
 
+import json
 import os
 import socket
 from http import HTTPStatus
@@ -12,6 +13,7 @@ from teeplugin.running import Running
 from teeplugin.telemetry import probes
 from teeplugin.telemetry.http import Answer, HttpServer, Page
 from teeplugin.telemetry.metrics import CONTENT_TYPE, Metrics
+from teeplugin.telemetry.status import status_of
 
 RETRY_SECONDS = 5.0
 """How often a taken address is tried again: an older instance that is leaving frees it."""
@@ -43,7 +45,11 @@ def _pages(running: Running) -> dict[str, Page]:
     async def readyz() -> Answer:
         return _probed(await probes.ready(running), "readyz")
 
-    return {"/metrics": measured, "/livez": livez, "/readyz": readyz}
+    async def status() -> Answer:
+        text = json.dumps(status_of(running), indent=2) + "\n"
+        return Answer(HTTPStatus.OK, text.encode(), "application/json")
+
+    return {"/metrics": measured, "/livez": livez, "/readyz": readyz, "/status": status}
 
 
 def _probed(checks: probes.Checks, name: str) -> Answer:

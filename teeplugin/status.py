@@ -1,0 +1,142 @@
+"""`tee-device-plugin status`: what the plugin that runs here tells of itself; for the cli."""
+
+import http.client
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from teeplugin.command_flags import CommandParser
+from teeplugin.config import SETTINGS, ConfigError
+from teeplugin.config_rules import split_address
+from teeplugin.units import format_size
+
+ANSWER_SECONDS = 5.0
+
+EXIT_NOT_WELL = 1
+"""Units can't be given to pods now; or nobody answered."""
+
+_DESCRIPTION = """\
+Ask the plugin that runs on this node for its units, who holds them, what is wrong, and its last
+events. The daemon's flags are taken too: --listen, or the file that has it, says where it answers.
+The exit status is 1 if pods can't be given units now."""
+
+_LOOPBACK = "localhost"
+_SHOWN_EVENTS = 8
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the status and give the exit status.
+
+    Raises:
+        ConfigError: the flags or settings can't be used, or no plugin answers.
+    """
+    read = CommandParser("status", _DESCRIPTION).read(argv)
+    if read is None:
+        return 0
+    flags, settings = read[0], read[1].settings
+    status = _asked(settings.listen)
+    text = json.dumps(status, indent=2) if flags.format == "json" else "\n".join(lines(status))
+    sys.stdout.write(f"{text}\n")
+    return 0 if _is_well(status) else EXIT_NOT_WELL
+
+
+def _is_well(status: Mapping[str, Any]) -> bool:
+    believed = status["cause"] is not None and status["cause"]["believed"]
+    return bool(status["registered"]) and not believed
+
+
+def _asked(listen: str) -> dict[str, Any]:
+    """Get the page `/status`.
+
+    Raises:
+        ConfigError: telemetry is off, nobody answers there, or somebody else.
+    """
+    setting = SETTINGS["listen"]
+    if not listen:
+        raise ConfigError(
+            f"{setting.flags[0]} off: the plugin answers nowhere: give it an address, "
+            f"e.g. {setting.flags[0]} {setting.example}"
+        )
+    host, port = split_address(listen)
+    connection = http.client.HTTPConnection(host or _LOOPBACK, port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/status")
+        answer = connection.getresponse()
+        body = answer.read()
+        status = json.loads(body) if answer.status == http.client.OK else None
+    except OSError as error:
+        raise ConfigError(
+            f"{setting.flags[0]} {listen}: no plugin answers ({error.strerror or error}): "
+            "start it, or give the address that its log names in telemetry_listening"
+        ) from None
+    except (http.client.HTTPException, ValueError):
+        status = None
+    finally:
+        connection.close()
+    if not isinstance(status, dict) or "units" not in status:
+        raise ConfigError(
+            f"{setting.flags[0]} {listen}: what answers there is no tee-device-plugin: "
+            "give the address that its log names in telemetry_listening"
+        )
+    return status
+
+
+def lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """Write a status for people."""
+    count, tee = status["units"], status["tee"]
+    yield f"{status['resource']}, {format_size(count['bytes'])} a unit, backend {status['backend']}"
+    held = "unknown" if count["held"] is None else count["held"]
+    yield (
+        f"units       {count['capacity']} listed, {count['allocatable']} healthy, {held} held, "
+        f"{count['unhealthy']} unhealthy"
+        + (f" ({count['unhealthy_cause']})" if count["unhealthy_cause"] else "")
+    )
+    yield f"TEE         {_tee_line(tee)}"
+    if (cause := status["cause"]) is not None:
+        yield f"            {cause['kind']}: {cause['error']}: {cause['cure']}"
+    yield f"kubelet     {'watches the list' if status['registered'] else status['obstacle']}"
+    if not status["ledger_readable"]:
+        yield "            doesn't tell which pods hold units: no shortage is shown"
+    if status["settings_problem"] is not None:
+        yield f"settings    not changed: {status['settings_problem']}"
+    yield from _holder_lines(status["holders"])
+    yield "last events"
+    for event in status["events"][-_SHOWN_EVENTS:]:
+        yield f"  {_event_line(event)}"
+
+
+def _tee_line(tee: Mapping[str, Any] | None) -> str:
+    if tee is None:
+        return "has not answered yet"
+    external = tee["external_use_min_bytes"]
+    parts = [
+        f"{format_size(tee['total_bytes'])} in all",
+        f"{format_size(tee['free_bytes'])} free",
+        f"{format_size(tee['reserve_bytes'])} kept for the TEE OS",
+        f"at least {format_size(external)} used by others" if external is not None else "",
+        f"read {_time(tee['last_reading'])}" if tee["last_reading"] else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _holder_lines(holders: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not holders:
+        yield "holders     none"
+        return
+    yield "holders"
+    width = max(len(str(holder["units"])) for holder in holders)
+    for holder in sorted(holders, key=lambda each: -each["units"]):
+        where = f"{holder['namespace']}/{holder['pod']} {holder['container']}"
+        yield f"  {str(holder['units']).rjust(width)}  {where}"
+
+
+def _event_line(event: Mapping[str, Any]) -> str:
+    headed = {"timestamp", "level", "event"}
+    details = " ".join(f"{key}={value}" for key, value in event.items() if key not in headed)
+    return f"{event['timestamp']} {event['level']} {event['event']} {details}".rstrip()

@@ -1,0 +1,125 @@
+"""`tee-device-plugin status` of a plugin that runs, and of none."""
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from teeplugin.simulator import SimulatedKubelet
+from tests.contract.under_test import Simulated
+from tests.http import telemetry_of
+from tests.plugin_process import UNIT_BYTES, Plugin
+
+pytestmark = pytest.mark.anyio
+
+UNITS = 128
+
+
+@pytest.fixture
+async def kubelet(kubelet_dir: Path, tmp_path: Path) -> AsyncIterator[Simulated]:
+    async with SimulatedKubelet(kubelet_dir) as simulated:
+        yield Simulated(simulated, tmp_path / "node")
+
+
+def telling(kubelet: Simulated, directory: Path) -> Plugin:
+    return Plugin(
+        directory,
+        kubelet_dir=kubelet.kubelet_dir,
+        host_root=kubelet.host_root,
+        listen="127.0.0.1:0",
+    )
+
+
+async def status(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "teeplugin", "status", *words]
+    result = await anyio.run_process(command, check=False)
+    return subprocess.CompletedProcess(
+        command, result.returncode, result.stdout.decode(), result.stderr.decode()
+    )
+
+
+async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: Path) -> None:
+    with telling(kubelet, tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        await kubelet.admit("vault", 10)
+        plugin.play(pods=10 * UNIT_BYTES, others=20 * UNIT_BYTES)
+        await plugin.logged("shortage")
+        await plugin.logged("units_taken")
+        shown = await status("--listen", await telemetry_of(plugin))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    lines = shown.stdout.splitlines()
+    assert lines[0] == "huawei.com/tee-ram, 512KiB a unit, backend simulated"
+    assert lines[1] == "units       128 listed, 108 healthy, 10 held, 20 unhealthy (shortage)"
+    assert "64MiB in all, 49MiB free" in lines[2]
+    assert "at least 10MiB used by others" in lines[2]
+    assert "kubelet     watches the list" in lines
+    assert any(line.split()[:2] == ["10", "default/vault"] for line in lines)
+    assert any(" warning shortage units=20 was=0 " in line for line in lines)
+
+
+async def test_a_failed_tee_is_told_with_cause_and_cure_and_the_exit_status(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    with telling(kubelet, tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        address = await telemetry_of(plugin)
+        plugin.play(fault="unreachable")
+        await kubelet.has(0)
+        shown = await status("--listen", address)
+        told = json.loads((await status("--format", "json", f"--listen={address}")).stdout)
+    assert shown.returncode == 1
+    assert "0 healthy, 0 held, 128 unhealthy (unreachable)" in shown.stdout
+    assert "unreachable: the simulated TEE was told to fail so: check that" in shown.stdout
+    assert told["cause"]["believed"] is True
+    assert told["units"]["unhealthy_cause"] == "unreachable"
+    assert told["events"][-1]["event"] == "tee_unhealthy"
+
+
+async def test_a_tee_that_never_answered_is_told(kubelet: Simulated, tmp_path: Path) -> None:
+    plugin = telling(kubelet, tmp_path)
+    plugin.play(fault="hang")
+    with plugin:
+        shown = await status("--listen", await telemetry_of(plugin))
+    assert shown.returncode == 1
+    assert "units       0 listed, 0 healthy" in shown.stdout
+    assert "TEE         has not answered yet" in shown.stdout
+    assert "holders     none" in shown.stdout
+
+
+async def test_nobody_there_is_one_line_with_the_cure() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    shown = await status("--listen", address)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr == (
+        f"tee-device-plugin: --listen {address}: no plugin answers (Connection refused): "
+        "start it, or give the address that its log names in telemetry_listening\n"
+    )
+
+
+async def test_somebody_else_there_is_told_apart() -> None:
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+        port = listener.extra_attributes[anyio.abc.SocketAttribute.local_port]()
+
+        async def answer(stream: anyio.abc.SocketStream) -> None:
+            async with stream:
+                await stream.receive()
+                await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, answer)
+            shown = await status("--listen", f"127.0.0.1:{port}")
+            tasks.cancel_scope.cancel()
+    assert shown.returncode == 2
+    assert "what answers there is no tee-device-plugin" in shown.stderr
+
+
+async def test_an_address_that_is_off_is_told() -> None:
+    shown = await status("--listen", "off")
+    assert shown.returncode == 2
+    assert "--listen off: the plugin answers nowhere: give it an address" in shown.stderr
