@@ -6,7 +6,7 @@ count as held for a time although the books don't show them.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from teeplugin.inventory import IdSet
 
@@ -36,16 +36,13 @@ class _Promise:
 class Books:
     """The kubelet's books as they were last read, and what was promised beside them.
 
-    `holders` is None until they were read for the first time. A value: each event makes another.
+    `holders` is None until they were read for the first time, `entered` are the ids in them. A
+    value: each event makes another.
     """
 
     holders: tuple[Holder, ...] | None = None
+    entered: IdSet = field(default_factory=IdSet)
     promises: tuple[_Promise, ...] = ()
-
-    @property
-    def entered(self) -> IdSet:
-        """The ids in the kubelet's books."""
-        return IdSet.of(device_id for holder in self.holders or () for device_id in holder.ids)
 
     def held(self, now: float) -> IdSet | None:
         """The ids that count as held, or None while the books are unknown."""
@@ -62,17 +59,25 @@ class Books:
         return any(promise.until > now for promise in self.promises)
 
     def promised(self, ids: IdSet, now: float) -> "Books":
-        """These ids are handed out just now."""
-        return replace(self, promises=(*self.promises, _Promise(ids, now + PROMISE_SECONDS)))
+        """These ids are handed out just now, whatever was promised of them before."""
+        older = (_Promise(promise.ids - ids, promise.until) for promise in self.promises)
+        kept = tuple(promise for promise in older if promise.ids and promise.until > now)
+        return replace(self, promises=(*kept, _Promise(ids, now + PROMISE_SECONDS)))
 
-    def read(self, holders: Iterable[Holder], now: float, *, restarted: bool = False) -> "Books":
-        """The kubelet's books show these holders now; `restarted` if it is another kubelet's."""
+    def read(self, holders: tuple[Holder, ...], now: float, *, restarted: bool = False) -> "Books":
+        """The kubelet's books show these holders now; `restarted` if it is another kubelet's.
+
+        Cheap where these are the very holders from before.
+        """
         promises = self.promises
         if restarted:
             promises = (*promises, _Promise(self.entered, now + PROMISE_SECONDS))
-        books = replace(self, holders=tuple(holders))
-        entered = books.entered
+        entered = self.entered if holders is self.holders else _ids_of(holders)
         # What has been entered is the books' to end from now on.
         waiting = (_Promise(promise.ids - entered, promise.until) for promise in promises)
         kept = tuple(promise for promise in waiting if promise.ids and promise.until > now)
-        return replace(books, promises=kept)
+        return Books(holders, entered, kept)
+
+
+def _ids_of(holders: Iterable[Holder]) -> IdSet:
+    return IdSet.of(device_id for holder in holders for device_id in holder.ids)

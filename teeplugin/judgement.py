@@ -178,7 +178,9 @@ def _judge_reading(
             cause=_missing_on_node(missing),
             ask_again_seconds=terms.fault_seconds,
         )
-    unsure = shortage.seen_once is not None
+    # Pods came or went while it was taken, so it tells nothing of the shortage: the next one may.
+    disturbed = holdings.held is not None and not holdings.counts
+    unsure = disturbed or shortage.seen_once is not None
     interval_seconds = terms.interval_seconds or None
     return Judgement(
         mark(ids, held, shortage.units, _marked(previous)),

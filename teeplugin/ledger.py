@@ -57,6 +57,8 @@ class Ledger:
         self._books = Books()
         self.reads = Reads()
         self._identity: FileIdentity | None = None
+        self._answer: bytes | None = None
+        self._parsed: tuple[Holder, ...] = ()
         self._told: dict[tuple[str, str, str], IdSet] | None = None
         self._failures = 0
         self._promised = anyio.Event()
@@ -105,12 +107,14 @@ class Ledger:
         self._tell_holders(holders)
         return True
 
-    async def _holders(self, data: bytes) -> list[Holder]:
-        """Parse the answer, letting others run every few milliseconds.
+    async def _holders(self, data: bytes) -> tuple[Holder, ...]:
+        """Parse the answer, unless it is the last one, letting others run every few milliseconds.
 
         Raises:
             ProtocolError: the bytes are no answer of PodResources.
         """
+        if data == self._answer:
+            return self._parsed
         holders, since = [], monotonic()
         try:
             for holder in holders_in(data, self._resource_name):
@@ -121,7 +125,8 @@ class Ledger:
                     since = monotonic()
         except ValueError as error:
             raise ProtocolError(f"{len(data)} bytes are no PodResources answer: {error}") from error
-        return holders
+        self._answer, self._parsed = data, tuple(holders)
+        return self._parsed
 
     async def _list(self) -> bytes:
         channel = Channel(path=os.fspath(self._socket), codec=_UnparsedCodec())
@@ -169,12 +174,12 @@ class Ledger:
                 _log.info("units_held_at_start", containers=len(found), units=units)
             self._told = found
             return
-        entered = self._books.entered
-        kept = (self.held or IdSet()) - entered
         for key in found.keys() - self._told.keys():
             _log.info("units_taken", **_words(key), units=len(found[key]))
-        for key in self._told.keys() - found.keys():
-            if self._told[key] & kept:
+        gone = self._told.keys() - found.keys()
+        waiting = (self.held or IdSet()) - self._books.entered if gone else IdSet()
+        for key in gone:
+            if self._told[key] & waiting:
                 found[key] = self._told[key]
             else:
                 _log.info("units_given_back", **_words(key), units=len(self._told[key]))

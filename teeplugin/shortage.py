@@ -48,6 +48,8 @@ def units_to_show(ids: IdSet, held: IdSet, free_bytes: int, unit_bytes: int) -> 
 
 def listed_ids(count: int, held: IdSet) -> IdSet:
     """The ids of a list of `count`: the held ones, all of them, and the lowest that are free."""
+    if held.end <= count:
+        return IdSet.first(count)
     free = IdSet.first(count) - held
     return held | free.lowest(count - len(held))
 
@@ -57,6 +59,8 @@ def mark(ids: IdSet, held: IdSet, short: int, marked_before: IdSet) -> Inventory
 
     A marked id that the kubelet allocated all the same is held now, and another takes its place.
     """
+    if not short:
+        return Inventory(ids)
     unheld = ids - held
     staying = (marked_before & unheld).highest(short)
     added = (unheld - staying).highest(short - len(staying))

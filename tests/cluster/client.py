@@ -93,7 +93,9 @@ class Client(abc.ABC):
 
     def delete_all_pods(self) -> None:
         """Delete all pods of the default namespace and wait until they are gone."""
-        self.kubectl("delete", "pods", "--all", "--wait", "--timeout=60s")
+        # One request for all: kubectl asks for each, which takes a minute where hundreds failed.
+        self.kubectl("delete", "--raw", "/api/v1/namespaces/default/pods")
+        wait_until("all pods are gone", lambda: not self.pods(), _COMMAND_SECONDS)
 
     def exec(self, pod: str, *command: str) -> str:
         """Run a command in a pod's container and return what it printed."""
@@ -119,11 +121,11 @@ class Client(abc.ABC):
 
     def capacity(self, resource: str = plain.RESOURCE) -> int:
         """Read how many units of a resource the node object has; 0 if it lists none."""
-        return int(self.node()["status"]["capacity"].get(resource, 0))
+        return plain.whole(self.node()["status"]["capacity"].get(resource, "0"))
 
     def allocatable(self, resource: str = plain.RESOURCE) -> int:
         """Read how many units of a resource the node object offers; 0 if it lists none."""
-        return int(self.node()["status"]["allocatable"].get(resource, 0))
+        return plain.whole(self.node()["status"]["allocatable"].get(resource, "0"))
 
     def _run_kubectl(
         self,

@@ -46,6 +46,25 @@ def pod(
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 
 
+def replica_set(name: str, replicas: int, units: int) -> dict[str, Any]:
+    """Make the manifest of a ReplicaSet whose pods, labelled app=NAME, ask for so many units each.
+
+    A pod of it that has failed is left lying, and another is made in its place.
+    """
+    labels = {"app": name}
+    template = pod(name, units, restart_policy="Always")
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": template["spec"]},
+        },
+    }
+
+
 def phase(found: dict[str, Any] | None) -> str:
     """Read a pod's phase, with the reason where one is given: "Failed/UnexpectedAdmissionError"."""
     if found is None:
@@ -69,6 +88,27 @@ def restarts(found: dict[str, Any]) -> int:
     """Add up how often a pod's containers were started again."""
     statuses = found.get("status", {}).get("containerStatuses", [])
     return sum(status["restartCount"] for status in statuses)
+
+
+def unit_health(found: dict[str, Any] | None, resource: str = RESOURCE) -> Counter[str]:
+    """Count a pod's units by the health that its status gives each of them.
+
+    The kubelet writes it since Kubernetes 1.36, or with the feature gate ResourceHealthStatus.
+    """
+    statuses = (found or {}).get("status", {}).get("containerStatuses", [])
+    return Counter(
+        unit["health"]
+        for status in statuses
+        for entry in status.get("allocatedResourcesStatus", [])
+        if entry["name"] == resource
+        for unit in entry["resources"]
+    )
+
+
+def whole(quantity: str) -> int:
+    """Read a number as Kubernetes writes it, where 1000 is "1k"."""
+    factor = {"k": 1000, "M": 1000_000}.get(quantity[-1:])
+    return int(quantity[:-1]) * factor if factor else int(quantity)
 
 
 def condition(found: dict[str, Any] | None, kind: str) -> str | None:
