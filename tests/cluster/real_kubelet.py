@@ -36,6 +36,7 @@ class Real(KubeletUnderTest):
         *,
         units: int = 128,
         flags: Sequence[str] = ("--health-interval", "0.1"),
+        listen: str = "off",
     ) -> Plugin:
         return Plugin(
             directory,
@@ -45,6 +46,7 @@ class Real(KubeletUnderTest):
             flags=flags,
             units=units,
             name=name,
+            listen=listen,
         )
 
     async def start(self) -> None:

@@ -1,10 +1,14 @@
 """What users see: pods that ask for TEE memory, scheduled, run, waiting, on a real cluster."""
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.lab import Lab
 from tests.cluster.pods import condition, phase
@@ -15,6 +19,7 @@ from tests.contract.under_test import ACCESS_PATHS
 from tests.plugin_process import UNIT_BYTES, Plugin
 
 UNITS = 128
+FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"
 SCHEDULER_SECONDS = 30
 """The node object may be seconds behind the kubelet, and the scheduler behind the node object."""
 
@@ -112,6 +117,33 @@ def test_a_hung_tee_keeps_no_pod_of_the_node_waiting(lab: Lab, plugin: Plugin) -
         lab.apply(lab.pod(name, units, node_name=NODE_NAME))
         lab.wait_pod(name, "Running", 10)
     assert plugin.count("tee_unhealthy") == 0
+
+
+def test_the_metrics_tell_what_each_pod_holds_by_the_kubelets_books(
+    lab: Lab, tmp_path: Path
+) -> None:
+    wait_for_allocatable(lab, 0)
+    with Real(lab).plugin(tmp_path, listen="127.0.0.1:9840") as plugin:
+        wait_for_allocatable(lab, UNITS)
+        asked = {"first": 10, "second": 3}
+        for pod, units in asked.items():
+            lab.run_pod(lab.pod(pod, units))
+        wait_until("both are known", lambda: plugin.count("units_taken") == 2, 10)
+        page = subprocess.run(
+            lab.enter(sys.executable, "-c", FETCH, "http://127.0.0.1:9840/metrics"),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        told = {
+            sample.labels["pod"]: int(sample.value)
+            for family in text_string_to_metric_families(page.stdout)
+            for sample in family.samples
+            if sample.name == "teeplugin_container_held_units"
+        }
+        books = {pod: len(asyncio.run(Real(lab).held(pod))) for pod in asked}
+        assert told == books == asked
+        lab.delete_all_pods()
 
 
 def _started(pod: dict[str, Any] | None) -> list[str]:
