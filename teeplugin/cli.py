@@ -11,13 +11,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from teeplugin.console import EXIT_FAILURE, PROGRAM, complain, put
+
 if TYPE_CHECKING:
     from teeplugin.config import Settings
     from teeplugin.config_sources import Loaded
 
-PROGRAM = "tee-device-plugin"
-
-EXIT_FAILURE = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
@@ -69,7 +68,7 @@ def _run(words: Sequence[str]) -> int:
             return _command(COMMANDS[words[0]], words[1:])
         return _daemon(words)
     except ConfigError as error:
-        _complain(str(error))
+        complain(str(error))
         return EXIT_USAGE
 
 
@@ -84,16 +83,16 @@ def _daemon(words: Sequence[str]) -> int:
     summaries = {name: command.summary for name, command in COMMANDS.items()}
     line = read_flags(words, summaries)
     if "help" in line.switches:
-        return _print(help_text(PROGRAM, summaries))
+        return put(help_text(PROGRAM, summaries))
     if "version" in line.switches:
         from teeplugin import __version__  # noqa: PLC0415 - likewise
 
-        return _print(f"{PROGRAM} {__version__}\n")
+        return put(f"{PROGRAM} {__version__}\n")
     loaded = load(line.values, os.environ)
     if "print-config" in line.switches:
         from teeplugin.config_print import as_yaml  # noqa: PLC0415 - likewise
 
-        return _print(as_yaml(loaded))
+        return put(as_yaml(loaded))
 
     return _serve(loaded, lambda: load(line.values, os.environ).settings)
 
@@ -131,27 +130,3 @@ def _hidden(name: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
-
-
-def _print(text: str) -> int:
-    """Write and flush: at the end of the process it would be too late to handle an error."""
-    if sys.stdout is None:  # closed by the caller
-        return EXIT_FAILURE
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except OSError as error:
-        # What is still in the buffer would be tried, and fail, again at the process's end.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
-            _complain(f"standard output: can't be written ({error.strerror}): free its device")
-        return EXIT_FAILURE
-    return 0
-
-
-def _complain(message: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"{PROGRAM}: {message}\n")
-            sys.stderr.flush()

@@ -1,42 +1,64 @@
-"""The flags of commands that look at the daemon: their own, and all of the daemon's; for these.
+"""The flags of commands: their own, and for those that look at the daemon all of its; for these.
 
-They take the daemon's flags, environment and file, so that they tell of what the daemon would be.
+The latter take the daemon's flags, environment and file, so that they tell of what the daemon would be.
 """
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from teeplugin.cli_flags import read_flags
 from teeplugin.config import ConfigError
 from teeplugin.config_sources import Loaded, load
+from teeplugin.console import PROGRAM, put
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
-class CommandParser(argparse.ArgumentParser):
-    """The flags of the command `name`; more may be added before `read`."""
+class Parser(argparse.ArgumentParser):
+    """A command's flags; a mistake is a ConfigError, and the help goes out as any output does."""
 
-    def __init__(self, name: str, description: str) -> None:
-        # Without -h, which argparse would find at the beginning of -health-interval.
+    def __init__(
+        self, command: str, *, usage: str, description: str, add_help: bool = True
+    ) -> None:
         super().__init__(
-            prog=f"tee-device-plugin {name}",
-            usage="%(prog)s [--format text|json] [the daemon's FLAGS]",
+            prog=f"{PROGRAM} {command}",
+            usage=usage,
             description=description,
-            add_help=False,
             allow_abbrev=False,
+            add_help=add_help,
         )
-        self._name = name
-        self.add_argument("--format", choices=("text", "json"), default="text", help="text or json")
-        self.add_argument("--help", action="store_true", help="print this")
+        self._command = command
 
     def error(self, message: str) -> NoReturn:
-        """Refuse a flag in one line, as the daemon does.
+        """Refuse the flags.
 
         Raises:
             ConfigError: always.
         """
-        raise ConfigError(f"{self._name}: {message}: see {self.prog} --help")
+        raise ConfigError(f"{self._command}: {message}: see {self.prog} --help")
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Write the help, and end the command."""
+        del file  # argparse gives none
+        raise SystemExit(put(self.format_help()))
+
+
+class CommandParser(Parser):
+    """The flags of the command `name`; more may be added before `read`."""
+
+    def __init__(self, name: str, description: str) -> None:
+        super().__init__(
+            name,
+            usage="%(prog)s [--format text|json] [the daemon's FLAGS]",
+            description=description,
+            # Without -h, which argparse would find at the beginning of -health-interval.
+            add_help=False,
+        )
+        self.add_argument("--format", choices=("text", "json"), default="text", help="text or json")
+        self.add_argument("--help", action="store_true", help="print this")
 
     def split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]] | None:
         """Give the command's flags and the daemon's words; None if help was asked for, and given.
@@ -46,7 +68,7 @@ class CommandParser(argparse.ArgumentParser):
         """
         flags, rest = self.parse_known_args(argv)
         if flags.help:
-            sys.stdout.write(self.format_help())
+            put(self.format_help())
             return None
         return flags, rest
 

@@ -1,13 +1,13 @@
 """`tee-device-plugin identity`: who the plugin is to the TEE, for a white list; for the cli."""
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from teeplugin.backends import load_backend
 from teeplugin.command_flags import CommandParser
 from teeplugin.config import ConfigError
+from teeplugin.console import put
 
 _DESCRIPTION = """\
 Print the path, the user and the sha-256 by which the TEE knows the plugin: a trusted
@@ -36,5 +36,4 @@ def main(argv: Sequence[str]) -> int:
         text = json.dumps(facts, indent=2)
     else:
         text = "\n".join(f"{name.ljust(len('sha256'))}  {value}" for name, value in facts.items())
-    sys.stdout.write(f"{text}\n")
-    return 0
+    return put(f"{text}\n")

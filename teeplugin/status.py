@@ -2,7 +2,6 @@
 
 import http.client
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from teeplugin.command_flags import CommandParser
 from teeplugin.config import SETTINGS, ConfigError
 from teeplugin.config_rules import split_address
+from teeplugin.console import put
 from teeplugin.units import format_size
 
 ANSWER_SECONDS = 5.0
@@ -38,8 +38,7 @@ def main(argv: Sequence[str]) -> int:
     flags, settings = read[0], read[1].settings
     status = _asked(settings.listen)
     text = json.dumps(status, indent=2) if flags.format == "json" else "\n".join(lines(status))
-    sys.stdout.write(f"{text}\n")
-    return 0 if _is_well(status) else EXIT_NOT_WELL
+    return put(f"{text}\n") or (0 if _is_well(status) else EXIT_NOT_WELL)
 
 
 def _is_well(status: Mapping[str, Any]) -> bool:

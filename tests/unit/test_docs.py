@@ -31,6 +31,7 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/events.md",
     "docs/metrics.md",
+    "docs/sizing.md",
 )
 SHELLS = {"sh", "console"}
 LEVELS = {"debug", "info", "warning", "error", "critical"}

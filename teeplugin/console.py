@@ -1,0 +1,38 @@
+"""How commands write their output and complain; called by the cli and by commands."""
+
+import contextlib
+import os
+import sys
+
+PROGRAM = "tee-device-plugin"
+EXIT_FAILURE = 1
+
+
+def put(text: str) -> int:
+    """Write to standard output, and give the exit status.
+
+    Flushes, because at the end of the process it would be too late to handle an error. What the
+    output's encoding doesn't have is written as an escape.
+    """
+    if sys.stdout is None:  # closed by the caller
+        return EXIT_FAILURE
+    try:
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        sys.stdout.flush()
+    except OSError as error:
+        # What is still in the buffer would be tried, and fail, again at the process's end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):  # `| head -1` has what it wanted
+            complain(f"standard output: can't be written ({error.strerror}): free its device")
+        return EXIT_FAILURE
+    return 0
+
+
+def complain(message: str) -> None:
+    """Write one line to standard error; who closed it wants none."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"{PROGRAM}: {message}\n")
+            sys.stderr.flush()

@@ -1,0 +1,92 @@
+"""Reads the files that a command is given, into a description for each TA; called by arguments."""
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import replace
+
+from teeplugin.config import ConfigError, shown
+from teeplugin.sizing.binary import is_binary
+from teeplugin.sizing.description import DEFAULTS, Description
+from teeplugin.sizing.opening import opened, unreadable
+
+MOST_FILE_BYTES = 1024**2
+"""A description has hundreds of bytes; this keeps one without end from filling the memory."""
+
+MOST_TAS = 64
+"""Far more than one container has."""
+
+_UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+def read_descriptions(paths: Sequence[str]) -> tuple[Description, ...]:
+    """Read the files, in their order; configs.xml and manifest.txt of one TA count as one.
+
+    Raises:
+        ConfigError: a file can't be used, or two say different things of one UUID.
+    """
+    found: list[Description] = []
+    for path in paths:
+        new = read_description(path)
+        twin = next((at for at, old in enumerate(found) if old.uuid and old.uuid == new.uuid), None)
+        if twin is None:
+            found.append(new)
+        else:
+            found[twin] = _merged(found[twin], new)
+        if len(found) > MOST_TAS:
+            raise ConfigError(
+                f"{len(found)} TAs and more: a container has fewer: give its own only"
+            )
+    return tuple(found)
+
+
+def read_description(path: str) -> Description:
+    """Read one file; whether it is XML is seen from how it begins, not from its name.
+
+    Raises:
+        ConfigError: it can't be read, or is neither a configs.xml nor a manifest.txt.
+    """
+    name = shown(path)
+    content = _content(path)
+    if len(content) > MOST_FILE_BYTES:
+        raise ConfigError(
+            f"{name}: has more than 1 MiB, so it is no description of a TA: "
+            "give a configs.xml or a manifest.txt"
+        )
+    if is_binary(content):
+        raise ConfigError(
+            f"{name}: is a TA's binary: give its configs.xml or manifest.txt, and with --binary "
+            "its libcombine.so"
+        )
+    if content.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"<", *_UTF16_MARKS)):
+        # Loads the parser, which manifests don't need.
+        from teeplugin.sizing.configs_xml import read_configs_xml  # noqa: PLC0415
+
+        return read_configs_xml(name, content)
+    from teeplugin.sizing.manifest_txt import read_manifest_txt  # noqa: PLC0415 - as its sister
+
+    return read_manifest_txt(name, content)
+
+
+def _content(path: str) -> bytes:
+    with opened(path) as stream:
+        try:
+            return stream.read(MOST_FILE_BYTES + 1)
+        except OSError as error:
+            raise unreadable(path, error.strerror or "unknown error") from None
+
+
+def _merged(old: Description, new: Description) -> Description:
+    """Take two files that describe one TA for one, if they are of both kinds and agree."""
+    if new.kinds[0] in old.kinds:
+        raise ConfigError(
+            f"{new.place('uuid')}: {new.uuid} is the UUID of the TA in {old.files[0]} too: "
+            "give each TA once, with a UUID of its own"
+        )
+    for tag in ("service_name", *DEFAULTS):
+        ours, theirs = new.value(tag), old.value(tag)
+        if ours != theirs and ours and theirs:
+            raise ConfigError(
+                f"{new.place(tag)}: {shown(ours)}, but {old.place(tag)}: {shown(theirs)}, for "
+                "the same UUID: make them agree, or the signed TA is refused"
+            )
+    return replace(old, files=old.files + new.files, kinds=old.kinds + new.kinds)
