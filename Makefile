@@ -10,7 +10,8 @@ VENV := .venv
 PYTHON ?=
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all executable library application help simulate test bench cluster-test clean
+.PHONY: all executable library application image install uninstall help simulate test bench \
+	cluster-test clean
 .DEFAULT_GOAL := all
 
 # Each part is tried, so that one that can't be built here keeps nobody from the others.
@@ -31,6 +32,15 @@ library:
 
 application:
 	@$(MAKE) --no-print-directory -C ta sec
+
+#   make image      the container image, by buildah, podman or docker; IMAGE=, BASE= and BUILDER=
+image: executable
+	@IMAGE='$(IMAGE)' BASE='$(BASE)' BUILDER='$(BUILDER)' deploy/docker/build.sh
+
+#   make install    what is in pkg/, onto this host; DESTDIR= and PREFIX=
+#   make uninstall  away with it
+install uninstall:
+	@DESTDIR='$(DESTDIR)' PREFIX='$(or $(PREFIX),/usr)' deploy/systemd/install.sh $@
 
 help:
 	@sed -n 's/^#   //p' $(MAKEFILE_LIST)

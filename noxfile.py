@@ -12,7 +12,7 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "api_unchanged", "tests", "tee"]
+nox.options.sessions = ["lint", "types", "api_unchanged", "tests", "tee", "deploy", "monitoring"]
 
 ROOT = Path(__file__).parent
 # What reaches our socket is parsed into pydantic's dataclasses, which check the types: plain ones
@@ -79,7 +79,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Strict type checks of the packages and the tests."""
-    _dependency_group(session, "lint", "test")
+    _dependency_group(session, "lint", "test", "monitoring")
     session.install("-e", ".")
     session.run("mypy")
     session.run("mypy", "tests", "noxfile.py", "ta/manifest.py", "deploy/executable/build.py")
@@ -100,6 +100,38 @@ def tee(session: nox.Session) -> None:
     _dependency_group(session, "test")
     _install_wheel(session)
     session.run("pytest", "tests/tee", *session.posargs, env=_ENVIRONMENT)
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Check scripts, Dockerfiles and manifests, the install on a host, and the image's parts."""
+    _dependency_group(session, "test", "deploy")
+    _install_wheel(session)
+    session.run("yamllint", "--strict", "-c", "deploy/.yamllint", "deploy")
+    scripts = (*ROOT.glob("deploy/*/*.sh"), *ROOT.glob("deploy/demo/stand-in/*/bin/*"))
+    session.run("shellcheck", *map(str, sorted(scripts)))
+    session.run("hadolint", *map(str, sorted(ROOT.glob("deploy/*/Dockerfile"))))
+    session.run("pytest", "tests/deploy", *session.posargs, env=_ENVIRONMENT)
+
+
+@nox.session
+def monitoring(session: nox.Session) -> None:
+    """Try alerts, dashboard and their documents against the plugin's metrics, with promtool."""
+    _dependency_group(session, "test", "monitoring")
+    _install_wheel(session)
+    session.run("pytest", "tests/monitoring", *session.posargs, env=_ENVIRONMENT)
+
+
+@nox.session
+def requirements(session: nox.Session) -> None:
+    """Pin what the executable and the image are made of anew, with the hashes of all its files."""
+    _dependency_group(session, "requirements")
+    session.run(
+        *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"),
+        *("--upgrade", "--quiet", "--no-emit-index-url", "--custom-compile-command"),
+        *("nox -s requirements", "--output-file", "deploy/docker/requirements.txt"),
+        "pyproject.toml",
+    )
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """The flags of commands: their own, and for those that look at the daemon all of its; for these.
 
-The latter take the daemon's flags, environment and file, so that they tell of what the daemon would be.
+The latter take its flags, environment and file, so that they tell of what the daemon would be.
 """
 
 import argparse
