@@ -67,9 +67,9 @@ class Health:
     `answered` is set at the first answer, if the terms fit it. What containers are handed is looked
     for under `host_root`, where the node's paths are seen.
 
-    For telemetry: the `judgement` that is in force and its `terms`, the `queries` counted; the last
-    reading `observed` with the ledger known, and the least that others than pods used in any such
-    reading; how often the list was another one.
+    For telemetry: the `judgement` in force and its `terms`, the `queries` counted; the last reading
+    `observed` with the ledger known, and the least that was used in such readings while pods held
+    nothing; how often the list was another one.
     """
 
     def __init__(
@@ -153,6 +153,9 @@ class Health:
 
     def _observe(self, observed: Observation) -> None:
         self.observed = observed
+        if observed.held_units:
+            # Units whose memory isn't loaded yet would hide what the TEE OS uses.
+            return
         use_bytes = observed.unheld_use_bytes(self.terms.unit_bytes)
         lowest_bytes = self.unheld_use_lowest_bytes
         self.unheld_use_lowest_bytes = (

@@ -16,8 +16,13 @@ from prometheus_client.registry import Collector
 
 from teeplugin import units
 from teeplugin.running import Running
+from teeplugin_backends.base import BadReply, Busy, Exhausted, Refused, TimedOut, Unreachable
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+FAULT_KINDS = tuple(
+    kind.kind for kind in (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)
+)
 
 SHORTAGE = "shortage"
 """The cause of unhealthy units while the TEE answers; the others are the kinds of its faults."""
@@ -166,8 +171,8 @@ class PluginCollector(Collector):
         )
         yield from self._gauge(
             "unheld_use_lowest_bytes",
-            "The least that the TEE OS and others used since the start; more than the reserve: "
-            "the reserve is too small.",
+            "The least that the TEE OS and others used while pods held no units, since the start; "
+            "more than the reserve: the reserve is too small.",
             health.unheld_use_lowest_bytes,
         )
 
@@ -185,7 +190,10 @@ class PluginCollector(Collector):
         )
         yield seconds
         yield from self._counter(
-            "queries", "Queries of the TEE, by result.", {"ok": 0} | queries.results, "result"
+            "queries",
+            "Queries of the TEE, by result.",
+            {"ok": 0} | dict.fromkeys(FAULT_KINDS, 0) | queries.results,
+            "result",
         )
         yield from self._gauge(
             "last_reading_timestamp_seconds",

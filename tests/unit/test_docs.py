@@ -31,6 +31,7 @@ DOCUMENTS = (
     "docs/architecture.md",
     "docs/events.md",
     "docs/metrics.md",
+    "deploy/monitoring/README.md",
     "docs/sizing.md",
 )
 SHELLS = {"sh", "console"}

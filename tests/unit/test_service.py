@@ -1,5 +1,6 @@
 """The RPCs as a real grpc client, one that is not grpclib, meets them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,12 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.connections import MOST_CONNECTIONS, MOST_REQUEST_BYTES
 from teeplugin.endpoint import Endpoint
 from teeplugin.inventory import FrameEncoder, IdSet, Inventory, Listing
 from teeplugin.latest import Latest
 from teeplugin.service import DevicePluginService
 from teeplugin.streams import WatchStreams
 from teeplugin_backends.base import ContainerAccess, Device, Mount
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -298,6 +301,44 @@ async def test_no_bytes_bring_anything_but_a_grpc_status(
         code = await served.status(method, request)
         assert code in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}, method
     assert not caplog.records
+
+
+async def test_a_request_that_is_too_large_is_refused_unread_and_the_connection_lives(
+    served: Served,
+) -> None:
+    served.list_units(3)
+    async with served.channel() as channel:
+        allocate = channel.unary_unary("/v1beta1.DevicePlugin/Allocate")
+        # Together far more than a connection's window: what is refused must not use it up.
+        for _ in range(5):
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await allocate(b"x" * (MOST_REQUEST_BYTES + 1))
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert "at most 4194304 are taken" in (caught.value.details() or "")
+        assert await allocate(allocate_request(["1"]))
+
+
+async def test_connections_beyond_the_most_are_closed_and_those_there_are_served(
+    served: Served,
+) -> None:
+    served.list_units(3)
+    async with served.channel() as channel:
+        allocate = channel.unary_unary("/v1beta1.DevicePlugin/Allocate")
+        assert await allocate(allocate_request(["1"]))
+        others = [
+            await asyncio.open_unix_connection(served.endpoint.path)
+            for _ in range(MOST_CONNECTIONS + 10)
+        ]
+        for reader, _ in others:
+            assert await reader.read(1000)  # the greeting with HTTP/2's settings
+        await eventually(
+            "11 are ended",
+            lambda: sum(reader.at_eof() for reader, _ in others),
+            until=lambda ended: ended == 11,
+        )
+        assert await allocate(allocate_request(["2"]))
+        for _, writer in others:
+            writer.close()
 
 
 async def test_an_unknown_method_is_told_so(served: Served) -> None:
