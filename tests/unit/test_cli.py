@@ -12,6 +12,7 @@ import pytest
 from teeplugin import __version__, cli
 from teeplugin.cli_flags import help_text, read_flags
 from teeplugin.config import ConfigError, Settings
+from teeplugin.console import PROGRAM
 
 COMMANDS = {"simulate": "try it"}
 
@@ -125,7 +126,7 @@ def test_printing_the_configuration_onto_a_full_disk_is_told(
 
 
 def test_the_help_fits_a_screen_of_80_by_24() -> None:
-    text = help_text(cli.PROGRAM, {name: each.summary for name, each in cli.COMMANDS.items()})
+    text = help_text(PROGRAM, {name: each.summary for name, each in cli.COMMANDS.items()})
     lines = text.splitlines()
     assert len(lines) <= 24
     assert max(map(len, lines)) <= 80

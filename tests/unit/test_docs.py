@@ -16,10 +16,11 @@ import pytest
 from prometheus_client.metrics_core import Metric
 
 from teeplugin import service
-from teeplugin.cli import COMMANDS, PROGRAM
+from teeplugin.cli import COMMANDS
 from teeplugin.cli_flags import help_text, read_flags
 from teeplugin.config import SETTINGS
 from teeplugin.config_sources import CONFIG_VARIABLE
+from teeplugin.console import PROGRAM
 from teeplugin.telemetry.metrics import PluginCollector
 from tests.running_parts import running_in_full
 

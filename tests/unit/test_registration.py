@@ -1,6 +1,5 @@
 """The registration against kubelets that behave badly; the contract has the well-behaved ones."""
 
-import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,10 +16,8 @@ from structlog.testing import capture_logs
 
 from teeplugin import registration as registration_module
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.endpoint import Endpoint
-from teeplugin.registration import DirectoryLostError, Registration
+from teeplugin.registration import Registration
 from teeplugin.simulator import EventKind, SimulatedKubelet
-from teeplugin.watch import is_dead_mount
 from tests.in_process import registering
 from tests.waiting import eventually
 
@@ -156,41 +153,6 @@ async def test_refused_dials_of_a_new_kubelet_are_repeated_every_50_ms(
                 await eventually("a call", lambda: kubelet.requests, 1)
 
 
-async def test_a_directory_we_may_not_write_is_told_once_and_tried_again(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened = Endpoint.open
-    tries = 0
-
-    async def fail_twice(self: Endpoint) -> None:
-        nonlocal tries
-        tries += 1
-        if tries <= 2:
-            raise PermissionError(30, "Read-only file system")
-        await opened(self)
-
-    monkeypatch.setattr(Endpoint, "open", fail_twice)
-    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 0.01)
-    with capture_logs() as logs:
-        async with registering(directory) as ours:
-            await eventually("our socket", lambda: ours.endpoint.in_place)
-    (entry,) = [one for one in said(logs, "not_registered") if "can't listen" in one["reason"]]
-    assert "Read-only file system" in entry["error"]
-
-
-async def test_a_directory_made_later_is_found_at_once(
-    kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 3600)
-    directory = kubelet_dir / "device-plugins"
-    directory.rmdir()
-    with capture_logs() as logs:
-        async with registering(directory) as ours:
-            await eventually("the obstacle told", lambda: said(logs, "not_registered"))
-            directory.mkdir()
-            await eventually("our socket", lambda: ours.endpoint.in_place, 2)
-
-
 async def test_without_inotify_everything_is_still_seen_in_time(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,39 +169,6 @@ async def test_without_inotify_everything_is_still_seen_in_time(
             async with registry(directory / "kubelet.sock", take) as kubelet:
                 await eventually("a call", lambda: kubelet.requests, 2)
     assert said(logs, "directory_not_watched")
-
-
-async def test_a_dead_mount_ends_the_registration_with_the_cure(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def dead(_: Path) -> bool:
-        return True
-
-    monkeypatch.setattr(registration_module, "is_dead_mount", dead)
-    with pytest.RaisesGroup(pytest.RaisesExc(DirectoryLostError, match="restart the plugin's pod")):
-        async with registering(directory):
-            await anyio.sleep_forever()
-
-
-async def test_a_directory_that_was_deleted_while_held_is_a_dead_mount(tmp_path: Path) -> None:
-    held = tmp_path / "held"
-    held.mkdir()
-    assert not await is_dead_mount(held)
-    descriptor = os.open(held, os.O_DIRECTORY)
-    try:
-        held.rmdir()
-        assert await is_dead_mount(Path(f"/proc/self/fd/{descriptor}"))
-    finally:
-        os.close(descriptor)
-    assert not await is_dead_mount(held)
-
-
-async def test_a_directory_in_the_moment_of_its_deletion_is_no_dead_mount(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answers = iter([True, False])
-    monkeypatch.setattr("teeplugin.watch._has_no_links", lambda _: next(answers))
-    assert not await is_dead_mount(tmp_path)
 
 
 @asynccontextmanager
@@ -400,17 +329,3 @@ async def test_an_obstacle_that_comes_back_after_a_success_is_told_again(
                 await eventually("told", lambda: said(logs, "not_registered"))
                 await kubelet.start()
             await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
-
-
-async def test_a_socket_replaced_by_something_else_is_left_alone_and_another_opened(
-    kubelet_dir: Path, directory: Path
-) -> None:
-    async with SimulatedKubelet(kubelet_dir) as kubelet, registering(directory) as ours:
-        await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
-        usurped = ours.endpoint.path
-        usurped.unlink()
-        usurped.mkdir()
-        await eventually("again", lambda: kubelet.log.count(EventKind.REGISTERED) > 1)
-        await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
-        assert usurped.is_dir()
-        assert ours.endpoint.path != usurped
