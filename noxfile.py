@@ -152,6 +152,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Play 500 random interleavings of faults, simulated kubelets; `-- --first SEED --count N`."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("python", "-m", "tests.chaos", *session.posargs)
+
+
+@nox.session
 def package(session: nox.Session) -> None:
     """Build the plugin as one file, pkg/tee-device-plugin."""
     _dependency_group(session, "package")

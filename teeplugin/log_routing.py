@@ -5,6 +5,7 @@ could otherwise fill the node's disk.
 """
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -81,6 +82,11 @@ class Router(logging.Handler):
         details |= self._error(record)
         self._log.log(_level(record.levelno), first, **details)
 
+    def not_raised(self, hook: "sys.UnraisableHookArgs") -> None:
+        """Log an error that came up where nobody can catch it: else it were a bare traceback."""
+        where = getattr(hook.object, "__qualname__", type(hook.object).__qualname__)
+        self._log.error("not_raised", error=hook.exc_value, where=where)
+
     def _error(self, record: logging.LogRecord) -> dict[str, Any]:
         error = record.exc_info[1] if record.exc_info else None
         if error is None:
@@ -110,8 +116,10 @@ def route_standard_library(log: FilteringBoundLogger, level: int) -> None:
     root = logging.getLogger()
     for handler in [each for each in root.handlers if isinstance(each, Router)]:
         root.removeHandler(handler)
-    root.addHandler(Router(log, level, RateLimit()))
+    router = Router(log, level, RateLimit())
+    root.addHandler(router)
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.WARNING))
     # Says several lines for each header of each request.
     logging.getLogger("hpack").setLevel(logging.INFO)
     logging.captureWarnings(capture=True)
+    sys.unraisablehook = router.not_raised

@@ -35,6 +35,9 @@ LONGEST_BACK_OFF_SECONDS = 5.0
 LOOK_SECONDS = 5.0
 """How often everything is looked at even if nothing seems to have happened."""
 
+LISTEN_SECONDS = 1.0
+"""How often it is tried to listen in a directory that is there."""
+
 REGISTER_SECONDS = 15.0
 """The kubelet dials us during Register for at most 10 s; after this it is taken for hung."""
 
@@ -147,7 +150,9 @@ class Registration:
             try:
                 await self._endpoint.open()
             except OSError as error:
-                return _Obstacle(f"can't listen on {self._endpoint.path}", str(error))
+                return _Obstacle(
+                    f"can't listen on {self._endpoint.path}", str(error), may_pass=True
+                )
         if kubelet is None:
             return _Obstacle(f"there is no {self._kubelet_socket}: waiting for the kubelet")
         return None
@@ -264,7 +269,9 @@ class Registration:
         if self._kubelet is None or not was_in_place:
             # Being asked to register changes nothing here: there is nobody to ask.
             if not changed():
-                await _first_of(LOOK_SECONDS, watch.changed)
+                # A disk that is emptied, or writable again, tells nobody.
+                seconds = LISTEN_SECONDS if obstacle.may_pass else LOOK_SECONDS
+                await _first_of(seconds, watch.changed)
             return
         if obstacle.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
             self._back_off_seconds = FIRST_BACK_OFF_SECONDS

@@ -27,12 +27,14 @@ def _restored_logging() -> Iterator[None]:
     """Give other tests the logging they expect."""
     root = logging.getLogger()
     level = root.level
+    hook = sys.unraisablehook
     yield
     structlog.reset_defaults()
     root.setLevel(level)
     root.handlers[:] = [each for each in root.handlers if not isinstance(each, Router)]
     logging.getLogger("hpack").setLevel(logging.NOTSET)
     logging.captureWarnings(capture=False)
+    sys.unraisablehook = hook
 
 
 def configured(log_format: LogFormat = "json", level: LogLevel = "info") -> io.StringIO:
@@ -372,3 +374,17 @@ def test_what_a_full_disk_lost_is_told_when_it_has_room() -> None:
     told, after = objects(stream)
     assert (told["event"], told["logger"], told["dropped"]) == ("log_lines_dropped", "stderr", 1)
     assert after["event"] == "after"
+
+
+def test_an_error_that_nobody_can_catch_is_a_line() -> None:
+    stream = configured()
+
+    class Ending:
+        def __del__(self) -> None:
+            raise OSError("at the end")
+
+    Ending()
+    (entry,) = objects(stream)
+    assert entry["event"] == "not_raised"
+    assert entry["error"] == "OSError: at the end"
+    assert str(entry["where"]).endswith("Ending.__del__")

@@ -43,7 +43,9 @@ async def test_a_directory_we_may_not_write_is_told_once_and_tried_again(
         await opened(self)
 
     monkeypatch.setattr(Endpoint, "open", fail_twice)
-    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 0.01)
+    # Nothing tells when a disk can be written again, so that is not left to the long looks.
+    monkeypatch.setattr(registration_module, "LOOK_SECONDS", 3600)
+    monkeypatch.setattr(registration_module, "LISTEN_SECONDS", 0.01)
     with capture_logs() as logs:
         async with registering(directory) as ours:
             await eventually("our socket", lambda: ours.endpoint.in_place)

@@ -1,0 +1,135 @@
+"""One interleaving: a calm node, some disturbances, their end, and what has to hold then."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from random import Random
+from time import monotonic
+
+from tests.chaos.world import HELD, World
+from tests.contract.under_test import KubeletUnderTest
+from tests.plugin_process import Plugin
+from tests.waiting import eventually
+
+STEPS = 8
+REGISTERED_SECONDS = 2.0
+"""After the last fault's end; on the real kubelet its own start comes on top."""
+
+HUNG_SECONDS = 12.0
+"""A query that hung when its TEE was mended ends at its deadline of 10 s."""
+
+SETTLE_SECONDS = 10.0
+"""A shortage is confirmed after 2 s, perhaps a second time, and a promise may have to be read."""
+
+MOST_LINES = 12
+"""Log lines a disturbance: what begins, what ends, and what the kubelet's restart brings."""
+
+_ONCE_A_FAULT = ("tee_unhealthy", "tee_recovered", "ledger_unreadable")
+
+
+async def run(
+    kubelet: KubeletUnderTest,
+    directory: Path,
+    seed: int,
+    *,
+    on_tmpfs: bool = False,
+    patience_seconds: float = 0.0,
+    story: list[str] | None = None,
+) -> World:
+    """Play the interleaving of this seed, telling it to `story`, and check every invariant.
+
+    Raises:
+        AssertionError: one of them doesn't hold; the text names it.
+    """
+    world = World(kubelet, directory, Random(seed), on_tmpfs)  # noqa: S311 - to be repeatable
+    world.story = [] if story is None else story
+    try:
+        world.start_plugin()
+        await kubelet.has(world.model.healthy)
+        await kubelet.admit("stays", HELD)
+        world.model.held = HELD
+        held = await kubelet.held("stays")
+        await world.plugin.logged("units_taken")
+        before = _Resources.of(world.plugin)
+        for _ in range(STEPS):
+            await world.disturb()
+        await world.end_all()
+        await _all_is_well(world, held, patience_seconds)
+        _check_what_is_left(world, before)
+        _check_logs(world)
+    finally:
+        for plugin in world.plugins:
+            if plugin.running:
+                plugin.kill()
+    return world
+
+
+async def _all_is_well(world: World, held: frozenset[str], patience_seconds: float) -> None:
+    kubelet = world.kubelet
+    if len(world.plugins) > 1:
+        for plugin in world.plugins[:-1]:
+            begun = bool(plugin.events())
+            if plugin.running:
+                # An interpreter that isn't there yet ends by the signal itself.
+                assert plugin.stop(5) == 0 or not begun, "an older plugin's end"
+    # Starting an interpreter is no part of what is measured.
+    await eventually("the plugin begins", world.plugin.events, 15)
+    ended = monotonic()
+    allowed = REGISTERED_SECONDS + patience_seconds + (HUNG_SECONDS if world.hung else 0)
+    await eventually("a registered plugin", lambda: _is_registered(world.plugin), allowed)
+    registered = monotonic() - ended
+    expected = world.model.healthy
+    await kubelet.has(expected, within_seconds=SETTLE_SECONDS + allowed)
+    healthy = await kubelet.healthy()
+    assert await kubelet.held("stays") == held, "the pod lost units"
+    assert held <= healthy, "units of a pod are unhealthy"
+    # What was agreed on stays so.
+    assert len(await kubelet.healthy()) == expected
+    world.story.append(f"registered after {registered:.2f} s, {expected} healthy")
+
+
+def _is_registered(plugin: Plugin) -> bool:
+    """By its log: what it said last of registering."""
+    said = [entry["event"] for entry in plugin.events() if "regist" in entry["event"]]
+    return said[-1:] == ["registered"]
+
+
+class _Resources:
+    """What a process has of the kernel."""
+
+    def __init__(self, descriptors: int, threads: int, children: int) -> None:
+        self.descriptors, self.threads, self.children = descriptors, threads, children
+
+    @classmethod
+    def of(cls, plugin: Plugin) -> "_Resources":
+        process = Path(f"/proc/{plugin.pid}")
+        children = (process / "task" / str(plugin.pid) / "children").read_text().split()
+        return cls(
+            len(list((process / "fd").iterdir())),
+            len(list((process / "task").iterdir())),
+            len(children),
+        )
+
+
+def _check_what_is_left(world: World, before: _Resources) -> None:
+    now = _Resources.of(world.plugin)
+    # A connection to the kubelet and one of its own may just be in use.
+    assert now.descriptors <= before.descriptors + 4, f"{now.descriptors} descriptors"
+    assert now.threads <= before.threads, f"{now.threads} threads"
+    assert now.children == 0, f"{now.children} child processes"
+    sockets = sorted(path.name for path in world.kubelet.device_plugins_dir.glob("tee-ram*.sock"))
+    assert len(sockets) == 1, f"sockets: {sockets}"
+
+
+def _check_logs(world: World) -> None:
+    begun = Counter(name.split()[0] for name in world.story if not name.endswith("ends"))
+    for plugin in world.plugins:
+        lines = [line for line in plugin.log.read_text().splitlines() if line]
+        events = Counter(json.loads(line)["event"] for line in lines)
+        assert not events["plugin_bug"] + events["telemetry_bug"], "a bug"
+        assert "Traceback" not in plugin.log.read_text(), "a traceback"
+        most = MOST_LINES * (len(world.story) + 2)
+        assert len(lines) <= most, f"{len(lines)} log lines for {len(world.story)} steps"
+        for event in _ONCE_A_FAULT:
+            faults = begun["TEE"] + begun["no"] + begun["kubelet"] + begun["disk"] + 2
+            assert events[event] <= 2 * faults, f"{event} logged {events[event]} times"
