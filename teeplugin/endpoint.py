@@ -84,15 +84,30 @@ class Endpoint:
                 await self._watch_streams.all_ended()
                 await server.end()
         if self.in_place:
-            self.path.unlink(missing_ok=True)
+            remove_socket(self.path)
         self._identity = None
+
+
+def remove_socket(path: Path) -> bool:
+    """Remove a socket; where that can't be done, it is left behind and told of."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning(
+            "socket_left",
+            socket=str(path),
+            error=error.strerror,
+            effect="none: nobody listens behind it",
+            cure="the next plugin that starts here removes it, once the directory can be written",
+        )
+        return False
+    return True
 
 
 def remove_stale_sockets(directory: Path) -> None:
     """Remove our pattern's sockets, and the original plugin's, behind which nobody listens."""
     for path in (*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET):
-        if _is_dead_socket(path):
-            path.unlink(missing_ok=True)
+        if _is_dead_socket(path) and remove_socket(path):
             _log.info("stale_socket_removed", socket=str(path))
 
 

@@ -20,7 +20,7 @@ from teeplugin.backends import load_backend
 from teeplugin.checkpoint import held_units_by_size
 from teeplugin.config import ConfigError, Settings
 from teeplugin.connections import LONGEST_SOCKET_PATH
-from teeplugin.endpoint import Endpoint
+from teeplugin.endpoint import Endpoint, remove_socket
 from teeplugin.health import Health
 from teeplugin.log import get_logger
 from teeplugin.registration import DirectoryLostError, socket_path_fits
@@ -35,6 +35,8 @@ BACKEND_CLOSE_SECONDS = 0.5
 
 PATIENCE_SECONDS = 1.0
 """How long the first answer is waited for before the start is logged without it."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = get_logger()
 
@@ -73,7 +75,7 @@ def _explain(group: BaseExceptionGroup[BaseException]) -> int:
 
 async def _serve(settings: Settings, sources: Sources | None, backend: TeeBackend) -> None:
     running = assemble(settings, backend, sources)
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
         async with _entered(backend), _telling(settings, running):
@@ -89,6 +91,9 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                     tasks.cancel_scope.cancel()
             finally:
                 await running.endpoint.close()
+    for number in _SIGNALS:
+        # Asked again while the interpreter ends, the process would end by the signal.
+        signal.signal(number, signal.SIG_IGN)
     _log.info("stopped")
 
 
@@ -137,7 +142,7 @@ def _end_at_the_latest(endpoint: Endpoint) -> None:
 
     def end() -> None:
         if endpoint.in_place:
-            endpoint.path.unlink(missing_ok=True)
+            remove_socket(endpoint.path)
         _log.warning("stopped_by_force", cure="the backend kept the plugin: see what it waits for")
         os._exit(0)
 

@@ -52,6 +52,21 @@ async def test_it_ends_well_when_asked_to(
     assert [path.name for path in kubelet.device_plugins_dir.iterdir()] == ["kubelet.sock"]
 
 
+async def test_being_asked_over_and_over_it_ends_as_well(
+    kubelet: Simulated, tmp_path: Path
+) -> None:
+    with kubelet.plugin(tmp_path) as plugin:
+        await kubelet.has(UNITS)
+
+        def ask() -> bool:
+            plugin.signal(signal.SIGTERM)
+            plugin.signal(signal.SIGHUP)
+            return not plugin.running
+
+        await eventually("the end", ask)
+        assert plugin.wait() == 0
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGHUP, None)], ids=["term", "hup"]
 )

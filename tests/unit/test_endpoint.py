@@ -3,6 +3,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from teeplugin.endpoint import Endpoint, remove_stale_sockets
 from teeplugin.latest import Latest
@@ -110,3 +111,20 @@ async def test_a_directory_that_is_gone_is_an_os_error_and_leaks_nothing(directo
         await endpoint.open()
     assert len(list(descriptors.iterdir())) == before
     await endpoint.close()
+
+
+async def test_a_socket_that_can_not_be_removed_is_left_and_told(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_dead_socket(directory / "tee-ram-00000000.sock")
+    endpoint = make_endpoint(directory)
+
+    def refuse(self: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(self), missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with capture_logs() as logs:
+        await endpoint.open()
+        await endpoint.close()
+    assert [entry["event"] for entry in logs] == ["socket_left", "listening", "socket_left"]
+    assert logs[0]["error"] == "Read-only file system"

@@ -51,7 +51,7 @@ _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class AllocateRequest(betterproto2.Message):
     container_requests: "list[ContainerAllocateRequest]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -61,7 +61,7 @@ class AllocateRequest(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "AllocateRequest", AllocateRequest)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class AllocateResponse(betterproto2.Message):
     container_responses: "list[ContainerAllocateResponse]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -71,7 +71,7 @@ class AllocateResponse(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "AllocateResponse", AllocateResponse)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class CdiDevice(betterproto2.Message):
     name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
         1, betterproto2.TYPE_STRING
@@ -81,7 +81,7 @@ class CdiDevice(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "CDIDevice", CdiDevice)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class ContainerAllocateRequest(betterproto2.Message):
     devices_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
@@ -93,7 +93,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class ContainerAllocateResponse(betterproto2.Message):
     envs: "dict[str, str]" = betterproto2.field(
         1,
@@ -119,7 +119,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class ContainerPreferredAllocationRequest(betterproto2.Message):
     available_deviceIDs: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
@@ -139,7 +139,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class ContainerPreferredAllocationResponse(betterproto2.Message):
     device_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
@@ -151,7 +151,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class Device(betterproto2.Message):
     id: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
         1, betterproto2.TYPE_STRING
@@ -172,7 +172,7 @@ class Device(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Device", Device)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class DevicePluginOptions(betterproto2.Message):
     pre_start_required: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
 
@@ -182,7 +182,7 @@ class DevicePluginOptions(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "DevicePluginOptions", DevicePluginOptions)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class DeviceSpec(betterproto2.Message):
     container_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
         1, betterproto2.TYPE_STRING
@@ -203,7 +203,7 @@ class DeviceSpec(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "DeviceSpec", DeviceSpec)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class Empty(betterproto2.Message):
     pass
 
@@ -211,7 +211,7 @@ class Empty(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Empty", Empty)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class ListAndWatchResponse(betterproto2.Message):
     devices: "list[Device]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
@@ -219,7 +219,7 @@ class ListAndWatchResponse(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "ListAndWatchResponse", ListAndWatchResponse)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class Mount(betterproto2.Message):
     container_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
         1, betterproto2.TYPE_STRING
@@ -235,7 +235,7 @@ class Mount(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Mount", Mount)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class NumaNode(betterproto2.Message):
     id: "typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]" = betterproto2.field(
         1, betterproto2.TYPE_INT64
@@ -245,7 +245,7 @@ class NumaNode(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "NUMANode", NumaNode)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class PreferredAllocationRequest(betterproto2.Message):
     container_requests: "list[ContainerPreferredAllocationRequest]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -257,7 +257,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class PreferredAllocationResponse(betterproto2.Message):
     container_responses: "list[ContainerPreferredAllocationResponse]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -269,7 +269,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class PreStartContainerRequest(betterproto2.Message):
     devices_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
@@ -281,7 +281,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class PreStartContainerResponse(betterproto2.Message):
     pass
 
@@ -291,7 +291,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class RegisterRequest(betterproto2.Message):
     version: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
         1, betterproto2.TYPE_STRING
@@ -319,7 +319,7 @@ class RegisterRequest(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "RegisterRequest", RegisterRequest)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid"})
+@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
 class TopologyInfo(betterproto2.Message):
     nodes: "list[NumaNode]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
