@@ -76,7 +76,12 @@ async def _all_is_well(world: World, held: frozenset[str], patience_seconds: flo
     await eventually("the plugin begins", world.plugin.events, 15)
     ended = monotonic()
     allowed = REGISTERED_SECONDS + patience_seconds + (HUNG_SECONDS if world.hung else 0)
-    await eventually("a registered plugin", lambda: _is_registered(world.plugin), allowed)
+    await eventually(
+        "one socket, and its plugin registered",
+        lambda: (_sockets(world), _is_registered(world.plugin)),
+        allowed,
+        until=lambda seen: len(seen[0]) == 1 and seen[1],
+    )
     registered = monotonic() - ended
     expected = world.model.healthy
     await kubelet.has(expected, within_seconds=SETTLE_SECONDS + allowed)
@@ -86,6 +91,10 @@ async def _all_is_well(world: World, held: frozenset[str], patience_seconds: flo
     # What was agreed on stays so.
     assert len(await kubelet.healthy()) == expected
     world.story.append(f"registered after {registered:.2f} s, {expected} healthy")
+
+
+def _sockets(world: World) -> list[str]:
+    return sorted(path.name for path in world.kubelet.device_plugins_dir.glob("tee-ram*.sock"))
 
 
 def _is_registered(plugin: Plugin) -> bool:
@@ -117,8 +126,7 @@ def _check_what_is_left(world: World, before: _Resources) -> None:
     assert now.descriptors <= before.descriptors + 4, f"{now.descriptors} descriptors"
     assert now.threads <= before.threads, f"{now.threads} threads"
     assert now.children == 0, f"{now.children} child processes"
-    sockets = sorted(path.name for path in world.kubelet.device_plugins_dir.glob("tee-ram*.sock"))
-    assert len(sockets) == 1, f"sockets: {sockets}"
+    assert len(_sockets(world)) == 1, f"sockets: {_sockets(world)}"
 
 
 def _check_logs(world: World) -> None:
