@@ -31,6 +31,7 @@ class Command(NamedTuple):
 COMMANDS: Mapping[str, Command] = {
     "simulate": Command("try it without a TEE", "teeplugin.simulator.tour"),
     "status": Command("ask the plugin that runs", "teeplugin.status"),
+    "doctor": Command("find what is wrong here", "teeplugin.doctor.command"),
     "identity": Command("what a white list admits", "teeplugin.identity"),
     "size": Command("units that TAs need", "teeplugin.sizing.size_command"),
     "pod": Command("a pod for these units", "teeplugin.sizing.pod_command"),
@@ -94,10 +95,12 @@ def _daemon(words: Sequence[str]) -> int:
 
         return put(as_yaml(loaded))
 
-    return _serve(loaded, lambda: load(line.values, os.environ).settings)
+    return _serve(loaded, lambda: load(line.values, os.environ).settings, line.without_dash)
 
 
-def _serve(loaded: "Loaded", read: Callable[[], "Settings"]) -> int:
+def _serve(
+    loaded: "Loaded", read: Callable[[], "Settings"], without_dash: Sequence[str] = ()
+) -> int:
     from teeplugin.config import ConfigError  # noqa: PLC0415 - imported by now
 
     settings = loaded.settings
@@ -105,6 +108,10 @@ def _serve(loaded: "Loaded", read: Callable[[], "Settings"]) -> int:
         from teeplugin.log import configure, get_logger  # noqa: PLC0415 - the daemon's only
 
     configure(settings.log_format, settings.log_level)
+    for word in without_dash:
+        get_logger().warning(
+            "flag_without_dash", word=word, effect="taken as it is meant", cure=f"write -{word}"
+        )
 
     from teeplugin.plugin import run  # noqa: PLC0415 - the daemon's rest, after all mistakes
     from teeplugin.reload import Sources  # noqa: PLC0415 - likewise

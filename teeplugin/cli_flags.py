@@ -30,10 +30,15 @@ _KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """What the flags say: the switches that were set, and values in the order they were given."""
+    """What the flags say: the switches that were set, and values in the order they were given.
+
+    `without_dash` are words like `internal=60`, which stand in manifests of the original plugin: Go
+    ignores them, here they are taken as they are meant.
+    """
 
     switches: frozenset[str]
     values: tuple[FlagValue, ...]
+    without_dash: tuple[str, ...] = ()
 
 
 def read_flags(words: Sequence[str], commands: Mapping[str, str]) -> CommandLine:
@@ -44,6 +49,7 @@ def read_flags(words: Sequence[str], commands: Mapping[str, str]) -> CommandLine
     """
     switches: set[str] = set()
     values: list[FlagValue] = []
+    without_dash: list[str] = []
     rest = deque(words)
     while rest:
         word = rest.popleft()
@@ -51,6 +57,9 @@ def read_flags(words: Sequence[str], commands: Mapping[str, str]) -> CommandLine
             break
         flag, equals, text = word.partition("=")
         name = _name(flag)
+        if name is None and equals and flag in _KEYS:
+            without_dash.append(word)
+            name = flag
         if name is None:
             raise _stray(word, commands)
         if name in _HELP:
@@ -65,7 +74,7 @@ def read_flags(words: Sequence[str], commands: Mapping[str, str]) -> CommandLine
             values.append(FlagValue(_KEYS[name], flag, text))
         else:
             raise _unknown(flag, name)
-    return CommandLine(frozenset(switches), tuple(values))
+    return CommandLine(frozenset(switches), tuple(values), tuple(without_dash))
 
 
 def _name(word: str) -> str | None:

@@ -5,6 +5,7 @@ architectures: the modules of different Pythons have different names and lie sid
 """
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+REQUIREMENTS = ROOT / "deploy" / "docker" / "requirements.txt"
+"""Every dependency, in the one version whose files have these hashes: nox -s requirements."""
+
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 ARCHITECTURES = ("x86_64", "aarch64")
 # What openEuler 22.03's C library can load, and with it every newer one.
@@ -27,20 +31,25 @@ def pip(*arguments: str) -> None:
 
 
 def extension_packages(site: Path) -> Iterator[str]:
-    """Name the installed distributions that have extension modules, with their versions."""
+    """Give the pins, with hashes, of the installed distributions that have extension modules."""
+    lines = re.MULTILINE | re.DOTALL
+    pins = re.findall(r"^(([\w-]+)==.*?)(?=^\S|\Z)", REQUIREMENTS.read_text(), lines)
+    by_name = {name: pin for pin, name in pins}
     for record in sorted(site.glob("*.dist-info/RECORD")):
         if any(line.partition(",")[0].endswith(".so") for line in record.read_text().splitlines()):
-            name, _, version = record.parent.name.removesuffix(".dist-info").partition("-")
-            yield f"{name}=={version}"
+            yield by_name[record.parent.name.partition("-")[0].replace("_", "-").lower()]
 
 
-def add_extension_modules(site: Path, requirement: str, python: str, architecture: str) -> bool:
+def add_extension_modules(site: Path, pins: str, python: str, architecture: str) -> bool:
     """Lay the extension modules of another Python or architecture beside those that are there."""
     with tempfile.TemporaryDirectory() as scratch:
+        listed = Path(scratch, "requirements.txt")
+        listed.write_text(pins)
         platforms = [f"--platform={platform}_{architecture}" for platform in PLATFORMS]
         wanted = ("--no-deps", "--only-binary=:all:", f"--python-version={python}", *platforms)
+        pinned = ("--require-hashes", f"--requirement={listed}")
         try:
-            pip("download", f"--dest={scratch}", "--implementation=cp", *wanted, requirement)
+            pip("download", f"--dest={scratch}", "--implementation=cp", *wanted, *pinned)
         except subprocess.CalledProcessError:
             return False
         for wheel in Path(scratch).glob("*.whl"):
@@ -55,13 +64,18 @@ def build(out: Path) -> list[str]:
     gaps = []
     with tempfile.TemporaryDirectory() as scratch:
         site, archive = Path(scratch, "site"), Path(scratch, "archive")
-        pip("install", f"--target={site}", str(ROOT))
-        for requirement in list(extension_packages(site)):
-            for python in PYTHONS:
+        pip("install", f"--target={site}", "--require-hashes", f"--requirement={REQUIREMENTS}")
+        pip("install", f"--target={site}", "--no-deps", str(ROOT))
+        pins = list(extension_packages(site))
+        for python in PYTHONS:
+            for architecture in ARCHITECTURES:
+                # All at once, and one by one only where something is missing, to name it.
+                if add_extension_modules(site, "".join(pins), python, architecture):
+                    continue
                 gaps += [
-                    f"Python {python} on {architecture} lacks {requirement}"
-                    for architecture in ARCHITECTURES
-                    if not add_extension_modules(site, requirement, python, architecture)
+                    f"Python {python} on {architecture} lacks {pin.partition(' ')[0]}"
+                    for pin in pins
+                    if not add_extension_modules(site, pin, python, architecture)
                 ]
         command = ["shiv", f"--site-packages={site}", "--compressed", "--reproducible"]
         command += ["--extend-pythonpath", "--entry-point=teeplugin.__main__:run"]

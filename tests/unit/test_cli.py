@@ -271,3 +271,15 @@ def test_a_closed_standard_error_is_no_second_error(monkeypatch: pytest.MonkeyPa
     assert cli.main(["--bogus"]) == 2
     monkeypatch.setattr(sys, "stdout", None)
     assert cli.main(["--help"]) == 1
+
+
+def test_a_flag_without_its_dash_is_taken_and_told() -> None:
+    # The original's DaemonSet has it so, and Go's flags say nothing of it.
+    line = read_flags(["-precision=512", "internal=30"], {})
+    assert [(each.key, each.text) for each in line.values] == [
+        ("precision", "512"),
+        ("health-interval", "30"),
+    ]
+    assert line.without_dash == ("internal=30",)
+    with pytest.raises(ConfigError, match="interal=30: unknown command"):
+        read_flags(["interal=30"], {})

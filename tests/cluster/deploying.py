@@ -1,0 +1,257 @@
+"""A user's shell in a checkout, with `docker` and the lab's `kubectl`; for the test_deploy files.
+
+What takes long is done once a session: sources are copied, pkg/ is built, the guide's lines make
+and push the image.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster import building
+from tests.cluster.lab import Lab
+from tests.cluster.pods import ready
+from tests.cluster.requirements import UnavailableError
+from tests.cluster.settings import NODE_NAME
+from tests.cluster.waiting import wait_until
+from tests.tee.build import SAMPLE_UUID, build
+
+IMAGE = "lab.local/tee-device-plugin:1"
+DEMO_IMAGE = "lab.local/tee-demo:1"
+NAMESPACE = "kube-system"
+DAEMON_SET = "k8s-tee-device-plugin-ds"
+LABEL = "teetype=trustzone"
+READY_SECONDS = 60
+_LINE_SECONDS = 600
+
+
+class Shell:
+    """A user's shell at the top of a checkout; its cluster is the lab."""
+
+    def __init__(self, lab: Lab, folder: Path, programs: Path) -> None:
+        self.lab = lab
+        self.folder = folder
+        self._programs = programs
+        programs.mkdir(exist_ok=True)
+        self._write("kubectl", [*self._from_anywhere(lab.kubectl_command()), '"$@"'])
+
+    def typed(self, line: str, *, fails: bool = False) -> str:
+        """Run a line as typed, and return what it printed."""
+        print(f"\n$ {line}")
+        environment = building.plain_environment()
+        result = subprocess.run(
+            ["sh", "-c", line],
+            cwd=self.folder,
+            env=environment | {"PATH": f"{self._programs}:{environment['PATH']}"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_LINE_SECONDS,
+            check=False,
+        )
+        assert (result.returncode != 0) == fails, result.stdout[-4000:]
+        return result.stdout
+
+    def importer(self) -> list[str]:
+        """The command that imports an image's tar, whose path is to follow, into the lab."""
+        address = f"--address={self.lab.settings.containerd_socket}"
+        return self.lab.enter("ctr", address, "--namespace=k8s.io", "images", "import")
+
+    def _write(self, name: str, words: list[str]) -> None:
+        program = self._programs / name
+        program.write_text(f"#!/bin/sh\nexec {' '.join(words)}\n")
+        program.chmod(0o755)
+
+    @staticmethod
+    def _from_anywhere(command: list[str]) -> list[str]:
+        """Quote a command of the lab's, but for the present directory: take that of the call."""
+        here = str(Path.cwd())
+        return ['"$PWD"' if word == here else shlex.quote(word) for word in command]
+
+    def wait_for_image(self, name: str) -> None:
+        """Wait until the kubelet can find an image that was imported."""
+
+        def offered() -> bool:
+            listed = self.lab.enter(
+                "ctr", f"--address={self.lab.settings.containerd_socket}", "--namespace=k8s.io"
+            )
+            found = subprocess.run(
+                [*listed, "images", "list", f"name=={name}"],
+                capture_output=True,
+                text=True,
+                timeout=30,
+                check=True,
+            )
+            return "io.cri-containerd.image=managed" in found.stdout
+
+        wait_until(f"{name} is offered to the kubelet", offered, 30)
+
+
+@pytest.fixture(scope="session")
+def shell(lab: Lab) -> Shell:
+    """Give a shell in a checkout with pkg/ built, and the image in the lab; one for all modules."""
+    try:
+        building.ensure_tools()
+    except UnavailableError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must be able to build images: {error}", pytrace=False)
+        pytest.skip(str(error))
+    return _shell(lab)
+
+
+@functools.cache
+def _workshop() -> tempfile.TemporaryDirectory[str]:
+    # Beside the lab's own state, whose path is the same inside: kubectl reads files from here.
+    return tempfile.TemporaryDirectory(dir="/var/tmp", prefix="teeplugin-deploy-")
+
+
+@functools.cache
+def _shell(lab: Lab) -> Shell:
+    place = Path(_workshop().name)
+    shell = Shell(lab, building.copy_sources(place / "checkout"), place / "programs")
+    building.make_parts(shell.folder)
+    _stand_in_for_the_nodes_files(place / "node", shell.folder / "pkg")
+    building.Builder(place, shell.importer()).prepare(place / "programs")
+    build_as_in_the_guide(shell, place / "node")
+    return shell
+
+
+def _stand_in_for_the_nodes_files(node: Path, pkg: Path) -> None:
+    """What iTrustee and its SDK would have brought: libraries, tlogcat, the signed TA."""
+    library = build(node / "build").itrustee
+    (node / "usr/lib64").mkdir(parents=True)
+    (node / "usr/lib64/libteec.so").write_bytes(library.read_bytes())
+    empty = [
+        "gcc",
+        "-shared",
+        "-o",
+        str(node / "usr/lib64/libboundscheck.so"),
+        "-x",
+        "c",
+        os.devnull,
+    ]
+    subprocess.run(empty, check=True)
+    (node / "usr/bin").mkdir(parents=True)
+    (node / "usr/bin/tlogcat").write_text("#!/bin/sh\n")
+    (pkg / f"{SAMPLE_UUID}.sec").write_bytes(b"a signed application, as far as the test knows")
+
+
+def build_as_in_the_guide(shell: Shell, node: Path) -> None:
+    """Build the image by the guide's own lines, and push it; then the demonstration's."""
+    shell.typed("cp pkg/* deploy/docker/")
+    shell.typed(f"cp {node}/usr/bin/tlogcat {node}/usr/lib64/*.so deploy/docker/")
+    print(shell.typed("sh deploy/docker/check.sh"))
+    shell.typed("cd deploy/docker && docker build -t tee-device-plugin .")
+    shell.typed(f"docker tag tee-device-plugin {IMAGE}")
+    shell.typed(f"docker push {IMAGE}")
+    shell.typed("cd deploy/demo && docker build -t tee-demo .")
+    shell.typed(f"docker tag tee-demo {DEMO_IMAGE}")
+    shell.typed(f"docker push {DEMO_IMAGE}")
+    # "Change the image to your own": in the manifests of the copy.
+    shell.typed(f"sed -i 's|image: tee-device-plugin:latest|image: {IMAGE}|' deploy/base/*.yml")
+    shell.typed(f"sed -i 's|image: tee-demo:latest|image: {DEMO_IMAGE}|' deploy/test-pod.yml")
+    for image in (IMAGE, DEMO_IMAGE):
+        shell.wait_for_image(image)
+
+
+# The DaemonSet
+
+
+def plugin_pods(lab: Lab) -> list[dict[str, Any]]:
+    """The plugin's pods, but for those that are being deleted."""
+    found = lab.pods(f"name={DAEMON_SET}", NAMESPACE)
+    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+
+def wait_for_plugin(lab: Lab) -> dict[str, Any]:
+    """Wait until the DaemonSet has its one pod, ready, and return it."""
+    wait_until(
+        "the plugin has one pod, which is ready",
+        lambda: [(pod["metadata"]["name"], ready(pod)) for pod in plugin_pods(lab)],
+        READY_SECONDS,
+        accept=lambda found: len(found) == 1 and found[0][1],
+        explain=lambda: lab.kubectl("describe", "pods", f"--namespace={NAMESPACE}", check=False),
+    )
+    return plugin_pods(lab)[0]
+
+
+def plugin_log(lab: Lab, pod: dict[str, Any] | None = None, *flags: str) -> str:
+    """What a pod of the plugin has logged, by default that of the one there is."""
+    name = (pod or wait_for_plugin(lab))["metadata"]["name"]
+    # Of a container that has not started yet, the log can't be had.
+    return lab.kubectl("logs", name, f"--namespace={NAMESPACE}", *flags, check=False)
+
+
+def wait_for_newer_pod(lab: Lab) -> dict[str, Any]:
+    """Wait until a second pod is there beside the one that goes on serving, and return it."""
+    return wait_until(
+        "a newer pod is there",
+        lambda: [pod for pod in plugin_pods(lab) if not ready(pod)],
+        READY_SECONDS,
+        accept=lambda found: len(found) == 1,
+    )[0]
+
+
+def in_plugin(lab: Lab, *command: str) -> str:
+    """Run a command in the plugin's container."""
+    name = wait_for_plugin(lab)["metadata"]["name"]
+    return lab.kubectl("exec", name, f"--namespace={NAMESPACE}", "--", *command)
+
+
+@contextmanager
+def deployed(shell: Shell, *lines: str) -> Iterator[None]:
+    """Label the node and deploy by these lines; afterwards nothing of it is left."""
+    lab = shell.lab
+    lab.kubelet_start()
+    shell.typed(f"kubectl label nodes {NODE_NAME} {LABEL}")
+    try:
+        for line in lines:
+            shell.typed(line)
+        wait_for_plugin(lab)
+        yield
+    finally:
+        clear(lab)
+
+
+def clear(lab: Lab) -> None:
+    """Remove applications, the plugin with its settings, and the node's label."""
+    lab.kubectl("delete", "deployments", "--all", "--wait")
+    lab.delete_all_pods()
+    ours = "--selector=app.kubernetes.io/name=tee-device-plugin"
+    lab.kubectl("delete", "daemonsets,configmaps", ours, f"--namespace={NAMESPACE}", "--wait")
+    wait_until("the plugin's pods are gone", lambda: not lab.pods("", NAMESPACE), 30)
+    lab.kubectl("label", "nodes", NODE_NAME, "teetype-")
+
+
+def overlay(shell: Shell, name: str, settings: str, base: str = "simulated") -> Path:
+    """Write an overlay of one's own, as README.md tells; the line `kubectl apply -k` takes it."""
+    folder = shell.folder / "deploy" / "overlays" / name
+    folder.mkdir(exist_ok=True)
+    (folder / "config.yaml").write_text(settings)
+    (folder / "kustomization.yaml").write_text(_OVERLAY.format(base=base))
+    return folder
+
+
+_OVERLAY = """\
+apiVersion: kustomize.config.k8s.io/v1beta1
+kind: Kustomization
+resources:
+  - ../{base}
+configMapGenerator:
+  - name: tee-device-plugin-settings
+    namespace: kube-system
+    behavior: replace
+    files:
+      - config.yaml
+"""

@@ -1,0 +1,105 @@
+"""How long a kubelet was without healthy devices of ours, by its own word; for the updates.
+
+Asked twice: its books over PodResources, looked at again and again, give the time from the last
+look that found devices to the next that did; its log tells to the microsecond when it marked them
+unhealthy and when it had processed a list again. The node object would be too coarse: it shows a
+change up to a second later, and a short one never.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from time import monotonic
+
+import anyio
+from grpclib.client import Channel
+
+from teeplugin.api.podresources import v1
+from tests.cluster.lab import Lab
+from tests.cluster.pods import RESOURCE
+
+# The kubelet refuses more than 100 calls a second, and the plugin has to get its own.
+_LOOK_SECONDS = 0.02
+_ANSWER_SECONDS = 5
+
+_ENTRY = re.compile(r"[IWE](\d{4} \d\d:\d\d:\d\d\.\d{6}) .*\] \"(.+?)\"(.*)")
+_GONE = "Mark all resources Unhealthy for resource"
+_LISTED = "Processed device updates for resource"
+
+
+@dataclass
+class Gaps:
+    """What the kubelet said while it was watched, in milliseconds."""
+
+    by_books_ms: list[float] = field(default_factory=list)
+    by_log_ms: list[float] = field(default_factory=list)
+    lists: int = 0
+    """How many lists it has processed."""
+
+    def __str__(self) -> str:
+        """Both sums, for people."""
+        return (
+            f"kubelet at 0 for {sum(self.by_log_ms):.0f} ms by its log, at most "
+            f"{sum(self.by_books_ms):.0f} ms by its books; {self.lists} lists processed"
+        )
+
+
+@asynccontextmanager
+async def watched(lab: Lab) -> AsyncIterator[Gaps]:
+    """Watch until the block ends; what the log tells is there only then."""
+    gaps = Gaps()
+    log = lab.log("kubelet")
+    before = log.stat().st_size
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_look, lab.kubelet_dir, gaps)
+        yield gaps
+        tasks.cancel_scope.cancel()
+    with log.open("rb") as file:
+        file.seek(before)
+        _read_log(file.read().decode(errors="replace"), gaps)
+
+
+async def _look(kubelet_dir: Path, gaps: Gaps) -> None:
+    channel = Channel(path=os.fspath(kubelet_dir / "pod-resources" / "kubelet.sock"))
+    try:
+        books = v1.PodResourcesListerStub(channel)
+        seen_at, gap = monotonic(), False
+        while True:
+            there = await _has_devices(books)
+            if there:
+                if gap:
+                    gaps.by_books_ms.append((monotonic() - seen_at) * 1000)
+                seen_at = monotonic()
+            gap = not there
+            await anyio.sleep(_LOOK_SECONDS)
+    finally:
+        channel.close()
+
+
+async def _has_devices(books: v1.PodResourcesListerStub) -> bool:
+    request = v1.AllocatableResourcesRequest()
+    answer = await books.get_allocatable_resources(request, timeout=_ANSWER_SECONDS)
+    return any(one.resource_name == RESOURCE and one.device_ids for one in answer.devices)
+
+
+def _read_log(text: str, gaps: Gaps) -> None:
+    gone_at: datetime | None = None
+    for line in text.splitlines():
+        entry = _ENTRY.match(line)
+        if entry is None or RESOURCE not in entry[3]:
+            continue
+        # The year, which is not told, is needed for the 29th of February only.
+        at = datetime.strptime(f"2000{entry[1]}", "%Y%m%d %H:%M:%S.%f")  # noqa: DTZ007 - only differences are used
+        if entry[2] == _GONE and gone_at is None:
+            gone_at = at
+        elif entry[2] == _LISTED and "healthyCount=0" not in entry[3]:
+            gaps.lists += 1
+            if gone_at is not None:
+                gaps.by_log_ms.append((at - gone_at).total_seconds() * 1000)
+            gone_at = None

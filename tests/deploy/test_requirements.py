@@ -1,0 +1,37 @@
+"""The pins: every dependency of the plugin, in a version that it takes, with hashes."""
+
+import re
+import tomllib
+
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from tests.deploy.files import DEPLOY, ROOT
+
+PINS = dict(
+    re.findall(
+        r"^([\w-]+)==(\S+)(?: ; .*?)? \\$",
+        (DEPLOY / "docker" / "requirements.txt").read_text(),
+        re.MULTILINE,
+    )
+)
+AGAIN = "run nox -s requirements"
+
+
+def test_every_dependency_is_pinned_to_a_version_that_the_plugin_takes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for requirement in map(Requirement, project["dependencies"]):
+        assert requirement.name in PINS, AGAIN
+        assert Version(PINS[requirement.name]) in requirement.specifier, AGAIN
+
+
+def test_every_pin_has_hashes() -> None:
+    text = (DEPLOY / "docker" / "requirements.txt").read_text()
+    blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)
+    pinned = [block for block in blocks if "==" in block.partition("\n")[0]]
+    assert len(pinned) == len(PINS)
+    assert all("--hash=sha256:" in block for block in pinned)
+
+
+def test_no_address_of_an_index_stands_beside_the_pins() -> None:
+    assert "://" not in (DEPLOY / "docker" / "requirements.txt").read_text()
