@@ -12,7 +12,9 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["lint", "types", "api_unchanged", "tests", "tee", "deploy", "monitoring"]
+nox.options.sessions = [
+    *("lint", "types", "api_unchanged", "tests", "docs", "tee", "deploy", "monitoring")
+]
 
 ROOT = Path(__file__).parent
 # What reaches our socket is parsed into pydantic's dataclasses, which check the types: plain ones
@@ -126,6 +128,14 @@ def monitoring(session: nox.Session) -> None:
     _dependency_group(session, "test", "monitoring")
     _install_wheel(session)
     session.run("pytest", "tests/monitoring", *session.posargs, env=_ENVIRONMENT)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Type the guide's commands, and compare what its pages say with the code."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("pytest", "tests/docs", *session.posargs, env=_ENVIRONMENT)
 
 
 @nox.session

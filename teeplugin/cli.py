@@ -29,7 +29,7 @@ class Command(NamedTuple):
 
 
 COMMANDS: Mapping[str, Command] = {
-    "simulate": Command("try it without a TEE", "teeplugin.simulator.tour"),
+    "simulate": Command("try it without a TEE", "teeplugin.simulator.command"),
     "status": Command("ask the plugin that runs", "teeplugin.status"),
     "doctor": Command("find what is wrong here", "teeplugin.doctor.command"),
     "identity": Command("what a white list admits", "teeplugin.identity"),

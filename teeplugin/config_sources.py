@@ -89,7 +89,7 @@ def load(flags: Sequence[FlagValue], environ: Mapping[str, str]) -> Loaded:
         values |= layer.values
         options |= layer.options
     by_hand = environment_layer.values.keys() | flag_layer.values.keys()
-    settings = _validated(values, options, by_hand)
+    settings = validated(values, options, by_hand)
     path = config_path(file) if file is not None else None
     return Loaded(settings, _provenance(values, options), path)
 
@@ -144,12 +144,15 @@ def _option(given: Given, pair: str) -> tuple[str, Given]:
     return key, Given(text, given.origin, f"{given.place}{key}=", f"{given.spelling}{key}=")
 
 
-def _validated(
+def validated(
     values: Mapping[str, Given], options: Mapping[str, Given], by_hand: Collection[str]
 ) -> Settings:
     """Give everything to the model, which has to know what was given by flag or environment.
 
     Only a file may name a default directory that isn't there: a printed configuration does.
+
+    Raises:
+        ConfigError: a value breaks its rule.
     """
     for given in (*values.values(), *options.values()):
         try:

@@ -1,12 +1,15 @@
 """What a TEE backend is: subclassed by every backend, called by the plugin's health task.
 
 Nothing of this project is imported here, so that a backend can live in a package of its own and
-be found by its entry point in the group `teeplugin.backends`.
+be found by its entry point in the group `teeplugin.backends`. What is promised here is checked by
+`teeplugin_backends.conformance`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -78,6 +81,53 @@ class Identity:
     path: str
     user: str
     sha256: str
+
+
+class Result(StrEnum):
+    """How a link of the way from the plugin to the TEE was found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+    NOT_APPLICABLE = "not applicable"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found at one link, for the command doctor.
+
+    `check` is the link's stable name, `text` what was found, and `cure` what to do. A warning or a
+    failure without a cure helps nobody, and is refused with `ValueError`.
+    """
+
+    check: str
+    result: Result
+    text: str
+    cure: str = ""
+
+    def __post_init__(self) -> None:
+        if self.result in (Result.WARNING, Result.FAILED) and not self.cure:
+            raise ValueError(f"check={self.check} is {self.result}: must have a cure")
+
+    @classmethod
+    def ok(cls, check: str, text: str) -> Self:
+        """The link holds."""
+        return cls(check, Result.OK, text)
+
+    @classmethod
+    def warning(cls, check: str, text: str, cure: str) -> Self:
+        """The link holds, but not as it should."""
+        return cls(check, Result.WARNING, text, cure)
+
+    @classmethod
+    def failed(cls, check: str, text: str, cure: str) -> Self:
+        """The link is broken."""
+        return cls(check, Result.FAILED, text, cure)
+
+    @classmethod
+    def not_applicable(cls, check: str, text: str, cure: str = "") -> Self:
+        """There is no such link here, or it can't be looked at; `cure` may say who can."""
+        return cls(check, Result.NOT_APPLICABLE, text, cure)
 
 
 class TeeError(Exception):
@@ -161,7 +211,8 @@ class TeeBackend(ABC):
     async def memory(self) -> TeeMemory:
         """Ask the TEE for its memory; never two calls at a time.
 
-        The call is cancelled at the plugin's deadline, and must end at once then.
+        The call is cancelled at the plugin's deadline, and must end at once then, by letting the
+        cancellation through.
 
         Raises:
             TeeError: there is no reading, and its kind says why. Anything else is a bug.
@@ -185,6 +236,15 @@ class TeeBackend(ABC):
     def identity(self) -> Identity | None:
         """Who the plugin is to the TEE, or None where the TEE doesn't ask; asks no TEE."""
         return None
+
+    async def checks(self, host_root: Path) -> Sequence[Finding]:
+        """What is found on the way to the TEE, link by link, for the command doctor.
+
+        Asked once, after `memory` was asked once, whatever came of that; asks the TEE no more. The
+        node's own paths are seen below `host_root`.
+        """
+        del host_root
+        return ()
 
     def counters(self) -> Mapping[str, int]:
         """What the backend counts beside its answers, by event, for the plugin's metrics."""

@@ -7,7 +7,7 @@ Its memory and faults come from options and, while it runs, from a small state f
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from teeplugin_backends.base import (
     ContainerAccess,
     Device,
     Exhausted,
+    Finding,
     Mount,
     OptionError,
     Refused,
@@ -174,6 +175,19 @@ class SimulatedTee(TeeBackend):
     def access(self) -> ContainerAccess:
         """What the option `access` names."""
         return _ACCESS[self.access_name]
+
+    async def checks(self, host_root: Path) -> Sequence[Finding]:
+        """Tell of the state file, the one thing that may be wrong on the way."""
+        del host_root
+        check = "state-file"
+        if self.state is None:
+            return (Finding.not_applicable(check, "the option state names no file"),)
+        try:
+            fault = self._current().fault
+        except BadReply as error:
+            return (Finding.failed(check, str(error), error.cure),)
+        there = "" if self.state.exists() else " isn't there yet, the options count"
+        return (Finding.ok(check, f"{self.state}{there}: fault={fault}"),)
 
     def _current(self) -> _Script:
         if self.state is None:

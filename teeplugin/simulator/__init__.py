@@ -1,4 +1,4 @@
-"""A kubelet to develop against, and the tour through the plugin; never imported by the daemon."""
+"""A kubelet to develop against, scenarios, a live view; never imported by the daemon."""
 
 from teeplugin.simulator.admission import (
     Admission,

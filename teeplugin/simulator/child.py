@@ -1,17 +1,15 @@
-"""The real plugin as a child process: started, watched and surely ended by the tour."""
+"""The real plugin as a child process: started, watched and surely ended by the stage."""
 
 import asyncio
 import ctypes
 import os
 import signal
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
 from teeplugin.config import ConfigError, shown
 
-_KEPT_LINES = 12
 _LAST_OUTPUT_SECONDS = 1.0
 
 # Looked up here: between fork and exec nothing may be loaded.
@@ -21,7 +19,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class PluginProcess:
-    """A plugin in a session of its own, so that a terminal's Ctrl-C reaches only the tour.
+    """A plugin in a session of its own, so that a terminal's Ctrl-C reaches only us.
 
     `on_line` gets each line it writes; `on_exit` is called once it is gone.
     """
@@ -35,7 +33,6 @@ class PluginProcess:
         on_exit: Callable[[], None],
     ) -> None:
         self.command = list(command)
-        self.last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._environment = dict(environment)
         self._on_line = on_line
         self._on_exit = on_exit
@@ -62,7 +59,7 @@ class PluginProcess:
                 stderr=asyncio.subprocess.STDOUT,
                 env=self._environment,
                 start_new_session=True,
-                # Python warns of it where threads run: the tour has none when this is forked.
+                # It takes no lock, which a thread of ours might hold when this is forked.
                 preexec_fn=partial(_die_with, os.getpid()),
             )
         except OSError as error:
@@ -74,10 +71,10 @@ class PluginProcess:
         self._waiter = asyncio.create_task(self._process.wait())
         self._waiter.add_done_callback(lambda _: self._on_exit())
 
-    def terminate(self) -> None:
-        """Ask it to end, as the kubelet does with a pod."""
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, if it still runs."""
         if self._process and self._process.returncode is None:
-            self._process.terminate()
+            self._process.send_signal(number)
 
     async def exited_within(self, seconds: float) -> bool:
         """Wait for its end; what it wrote last has been read then."""
@@ -109,13 +106,11 @@ class PluginProcess:
                 line = b"(a line too long to be shown)\n"
             if not line:
                 return
-            text = line.decode(errors="replace").rstrip()
-            self.last_lines.append(text)
-            self._on_line(text)
+            self._on_line(line.decode(errors="replace").rstrip())
 
 
 def _die_with(parent: int) -> None:
-    """Have the system kill this new process with the tour, which a SIGKILL gives no time to."""
+    """Have the system kill this new process with us, whom a SIGKILL gives no time to."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # gone before it was asked for
         os._exit(1)

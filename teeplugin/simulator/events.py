@@ -1,4 +1,4 @@
-"""What happened, when, and waiting for it: the simulated kubelet's log, read by tests and tour."""
+"""What happened, when, and waiting for it: the simulated kubelet's log, read by tests and stage."""
 
 import time
 from collections.abc import Callable
@@ -46,6 +46,11 @@ class EventLog:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self._changed = anyio.Event()
+        self._listeners: list[Callable[[Event], None]] = []
+
+    def follow(self, listener: Callable[[Event], None]) -> None:
+        """Have `listener` called with each event from now on."""
+        self._listeners.append(listener)
 
     def record(
         self,
@@ -72,12 +77,18 @@ class EventLog:
             unhealthy=unhealthy,
         )
         self.events.append(event)
+        for listener in self._listeners:
+            listener(event)
         self.wake()
 
     def wake(self) -> None:
         """Let every waiter look at its condition again."""
         self._changed.set()
         self._changed = anyio.Event()
+
+    async def changed(self) -> None:
+        """Wait for the next wake-up call."""
+        await self._changed.wait()
 
     def count(self, kind: EventKind) -> int:
         """How many events of a kind there are."""

@@ -1,4 +1,4 @@
-"""A kubelet without Kubernetes: real sockets, real calls, its own books. Used by tests and tour.
+"""A kubelet without Kubernetes: real sockets, real calls, its own books. Used by tests and stage.
 
 What it knows of a kubelet's habits was observed on real ones; `Profile` holds what differs between
 versions. It runs as many plugins as register, but a pod here asks for one resource only.

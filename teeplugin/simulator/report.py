@@ -1,4 +1,4 @@
-"""The tour's report: a table of steps, at most 100 columns wide, coloured only on a terminal."""
+"""The report of a scenario: a table of its steps, 100 columns wide, coloured on terminals only."""
 
 import contextlib
 import itertools
@@ -6,6 +6,8 @@ import os
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TextIO
+
+from teeplugin.simulator.playing.player import Result
 
 WIDTH = 100
 _COLUMNS = (2, 22, 29, 29, 7)
@@ -43,6 +45,19 @@ class Report:
         self._line(f"{_row(str(number), *first, f'{seconds:.2f} s')} {result}")
         for rest in further:
             self._line(_row("", *rest, "").rstrip())
+
+    def result(self, result: Result) -> None:
+        """One step's line or lines, with its note."""
+        self.step(
+            result.number,
+            result.title,
+            result.expected,
+            result.seen,
+            seconds=result.seconds,
+            ok=result.ok,
+        )
+        if result.note:
+            self.note(result.note)
 
     def note(self, text: str) -> None:
         """More about the step above, indented."""

@@ -19,7 +19,7 @@ _RUN_AS = (
     "--backend-option user= as it admits it"
 )
 
-_PROBLEMS: Final[Mapping[str, tuple[type[TeeError], str]]] = MappingProxyType(
+PROBLEMS: Final[Mapping[str, tuple[type[TeeError], str]]] = MappingProxyType(
     {
         "library": (
             Unreachable,
@@ -74,7 +74,7 @@ def reading_of(ended: Ended) -> Reading:
         raise _unfinished(ended)
     try:
         if "problem" in told:
-            kind, cure = _PROBLEMS[told["problem"]]
+            kind, cure = PROBLEMS[told["problem"]]
             raise kind(told["words"], cure=cure)
         vendor = told["vendor"]
         if "failed" in told:

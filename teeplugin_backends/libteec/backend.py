@@ -1,7 +1,8 @@
 """The backend `libteec`: the real TEE, iTrustee's or OP-TEE's, asked through a helper process."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
@@ -11,6 +12,7 @@ from teeplugin_backends.base import (
     BadReply,
     ContainerAccess,
     Device,
+    Finding,
     Identity,
     Mount,
     TeeBackend,
@@ -19,7 +21,14 @@ from teeplugin_backends.base import (
 )
 from teeplugin_backends.libteec.answers import Reading, reading_of
 from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
-from teeplugin_backends.libteec.options import AUTO, Options, parse_options
+from teeplugin_backends.libteec.options import (
+    AUTO,
+    CONFIDENTIAL_NODE,
+    LOG_NODE,
+    TEECD,
+    Options,
+    parse_options,
+)
 from teeplugin_backends.libteec.process import CantEndError, HelperProcesses
 
 ANSWER_SECONDS = 9.5
@@ -36,9 +45,6 @@ _RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
 
 _USER_BYTES = 256
 """iTrustee's driver hashes the user's name padded to this."""
-
-_TEECD = "/var/itrustee/teecd"
-"""The directory and not the socket in it, which teecd binds anew when it restarts."""
 
 
 class LibTeec(TeeBackend):
@@ -89,8 +95,8 @@ class LibTeec(TeeBackend):
             device = self._options.device
             return ContainerAccess(devices=(Device(device, device, "rw"),))
         return ContainerAccess(
-            mounts=(Mount(_TEECD, _TEECD, read_only=True),),
-            devices=tuple(Device(node, node, "rw") for node in ("/dev/teelog", "/dev/tc_ns_cvm")),
+            mounts=(Mount(TEECD, TEECD, read_only=True),),
+            devices=tuple(Device(node, node, "rw") for node in (LOG_NODE, CONFIDENTIAL_NODE)),
         )
 
     @property
@@ -105,6 +111,12 @@ class LibTeec(TeeBackend):
         path, user = self._options.identity, self._options.user
         name = user.encode().ljust(_USER_BYTES, b"\0")
         return Identity(path, user, sha256(path.encode() + name).hexdigest())
+
+    async def checks(self, host_root: Path) -> Sequence[Finding]:
+        """Library, driver, daemon, identity and trusted application, in this order."""
+        from teeplugin_backends.libteec.checks import Way  # noqa: PLC0415 - doctor's only
+
+        return tuple(Way(self._options, self._helpers.told, host_root).findings())
 
     def counters(self) -> Mapping[str, int]:
         """The helpers that were started and that were killed, and queries that one kept waiting."""

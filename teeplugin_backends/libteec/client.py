@@ -4,7 +4,18 @@ Nothing is held across a restart of the TEE or of its daemon. The helper loads t
 query: it imports ctypes and abi, and nothing else.
 """
 
-from ctypes import CDLL, addressof, byref, c_uint32, sizeof
+from ctypes import (
+    CDLL,
+    POINTER,
+    Structure,
+    addressof,
+    byref,
+    c_char_p,
+    c_int,
+    c_uint32,
+    c_void_p,
+    sizeof,
+)
 
 from teeplugin_backends.libteec import abi
 
@@ -79,22 +90,47 @@ class Library:
         self._functions[name](argument)
 
 
-def load(names: "Sequence[str]", vendor: str | None, note: "Callable[[str], None]") -> Library:
+def load(names: "Sequence[str]", vendor: str | None, tell: "Callable[[str, str], None]") -> Library:
     """Load the first library there is; `vendor` None means: tell by its symbols.
+
+    What is done is told as `step` before it is done, and which file was loaded as `library`.
 
     Raises:
         LibraryError: none can be loaded, or it isn't what is meant.
     """
     problems = []
     for name in names:
-        note(f"dlopen {name}")
+        tell("step", f"dlopen {name}")
         try:
             dll = CDLL(name)
         except OSError as error:
             problems.append(str(error))
         else:
-            return Library(dll, _vendor(dll, name, vendor), note)
+            tell("library", _path_of(dll) or name)
+            return Library(dll, _vendor(dll, name, vendor), lambda step: tell("step", step))
     raise LibraryError("library", "; ".join(dict.fromkeys(problems)))
+
+
+class _LinkMap(Structure):
+    """The beginning of the loader's own record of a library."""
+
+    _fields_ = (("address", c_void_p), ("name", c_char_p))
+
+
+_RTLD_DI_LINKMAP = 2
+
+
+def _path_of(dll: CDLL) -> str:
+    """Ask the loader which file it took; empty where it doesn't tell."""
+    dlinfo = getattr(CDLL(None), "dlinfo", None)
+    if dlinfo is None:
+        return ""
+    record = POINTER(_LinkMap)()
+    dlinfo.argtypes = (c_void_p, c_int, c_void_p)
+    handle = dll._handle  # noqa: SLF001 - ctypes' own name for it, in its documentation
+    if dlinfo(handle, _RTLD_DI_LINKMAP, byref(record)) != 0:
+        return ""
+    return (record.contents.name or b"").decode("utf-8", "surrogateescape")
 
 
 def _vendor(dll: CDLL, name: str, meant: str | None) -> str:

@@ -82,11 +82,7 @@ def _block_signals() -> None:
 def _query(request: "Mapping[str, str]", tell: "Callable[[str, str], None]") -> tuple[int, int]:
     if "LD_PRELOAD" in os.environ:
         raise client.LibraryError("preload", "LD_PRELOAD is set in the helper's environment")
-    library = client.load(
-        request["libraries"].split("\n"),
-        request["vendor"] or None,
-        lambda step: tell("step", step),
-    )
+    library = client.load(request["libraries"].split("\n"), request["vendor"] or None, tell)
     tell("vendor", library.vendor)
     if library.vendor == client.OPTEE:
         return client.ask(library, client.OpteeQuery())
@@ -102,14 +98,14 @@ def _check_identity(identity: str, user: str) -> None:
     if argv0 != identity:
         raise client.LibraryError("identity", f"argv[0] is {argv0}, not {identity}")
     uid = os.geteuid()
-    found = _user(uid)
+    found = passwd_name(uid)
     if found is None:
         raise client.LibraryError("nobody", f"/etc/passwd has no entry for uid {uid}")
     if found != user:
         raise client.LibraryError("user", f"uid {uid} is {found} in /etc/passwd, not {user}")
 
 
-def _user(uid: int) -> str | None:
+def passwd_name(uid: int) -> str | None:
     """Read the name as iTrustee's daemon does: from the file, whatever NSS would say."""
     try:
         with open("/etc/passwd", "rb") as file:  # noqa: PTH123 - likewise

@@ -19,6 +19,12 @@ DEFAULT_IDENTITY = "/vendor/bin/tee-device-plugin"
 DEFAULT_USER = "root"
 DEFAULT_DEVICE = "/dev/tee0"
 
+TEECD = "/var/itrustee/teecd"
+"""The directory and not the socket in it, which teecd binds anew when it restarts."""
+
+LOG_NODE, CONFIDENTIAL_NODE = "/dev/teelog", "/dev/tc_ns_cvm"
+"""What iTrustee's containers are given; the second is there on a confidential OS only."""
+
 _LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         AUTO: ("libteec.so", "libteec.so.2", "libteec.so.1"),

@@ -102,6 +102,8 @@ class HelperProcesses:
         self._killed = False
         self.step = ""
         """What the newest helper was last heard to do."""
+        self.told: Mapping[str, str] = {}
+        """All that the newest helper told, whatever its end, by key."""
 
     @property
     def outstanding(self) -> bool:
@@ -120,17 +122,17 @@ class HelperProcesses:
             raise CantEndError(self._process.pid, self.step)
         program = marshal.dumps(({**request, "parent": str(os.getpid())}, _program()))
         with _memory_file(program) as stdin, _output() as stdout, _output() as stderr:
-            self.step = ""
+            self.step, self.told = "", {}
             process = self._process = await self._start(stdin, stdout, stderr)
             self._killed = False
             self.counters["helper_started"] += 1
             try:
                 status = await process.wait()
             finally:
-                told = _told(_read(stdout))
-                self.step = told.get("step", "")
+                self.told = _told(_read(stdout))
+                self.step = self.told.get("step", "")
                 self._kill()
-            return Ended(status, told, _last_line(_read(stderr)))
+            return Ended(status, self.told, _last_line(_read(stderr)))
 
     async def close(self) -> None:
         """Kill the helper, if there is one, and wait for it a moment only."""

@@ -184,6 +184,29 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
 )
 """By result, wherever the next table has nothing more exact."""
 
+OF_THE_CALLER: Final = frozenset(
+    {
+        abi.ERROR_ACCESS_DENIED,
+        abi.ERROR_CA_AUTH_FILE,
+        abi.ERROR_CA_CALLER_ACCESS_DENIED,
+        abi.ERROR_CA_AUTH_FAIL,
+    }
+)
+"""Results by which the TEE refuses who asks."""
+
+OF_THE_APPLICATION: Final = frozenset(
+    {
+        abi.ERROR_ITEM_NOT_FOUND,
+        abi.ERROR_NOT_SUPPORTED,
+        abi.ERROR_SECURITY,
+        abi.ERROR_TARGET_DEAD,
+        abi.ERROR_SERVICE_NOT_EXIST,
+        abi.ERROR_TRUSTED_APP_LOAD_ERROR,
+        abi.ERROR_SIGNATURE_INVALID,
+    }
+)
+"""Results by which a session or a command fails for the trusted application."""
+
 _IN_CALL: Final[Mapping[tuple[str, str, int], Meaning]] = MappingProxyType(
     {
         (ITRUSTEE, "TEEC_InitializeContext", abi.ERROR_GENERIC): Meaning(

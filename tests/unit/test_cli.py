@@ -262,7 +262,7 @@ def test_a_command_parses_its_own_flags(monkeypatch: pytest.MonkeyPatch) -> None
     def run(argv: Sequence[str]) -> int:
         return len(argv)
 
-    with_module(monkeypatch, "teeplugin.simulator.tour", main=run)
+    with_module(monkeypatch, "teeplugin.simulator.command", main=run)
     assert cli.main(["simulate", "--of-its", "own"]) == 2
 
 

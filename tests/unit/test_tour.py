@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from teeplugin.simulator.command import main
 from teeplugin.simulator.report import WIDTH, Report
-from teeplugin.simulator.tour import main
+from tests.scratch import assert_nothing_left, scratch_directory
 
 TOUR = [sys.executable, "-m", "teeplugin", "simulate"]
 
@@ -60,15 +61,14 @@ EXITS_NON_ZERO = """
 from teeplugin import plugin
 
 run = plugin.run
-plugin.run = lambda settings: run(settings) or 7
+plugin.run = lambda *words: run(*words) or 7
 """
 
 
 @pytest.fixture
 def scratch() -> Iterator[Path]:
-    """A temporary directory of the tour's own; pytest's path is too long for unix sockets."""
-    with tempfile.TemporaryDirectory(prefix="t") as name:
-        yield Path(name)
+    with scratch_directory() as directory:
+        yield directory
 
 
 def tour(scratch: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
@@ -80,15 +80,6 @@ def tour(scratch: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
         check=False,
         env={**os.environ, "TMPDIR": str(scratch), "TEEPLUGIN_PRECISION": "bad"},
     )
-
-
-def assert_nothing_left(scratch: Path) -> None:
-    assert list(scratch.iterdir()) == []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            assert bytes(scratch) not in process.read_bytes()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
 
 
 def test_a_sound_plugin_passes_every_step(scratch: Path) -> None:
@@ -167,11 +158,11 @@ def test_keep_leaves_the_directory_and_verbose_shows_the_log(scratch: Path) -> N
         (["--precision", "9" * 5000], "...: must be 1099511627776 or less: give a whole number"),
         (
             ["--precision", str(2**40)],
-            "makes 0 units, and the tour's pod needs 10: give a precisio",
+            "makes 0 units, and the scenario tour needs 10: give a pr",
         ),
         (["--total", "many"], "--total many: not a size of whole bytes: give a number with K, M"),
         (["--total", "9" * 5000], "...: must be 1 PiB or less: give a number with K, M, G or T"),
-        (["--total", "1M\n"], "--total '1M\\n' with --precision 512 makes 2 units"),
+        (["--total", "1M\n"], "--total 1MiB with --precision 512 makes 2 units"),
         (["--total", "200G"], "the kubelet takes 226600: give a precision of at least 926 KB"),
         (["--plugin", "no-such-program -x"], "must begin with a program that can be run"),
         (["--plugin", "'"], "close its quotes"),

@@ -1,0 +1,71 @@
+"""Asks the kubelet which units pods hold, and how many it knows, over PodResources; for looks."""
+
+import os
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+from grpclib import GRPCError, Status
+from grpclib.client import Channel
+from grpclib.exceptions import ProtocolError, StreamTerminatedError
+
+from teeplugin.api.podresources import v1
+from teeplugin.doctor.evidence import BooksSeen
+from teeplugin.ledger import CALL_SECONDS
+
+T = TypeVar("T")
+
+
+async def look_at_books(path: Path, resource_name: str) -> BooksSeen:
+    """Call List, and GetAllocatableResources, which kubelets before 1.23 don't serve."""
+    try:
+        pods = await _called(path, lambda stub: stub.list(v1.ListPodResourcesRequest()))
+    except GRPCError as error:
+        is_old = error.status is Status.UNIMPLEMENTED
+        return BooksSeen(error=f"refuses List ({error.status.name})", is_old=is_old)
+    except FileNotFoundError:
+        return BooksSeen(error="isn't there")
+    except TimeoutError:
+        return BooksSeen(error=f"didn't answer within {CALL_SECONDS:g} s")
+    except (OSError, StreamTerminatedError, ProtocolError) as error:
+        return BooksSeen(error=f"doesn't answer ({error})")
+    held = Counter[tuple[str, str, str]]()
+    for pod in pods.pod_resources:
+        for container in pod.containers:
+            count = _units(container.devices, resource_name)
+            if count:
+                held[pod.namespace, pod.name, container.name] += count
+    return BooksSeen(held, await _listed(path, resource_name))
+
+
+async def _listed(path: Path, resource_name: str) -> int | None:
+    try:
+        known = await _called(
+            path, lambda stub: stub.get_allocatable_resources(v1.AllocatableResourcesRequest())
+        )
+    except (GRPCError, TimeoutError, OSError, StreamTerminatedError, ProtocolError):
+        return None
+    return _units(known.devices, resource_name)
+
+
+def _units(devices: list[v1.ContainerDevices], resource_name: str) -> int:
+    return sum(len(each.device_ids) for each in devices if each.resource_name == resource_name)
+
+
+async def _called(path: Path, call: Callable[[v1.PodResourcesListerStub], Awaitable[T]]) -> T:
+    """Make one call on a connection of its own.
+
+    Raises:
+        TimeoutError, OSError, GRPCError, StreamTerminatedError, ProtocolError: no good answer.
+    """
+    channel = Channel(path=os.fspath(path))
+    try:
+        with anyio.fail_after(CALL_SECONDS):
+            return await call(v1.PodResourcesListerStub(channel))
+    except AttributeError as error:
+        # What grpclib 0.4 raises where the connection was closed as soon as it was made.
+        raise ConnectionResetError("it closed the connection at once") from error
+    finally:
+        channel.close()

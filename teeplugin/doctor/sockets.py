@@ -1,0 +1,49 @@
+"""Tells whether somebody listens at a unix socket, by a connection that is closed at once."""
+
+import os
+import socket
+import stat
+import sys
+from enum import Enum, auto
+from pathlib import Path
+
+
+class SocketState(Enum):
+    """What stands at a path; a socket that is full is one whose owner accepts nobody."""
+
+    MISSING = auto()
+    NO_SOCKET = auto()
+    REFUSES = auto()
+    FULL = auto()
+    FORBIDDEN = auto()
+    LISTENS = auto()
+
+
+def state_of(path: Path) -> SocketState:
+    """Connect without waiting and without a word."""
+    return connected(path)[0]
+
+
+def connected(path: Path) -> tuple[SocketState, int | None]:
+    """Like `state_of`, with the listener's process, where it is seen from here."""
+    try:
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            return SocketState.NO_SOCKET, None
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            probe.connect(os.fspath(path))
+            return SocketState.LISTENS, _peer(probe)
+    except (FileNotFoundError, NotADirectoryError):
+        return SocketState.MISSING, None
+    except ConnectionRefusedError:
+        return SocketState.REFUSES, None
+    except BlockingIOError:
+        return SocketState.FULL, None
+    except OSError:
+        return SocketState.FORBIDDEN, None
+
+
+def _peer(probe: socket.socket) -> int | None:
+    """The process that listens; in another pid namespace than ours it is 0."""
+    credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return int.from_bytes(credentials[:4], sys.byteorder) or None

@@ -1,0 +1,95 @@
+"""Amounts as scenarios write them: `all - 10`, `20 units`, `10MiB`; for actions and expectations.
+
+They are worked out where they are needed, so that one scenario fits any memory and precision.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from teeplugin.config_rules import size
+from teeplugin.units import format_size
+
+UNITS_RULE = "a whole number, or all, free or held, with + or - a whole number if need be"
+MEMORY_RULE = "a size with K, M, G or T, or a number of units like `20 units`"
+
+# Seven digits are enough for more units than a kubelet takes.
+_UNITS = re.compile(
+    r"(?P<alone>[0-9]{1,7})"
+    r"|(?P<term>all|free|held)(?:\s*(?P<sign>[+-])\s*(?P<more>[0-9]{1,7}))?"
+)
+_IN_UNITS = re.compile(r"(?P<units>.*\S)\s+units?")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What the terms stand for now: units that the TEE's memory makes, free ones, held ones."""
+
+    all: int
+    free: int
+    held: int
+    unit_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Units:
+    """A number of units: one of the `Figures` by its name, or none, and what is added to it."""
+
+    term: str
+    more: int
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read it.
+
+        Raises:
+            ValueError: it is no such amount.
+        """
+        match = _UNITS.fullmatch(text)
+        if match is None:
+            raise ValueError("not a number of units")
+        if match["alone"]:
+            return cls("", int(match["alone"]))
+        return cls(match["term"], int(f"{match['sign'] or '+'}{match['more'] or 0}"))
+
+    def count(self, figures: Figures) -> int:
+        """Work it out; never below 0."""
+        term: int = getattr(figures, self.term) if self.term else 0
+        return max(0, term + self.more)
+
+
+ALL = Units("all", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """An amount of memory: in units, or in bytes."""
+
+    units: Units | None
+    size_bytes: int = 0
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Read it.
+
+        Raises:
+            ValueError: it is no such amount.
+        """
+        if match := _IN_UNITS.fullmatch(text):
+            return cls(Units.of(match["units"]))
+        size_bytes = size(text)
+        if not isinstance(size_bytes, int):
+            raise ValueError("not a size of whole bytes")  # noqa: TRY004 - a text that can't be read
+        return cls(None, size_bytes)
+
+    def bytes(self, figures: Figures) -> int:
+        """Work it out."""
+        if self.units is None:
+            return self.size_bytes
+        return self.units.count(figures) * figures.unit_bytes
+
+    def text(self, figures: Figures) -> str:
+        """Write it as it was meant: in units or as a size."""
+        if self.units is None:
+            return format_size(self.size_bytes)
+        return f"{self.units.count(figures)} units"

@@ -1,0 +1,1 @@
+"""The live view: a simulated node to play with by keys, drawn or told in lines."""

@@ -1,0 +1,130 @@
+"""What there is to see of a node at one moment, apart from how it is shown; made by session.
+
+The view draws it, the lines tell it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from teeplugin.simulator.played_tee import NO_FAULT
+from teeplugin.simulator.stage import Stage
+from teeplugin.simulator.timeline import Entry
+
+
+class Mark(Enum):
+    """What a unit is, in the order in which one mark for several units takes the worst."""
+
+    FREE = 0
+    HELD = 1
+    UNHEALTHY = 2
+    HELD_UNHEALTHY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """How a part of the node is, in a word or two, and whether that is well."""
+
+    name: str
+    text: str
+    ok: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key and what it would do now."""
+
+    key: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One moment: units by the kubelet's books, memory in bytes by the simulated TEE."""
+
+    resource: str
+    unit_bytes: int
+    states: Sequence[State]
+    marks: Sequence[Mark]
+    held: int
+    free: int
+    unhealthy: int
+    total_bytes: int
+    pods_bytes: int
+    others_bytes: int
+    free_bytes: int
+    pods: Sequence[tuple[str, int]]
+    entries: Sequence[Entry]
+    keys: Sequence[Key]
+
+
+class Photographer:
+    """Takes pictures of one stage; the marks are made anew only where the books are others."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._seen: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = None
+        self._marks: list[Mark] = []
+        self._counts: Counter[Mark] = Counter()
+
+    def take(self, keys: Sequence[Key]) -> Picture:
+        """Look at the stage now."""
+        stage, kubelet, tee = self._stage, self._stage.kubelet, self._stage.tee
+        book = kubelet.devices.resources.get(kubelet.resource)
+        pods = kubelet.held()
+        held = frozenset().union(*pods.values())
+        ids = book.ids if book and kubelet.capacity() else frozenset[str]()
+        healthy = kubelet.healthy_ids()
+        if self._seen != (ids, healthy, held):
+            self._seen = (ids, healthy, held)
+            self._marks = [_mark(one, healthy, held) for one in sorted(ids, key=_number)]
+            self._counts = Counter(self._marks)
+        return Picture(
+            resource=kubelet.resource,
+            unit_bytes=stage.setup.unit_bytes,
+            states=_states(stage),
+            marks=self._marks,
+            held=len(held),
+            # By the marks, and not by what the kubelet could give: where a pod's admission is under
+            # way, its units are neither held nor free there.
+            free=self._counts[Mark.FREE],
+            unhealthy=self._counts[Mark.UNHEALTHY] + self._counts[Mark.HELD_UNHEALTHY],
+            total_bytes=tee.total_bytes,
+            pods_bytes=tee.pods_bytes,
+            others_bytes=tee.others_bytes,
+            free_bytes=tee.free_bytes,
+            pods=[(pod, len(own)) for pod, own in pods.items()],
+            entries=tuple(stage.timeline.entries),
+            keys=keys,
+        )
+
+
+def _number(name: str) -> tuple[int, str]:
+    """Sort decimal ids by their numbers, and others by their names."""
+    return len(name), name
+
+
+def _mark(one: str, healthy: frozenset[str], held: frozenset[str]) -> Mark:
+    if one in healthy:
+        return Mark.HELD if one in held else Mark.FREE
+    return Mark.HELD_UNHEALTHY if one in held else Mark.UNHEALTHY
+
+
+def _states(stage: Stage) -> Sequence[State]:
+    kubelet, tee = stage.kubelet, stage.tee
+    if stage.plugin_runs:
+        plugin = "registered" if stage.registered else "not registered"
+    elif stage.plugin is None or stage.plugin.exit_code is None:
+        plugin = "not started"
+    else:
+        plugin = f"ended with exit {stage.plugin.exit_code}"
+    return (
+        State("kubelet", f"runs {stage.setup.profile.version}", ok=True)
+        if kubelet.running
+        else State("kubelet", "stopped", ok=False),
+        State("plugin", plugin, ok=stage.registered),
+        State("TEE", "answers", ok=True)
+        if tee.fault == NO_FAULT
+        else State("TEE", tee.fault, ok=False),
+    )

@@ -1,0 +1,96 @@
+"""A node to play with, until it is quit: reads keys, does and shows them; called by the command.
+
+On a terminal it is drawn; elsewhere each change is a line. Keys are read where there is somebody to
+press them.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import TextIO
+
+from teeplugin.simulator.live.controls import QUIT, Controls
+from teeplugin.simulator.live.picture import Photographer
+from teeplugin.simulator.live.screens import Drawing, Lines
+from teeplugin.simulator.live.terminal import Keys, is_usable
+from teeplugin.simulator.stage import Stage
+
+_FRAME_SECONDS = 0.05
+"""Between two pictures at least: a pod's admission changes several things at once."""
+
+_STILL_SECONDS = 1.0
+"""Between two at most: some of what is shown changes with time only."""
+
+_END_OF_INPUT = "\x04"
+
+
+async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: TextIO) -> None:
+    """Show the stage and obey keys until it is quit; first of all `opening` is done.
+
+    Raises:
+        ConfigError: the plugin is no program that can be run.
+        OSError: the terminal is gone.
+        Unwritable: nobody reads the output any more.
+    """
+    log = stage.kubelet.log
+    controls, photographer = Controls(stage), Photographer(stage)
+    presses: asyncio.Queue[str] = asyncio.Queue()
+    quit_asked = asyncio.Event()
+
+    def ask_to_quit() -> None:
+        quit_asked.set()
+        log.wake()
+
+    def pressed(key: str) -> None:
+        if key in (QUIT, _END_OF_INPUT):
+            ask_to_quit()
+        else:
+            presses.put_nowait(key)
+
+    async def obey() -> None:
+        await opening()
+        while True:
+            await controls.press(await presses.get())
+            log.wake()
+
+    with ExitStack() as stack:
+        if (descriptor := _keyboard()) is not None:
+            stack.enter_context(Keys(descriptor, pressed=pressed, closed=ask_to_quit))
+        screen = _screen(output)
+        stack.enter_context(screen)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGWINCH, log.wake)
+        stack.callback(loop.remove_signal_handler, signal.SIGWINCH)
+        obeying = asyncio.create_task(obey())
+        obeying.add_done_callback(lambda _: log.wake())
+        try:
+            while not (quit_asked.is_set() or obeying.done()):
+                screen.show(photographer.take(controls.offered()))
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_STILL_SECONDS):
+                        await log.changed()
+                await asyncio.sleep(_FRAME_SECONDS)
+        finally:
+            obeying.cancel()
+            await asyncio.wait({obeying})
+            # It has no end of its own: what ended it before us is for our caller.
+            if not obeying.cancelled() and (error := obeying.exception()):
+                raise error
+
+
+def _keyboard() -> int | None:
+    """The descriptor that keys can be read from, if there is one."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or none at all
+        if is_usable(sys.stdin.fileno()):
+            return sys.stdin.fileno()
+    return None
+
+
+def _screen(output: TextIO) -> Drawing | Lines:
+    """Draw where that can be seen: not in a pipe, a file, a dumb terminal or the background."""
+    dumb = os.environ.get("TERM", "dumb") in ("", "dumb", "unknown")
+    return Drawing(output) if not dumb and is_usable(output.fileno()) else Lines(output)

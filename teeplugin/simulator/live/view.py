@@ -1,0 +1,217 @@
+"""Draws a picture of the node on a terminal, with rich; called by session.
+
+Colours are the terminal's own sixteen, and nothing is told by colour alone.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.layout import Layout
+from rich.panel import Panel
+from rich.text import Text
+
+from teeplugin.simulator.live.picture import Key, Mark, Picture
+from teeplugin.simulator.timeline import ERROR, KUBELET, PLAYED, PLUGIN, WARNING, Entry
+from teeplugin.units import format_size
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How something is drawn: its glyph, the one for terminals without it, style and name."""
+
+    glyph: str
+    ascii: str
+    style: str
+    name: str
+
+    def drawn(self, *, ascii_only: bool) -> tuple[str, str]:
+        """Give the glyph with its style."""
+        return (self.ascii if ascii_only else self.glyph), self.style
+
+
+_UNITS: Mapping[Mark, _Look] = {
+    Mark.HELD: _Look("■", "#", "bold cyan", "held"),
+    Mark.FREE: _Look("□", ".", "green", "free"),
+    Mark.UNHEALTHY: _Look("×", "x", "bold red", "unhealthy"),
+    Mark.HELD_UNHEALTHY: _Look("▣", "%", "bold magenta", "held, unhealthy"),
+}
+_PODS = _Look("█", "#", "cyan", "pods")
+_OTHERS = _Look("▓", "+", "yellow", "others")
+_FREE = _Look("░", ".", "green", "free")
+
+_LEVEL_STYLES = {WARNING: "yellow", ERROR: "bold red"}
+_SOURCE_STYLES = {KUBELET: "blue", PLUGIN: "magenta", PLAYED: "bold"}
+
+_MEMORY_COLUMNS = 32
+_PODS_COLUMNS = 26
+_MEMORY_LINES = 7
+_FRAME_LINES, _FRAME_COLUMNS = 2, 4
+_HEADER_LINES = 2
+_KEY_GAP = "   "
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The whole screen."""
+
+    picture: Picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay the parts out on as much room as there is."""
+        picture, width = self.picture, options.max_width
+        height = options.height or console.height
+        keys = list(_key_lines(picture.keys, width))
+        room = max(0, height - _HEADER_LINES - len(keys))
+        map_columns = max(1, width - _MEMORY_COLUMNS - _FRAME_COLUMNS)
+        wanted = -(-len(picture.marks) // map_columns) + 1 + _FRAME_LINES
+        upper = min(max(_MEMORY_LINES, wanted), room // 2)
+        root, above, below = Layout(), Layout(size=upper), Layout()
+        root.split_column(
+            Layout(_header(picture), size=_HEADER_LINES),
+            above,
+            below,
+            Layout(Text("\n").join(keys), size=len(keys)),
+        )
+        above.split_row(
+            Layout(_framed(_counted(len(picture.marks), "unit"), _UnitMap(picture.marks))),
+            Layout(
+                _framed(f"TEE memory {format_size(picture.total_bytes)}", _Memory(picture)),
+                size=_MEMORY_COLUMNS,
+            ),
+        )
+        below.split_row(
+            Layout(_framed(_counted(len(picture.pods), "pod"), _pods(picture)), size=_PODS_COLUMNS),
+            Layout(_framed("last events", _Last([_event(each) for each in picture.entries]))),
+        )
+        yield root
+
+
+@dataclass(frozen=True, slots=True)
+class _UnitMap:
+    """One mark a unit, in the order of the ids; where there are too many, one for several."""
+
+    marks: Sequence[Mark]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width = max(1, options.max_width)
+        room = width * max(1, (options.height or console.height) - 1)
+        each = max(1, -(-len(self.marks) // room))
+        row = Text(no_wrap=True, overflow="crop")
+        for at in range(0, len(self.marks), each):
+            # The worst of those that share a mark is not to be overlooked.
+            worst = max(self.marks[at : at + each], key=lambda mark: mark.value)
+            row.append(*_UNITS[worst].drawn(ascii_only=options.ascii_only))
+            if len(row) == width:
+                yield row
+                row = Text(no_wrap=True, overflow="crop")
+        if len(row):
+            yield row
+        yield self._legend(each, ascii_only=options.ascii_only)
+
+    def _legend(self, each: int, *, ascii_only: bool) -> Text:
+        counts = Counter(self.marks)
+        legend = Text(no_wrap=True, overflow="ellipsis")
+        # The fourth comes only with a fault, which leaves none of the others but the third.
+        usual = not counts[Mark.HELD_UNHEALTHY]
+        for mark, look in _UNITS.items():
+            if counts[mark] or (usual and mark is not Mark.HELD_UNHEALTHY):
+                legend.append(*look.drawn(ascii_only=ascii_only))
+                legend.append(f" {counts[mark]} {look.name}{_KEY_GAP}")
+        if each > 1:
+            legend.append(f"one mark is {each}")
+        return legend
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """Who uses the TEE's memory, as a bar and in numbers."""
+
+    picture: Picture
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        del console
+        picture, width = self.picture, options.max_width
+        shares = (
+            (_PODS, picture.pods_bytes),
+            (_OTHERS, picture.others_bytes),
+            (_FREE, picture.free_bytes),
+        )
+        bar, told, drawn = Text(no_wrap=True, overflow="crop"), 0, 0
+        for look, size_bytes in shares:
+            told += size_bytes
+            ends = min(width, round(width * told / max(1, picture.total_bytes)))
+            glyph, style = look.drawn(ascii_only=options.ascii_only)
+            bar.append(glyph * max(0, ends - drawn), style)
+            drawn = max(drawn, ends)
+        yield bar
+        for look, size_bytes in shares:
+            line = Text(no_wrap=True, overflow="ellipsis")
+            line.append(*look.drawn(ascii_only=options.ascii_only))
+            yield line.append(f" {look.name:<8}{format_size(size_bytes):>12}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """As many of the last lines as there is room for."""
+
+    lines: Sequence[Text]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from self.lines[-max(1, options.height or console.height) :]
+
+
+def _framed(title: str, content: "_UnitMap | _Memory | _Last") -> Panel:
+    return Panel(content, title=f"[bold]{title}[/bold]", title_align="left", border_style="dim")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _header(picture: Picture) -> Text:
+    text = Text(no_wrap=True, overflow="ellipsis")
+    text.append(f" {picture.resource}", "bold")
+    text.append(f" of {format_size(picture.unit_bytes)} each, on a simulated node\n")
+    for state in picture.states:
+        text.append(f" {state.name} ")
+        text.append(state.text, "green" if state.ok else "bold red")
+        text.append("  ")
+    return text
+
+
+def _pods(picture: Picture) -> _Last:
+    width = _PODS_COLUMNS - _FRAME_COLUMNS
+    lines = []
+    for name, units in picture.pods:
+        count = str(units)
+        line = Text(name, no_wrap=True)
+        line.truncate(max(1, width - len(count) - 1), overflow="ellipsis", pad=True)
+        lines.append(line.append(f" {count}", "cyan"))
+    return _Last(lines)
+
+
+def _event(entry: Entry) -> Text:
+    line = Text(no_wrap=True, overflow="ellipsis")
+    line.append(f"{clock(entry.at)} ", "dim")
+    line.append(f"{entry.source:<8}", _SOURCE_STYLES.get(entry.source, ""))
+    return line.append(entry.text, _LEVEL_STYLES.get(entry.level, ""))
+
+
+def _key_lines(keys: Sequence[Key], width: int) -> Iterator[Text]:
+    """The keys with what they do, on as many lines as they need."""
+    line = Text(no_wrap=True, overflow="crop")
+    for key in keys:
+        word = Text.assemble(" ", (key.key, "reverse"), f" {key.label}")
+        if len(line) and len(line) + len(word) + 1 > width:
+            yield line
+            line = Text(no_wrap=True, overflow="crop")
+        line.append_text(word).append(" ")
+    yield line
+
+
+def clock(at: float) -> str:
+    """Write a time.time() as the time of the day here."""
+    return time.strftime("%H:%M:%S", time.localtime(at))

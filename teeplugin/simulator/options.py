@@ -1,0 +1,205 @@
+"""The flags of `tee-device-plugin simulate`: checked here, used by the command."""
+
+import argparse
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from teeplugin.config import ConfigError, shown
+from teeplugin.config_rules import MOST_BYTES, size
+from teeplugin.config_sources import FlagValue, Given, load
+from teeplugin.simulator.playing.reading import read_scenario
+from teeplugin.simulator.playing.scenario import (
+    DEFAULT_TOTAL_BYTES,
+    TOUR,
+    Scenario,
+    shipped_names,
+)
+from teeplugin.simulator.stage import Setup
+from teeplugin.units import KIB, MAX_UNITS, MIN_PRECISION_KB, finest_precision_kb, format_size
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+_DESCRIPTION = """\
+Play the plugin's life on this machine, without any TEE and without Kubernetes: a simulated kubelet
+and the real plugin as a child process, with a TEE that fails and recovers. Without flags it is a
+tour, which takes seconds."""
+
+_PROGRAM = "tee-device-plugin simulate"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to play: a scenario, a node to play with by hand, or both.
+
+    `by_name` tells that the scenario was asked for.
+    """
+
+    scenario: Scenario | None
+    by_name: bool
+    setup: Setup
+    stay: bool
+    keep: bool
+    verbose: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}: see {_PROGRAM} --help")
+
+    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
+        """Let errors of the output through, which argparse would hide."""
+        if (stream := file or sys.stdout) is not None:
+            stream.write(self.format_help() + _scenario_lines())
+
+
+def parse_options(argv: Sequence[str]) -> Options:
+    """Read the flags; `--help` prints and raises SystemExit, as argparse does.
+
+    Raises:
+        ConfigError: a flag is unknown, or its value or the scenario breaks a rule.
+    """
+    flags = _parser().parse_args(argv)
+    scenario = None
+    if flags.scenario is not None or not flags.stay:
+        scenario = read_scenario(_given("--scenario", flags.scenario or TOUR))
+    setup = _setup(flags, scenario)
+    _check_units(setup, scenario)
+    return Options(
+        scenario=scenario,
+        by_name=flags.scenario is not None,
+        setup=setup,
+        stay=flags.stay,
+        keep=flags.keep,
+        verbose=flags.verbose,
+    )
+
+
+def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
+    """Lay the flags over the scenario, and the scenario over the defaults."""
+    node = scenario or Scenario(name="", description="", steps=())
+    return Setup(
+        total_bytes=node.total_bytes if flags.total is None else _total(flags.total),
+        precision_kb=node.precision_kb if flags.precision is None else _precision(flags.precision),
+        reserve_bytes=node.reserve_bytes,
+        health_interval_seconds=node.health_interval_seconds,
+        listen=load([FlagValue("listen", "--listen", flags.listen)], {}).settings.listen,
+        profile=node.profile,
+        plugin=_command(flags.plugin),
+    )
+
+
+def _check_units(setup: Setup, scenario: Scenario | None) -> None:
+    """Refuse a node that has too few units for the scenario, or too many for a kubelet."""
+    units = setup.units_of(setup.total_bytes)
+    needed = scenario.needs_units if scenario else 1
+    made = (
+        f"--total {format_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
+        f"{units} units"
+    )
+    if units < needed:
+        what = f"the scenario {scenario.name}" if scenario else "a node"
+        raise ConfigError(f"{made}, and {what} needs {needed}: give {_more(setup, needed)}")
+    if units > MAX_UNITS:
+        raise ConfigError(
+            f"{made}, and the kubelet takes {MAX_UNITS}: give a precision of at least "
+            f"{finest_precision_kb(setup.total_bytes)} KB"
+        )
+
+
+def _more(setup: Setup, units: int) -> str:
+    """What makes enough units: a larger total, where one of that size may be given."""
+    needed_bytes = units * setup.unit_bytes + setup.reserve_bytes
+    if needed_bytes <= MOST_BYTES:
+        return f"a total of at least {format_size(needed_bytes)}"
+    coarsest_kb = setup.total_bytes // units // KIB
+    return f"a precision of at most {max(MIN_PRECISION_KB, coarsest_kb)} KB"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog=_PROGRAM, description=_DESCRIPTION, allow_abbrev=False)
+    parser.add_argument(
+        "--scenario",
+        metavar="NAME|FILE",
+        help="play one of those below, or a YAML file of your own",
+    )
+    parser.add_argument(
+        "--stay",
+        action="store_true",
+        help="a live view of a node to play with by keys; plain lines where it is no terminal",
+    )
+    parser.add_argument(
+        "--precision",
+        metavar="KB",
+        help=f"memory of one unit (default: the scenario's, or {MIN_PRECISION_KB})",
+    )
+    parser.add_argument(
+        "--total",
+        metavar="SIZE",
+        help=f"the TEE's memory (default: the scenario's, or {format_size(DEFAULT_TOTAL_BYTES)})",
+    )
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        default="off",
+        help="where the plugin serves metrics, probes and its status (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--plugin", metavar="COMMAND", help="run this plugin instead of the installed one"
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="leave the temporary directory for a look"
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the plugin's log as it comes")
+    return parser
+
+
+def _scenario_lines() -> str:
+    names = shipped_names()
+    width = max(map(len, names))
+    lines = (
+        f"  {name.ljust(width)}  {read_scenario(_given('--scenario', name)).description}\n"
+        for name in names
+    )
+    return "\nscenarios:\n" + "".join(lines)
+
+
+def _given(flag: str, text: str) -> Given:
+    return Given(text, origin=f"flag {flag}", place=f"{flag} ", spelling=f"{flag} ")
+
+
+def _precision(text: str) -> int:
+    """Read it by the rules of the plugin, which is going to be started with it."""
+    return load([FlagValue("precision", "--precision", text)], {}).settings.precision_kb
+
+
+def _total(text: str) -> int:
+    try:
+        total_bytes, fault = size(text), "not a size of whole bytes"
+    except ValueError as error:
+        total_bytes, fault = None, str(error)
+    if isinstance(total_bytes, int):
+        return total_bytes
+    raise ConfigError(
+        f"--total {shown(text)}: {fault}: give a number with K, M, G or T, e.g. --total 64MiB"
+    )
+
+
+def _command(text: str | None) -> tuple[str, ...]:
+    if text is None:
+        return (sys.executable, "-m", "teeplugin")
+    try:
+        command = tuple(shlex.split(text))
+    except ValueError as error:
+        raise ConfigError(
+            f"--plugin {shown(text)}: can't be split into words ({error}): close its quotes"
+        ) from None
+    if not command or shutil.which(command[0]) is None:
+        raise ConfigError(
+            f"--plugin {shown(text)}: must begin with a program that can be run: give its path"
+        )
+    return command

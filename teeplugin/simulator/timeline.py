@@ -1,0 +1,99 @@
+"""What happened lately, by whom: for the live view, the plain lines and what scenarios expect.
+
+The kubelet, the plugin's log and whoever plays tell it; one entry is one line.
+"""
+
+import json
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from teeplugin.simulator.events import Event, EventKind
+
+KUBELET, PLUGIN, PLAYED = "kubelet", "plugin", "played"
+"""Who tells: the simulated kubelet, the plugin's log, and what a key or a step did."""
+
+INFO, WARNING, ERROR = "info", "warning", "error"
+
+_MOST_ENTRIES = 200
+_HEADED = {"timestamp", "level", "event"}
+_LEVELS = {"warning": WARNING, "error": ERROR, "critical": ERROR}
+_BAD_NEWS = {
+    EventKind.KILLED: WARNING,
+    EventKind.STREAM_ENDED: WARNING,
+    EventKind.REGISTRATION_REFUSED: ERROR,
+    EventKind.POD_REFUSED: ERROR,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line; `number` counts them from 1, and `at` is time.time()."""
+
+    number: int
+    at: float
+    source: str
+    text: str
+    level: str
+
+
+class Timeline:
+    """The last entries, oldest first, and the names of all `events` of the plugin's log."""
+
+    def __init__(self) -> None:
+        self.entries: deque[Entry] = deque(maxlen=_MOST_ENTRIES)
+        self.events: list[str] = []
+
+    def add(self, source: str, text: str, level: str = INFO) -> None:
+        """Add an entry of this moment."""
+        number = self.entries[-1].number + 1 if self.entries else 1
+        self.entries.append(Entry(number, time.time(), source, text, level))
+
+    def played(self, text: str, level: str = INFO) -> None:
+        """Add what a key or a step did."""
+        self.add(PLAYED, text, level)
+
+    def kubelet(self, event: Event) -> None:
+        """Add what happened at the kubelet."""
+        self.add(KUBELET, _kubelet_text(event), _BAD_NEWS.get(event.kind, INFO))
+
+    def plugin(self, line: str) -> None:
+        """Add a line of the plugin's log."""
+        fields = _fields(line)
+        if fields is None:
+            self.add(PLUGIN, line)
+            return
+        self.events.append(str(fields.get("event", "")))
+        self.add(PLUGIN, log_text(fields), _LEVELS.get(str(fields.get("level")), INFO))
+
+
+def readable(line: str) -> str:
+    """Write a line of the plugin's JSON log for people; another line stays as it is."""
+    fields = _fields(line)
+    return line if fields is None else f"{fields.get('level', '')} {log_text(fields)}".lstrip()
+
+
+def log_text(fields: Mapping[str, Any]) -> str:
+    """Write a log event without its head."""
+    details = (f"{key}={value}" for key, value in fields.items() if key not in _HEADED)
+    return " ".join((str(fields.get("event", "")), *details))
+
+
+def _fields(line: str) -> dict[str, Any] | None:
+    if not line.startswith("{"):
+        return None
+    try:
+        fields = json.loads(line)
+    except ValueError:
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _kubelet_text(event: Event) -> str:
+    if event.kind is EventKind.LIST_RECEIVED:
+        unhealthy = f", {event.unhealthy} unhealthy" if event.unhealthy else ""
+        return f"{event.kind}: {event.healthy} healthy{unhealthy}"
+    details = ", ".join(filter(None, (event.pod or event.endpoint, event.text)))
+    return f"{event.kind}: {details}" if details else str(event.kind)

@@ -1,0 +1,142 @@
+"""What the values that a backend gives have to be like; called by suite.
+
+Each function raises BrokenPromiseError with what was found and what would be right.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from teeplugin_backends.base import (
+    ContainerAccess,
+    Device,
+    Finding,
+    Identity,
+    Mount,
+    TeeError,
+    TeeMemory,
+)
+
+_KEPT_VARIABLES = frozenset({"TEE_RAM_UNITS", "TEE_RAM_UNIT_BYTES", "TEE_RAM_BYTES"})
+"""Those the plugin sets itself: a backend's would be lost."""
+
+_PERMISSIONS = re.compile("r?w?m?")
+_SHA256 = re.compile("[0-9a-f]{64}")
+
+
+class BrokenPromiseError(AssertionError):
+    """A backend doesn't do what base promises: which, what it did, and what would be right."""
+
+
+def _must(rule: str, *, holds: bool) -> None:
+    if not holds:
+        raise BrokenPromiseError(rule)
+
+
+def refusal(message: str, bad: Mapping[str, str]) -> None:
+    """Check an OptionError's message: one line that names the option and its value."""
+    _must(f"the OptionError has more than one line: {message!r}", holds="\n" not in message)
+    # Of several, any one may be what it complains of.
+    named = [key for key, value in bad.items() if key in message and value in message]
+    _must(
+        f"the OptionError for {dict(bad)} names no option with its value: {message!r}",
+        holds=bool(named),
+    )
+
+
+def reading(answer: object, expected: TeeMemory | None) -> None:
+    """Check what `memory` answers while the TEE is well."""
+    _must(
+        f"memory() answered {answer!r}: answer a TeeMemory while the TEE is well",
+        holds=isinstance(answer, TeeMemory),
+    )
+    _must(f"memory() answered {answer}, and not {expected}", holds=expected in (None, answer))
+
+
+def fault(outcome: object, kind: type[TeeError]) -> None:
+    """Check what `memory` raises while the TEE fails."""
+    should = f"memory() should raise {kind.__name__} now,"
+    if not isinstance(outcome, BaseException):
+        raise BrokenPromiseError(f"{should} and answered {outcome!r}: old figures are no answer")
+    if not isinstance(outcome, TeeError):
+        raise BrokenPromiseError(
+            f"{should} and raised {outcome!r}: turn every error into a kind of TeeError, else it "
+            "counts as a bug"
+        ) from outcome
+    _must(f"{should} and raised {outcome!r}", holds=isinstance(outcome, kind))
+    _must(f"{outcome!r} says nothing: say what happened", holds=bool(str(outcome).strip()))
+    _must(f"{outcome!r} has no cure: say what an operator can do", holds=bool(outcome.cure.strip()))
+
+
+def access(given: object, expected: ContainerAccess | None) -> None:
+    """Check that the kubelet could hand it to a container."""
+    if not isinstance(given, ContainerAccess):
+        raise BrokenPromiseError(f"access() answered {given!r}: answer a ContainerAccess")
+    _must(
+        f"access() answered {given}, and not {expected}",
+        holds=expected in (None, given),
+    )
+    mounts: Sequence[object] = given.mounts
+    for mount in mounts:
+        _must(f"mounts has {mount!r}: give Mount(...)", holds=isinstance(mount, Mount))
+    devices: Sequence[object] = given.devices
+    for device in devices:
+        _must(f"devices has {device!r}: give Device(...)", holds=isinstance(device, Device))
+    for path in _paths(given):
+        _must(f"{path} must begin with /: give an absolute path", holds=path.startswith("/"))
+    for each in given.devices:
+        letters = bool(each.permissions) and _PERMISSIONS.fullmatch(each.permissions)
+        _must(f"{each}: permissions must be of r, w and m, in this order", holds=bool(letters))
+    environment: Iterable[tuple[object, object]] = given.environment.items()
+    for name, value in environment:
+        texts = isinstance(name, str) and isinstance(value, str)
+        _must(f"environment has {name!r}: {value!r}: both must be texts", holds=texts)
+        _must(f"{name} is the plugin's own: choose another name", holds=name not in _KEPT_VARIABLES)
+
+
+def _paths(given: ContainerAccess) -> Iterator[str]:
+    yield from given.host_paths()
+    yield from (mount.container_path for mount in given.mounts)
+    yield from (device.container_path for device in given.devices)
+
+
+def reserve(given: object) -> None:
+    """Check that it is a number of bytes."""
+    whole = isinstance(given, int) and not isinstance(given, bool) and given >= 0
+    _must(f"default_reserve_bytes is {given!r}: must be a whole number, 0 or more", holds=whole)
+
+
+def identity(given: object) -> None:
+    """Check that it says what a white list needs."""
+    if given is None:
+        return
+    if not isinstance(given, Identity):
+        raise BrokenPromiseError(f"identity() answered {given!r}: answer an Identity, or None")
+    hashed = _SHA256.fullmatch(given.sha256)
+    _must(f"{given}: sha256 must be 64 lower-case hexadecimal digits", holds=bool(hashed))
+
+
+def counters(given: object, before: Mapping[str, int]) -> dict[str, int]:
+    """Check that none has gone or become less, as metrics need it; what they are now."""
+    if not isinstance(given, Mapping):
+        raise BrokenPromiseError(f"counters() answered {given!r}: answer a mapping")
+    now = dict(given)
+    for name, value in now.items():
+        whole = isinstance(name, str) and isinstance(value, int) and value >= 0
+        _must(f"counters() has {name!r}: {value!r}: give a text and a whole number", holds=whole)
+    for name, value in before.items():
+        _must(f"counters() has no {name} any more", holds=name in now)
+        _must(
+            f"{name} was {value} and is {now[name]}: counters only grow", holds=now[name] >= value
+        )
+    return now
+
+
+def findings(given: object) -> None:
+    """Check that doctor can print them."""
+    if not isinstance(given, Sequence):
+        raise BrokenPromiseError(f"checks() answered {given!r}: answer a sequence of Finding")
+    for each in given:
+        _must(f"checks() has {each!r}: give Finding(...)", holds=isinstance(each, Finding))
+        _must(f"{each}: must have a name and a text", holds=bool(each.check and each.text))
+    names = [each.check for each in given]
+    _must(f"checks() names one link twice: {names}", holds=len(set(names)) == len(names))

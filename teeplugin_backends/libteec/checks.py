@@ -1,0 +1,260 @@
+"""What doctor is told of the way through libteec, link by link; used by backend.
+
+The library is never loaded here, nor the TEE asked: what the helper of the one query told is read,
+and the files that it depended on are looked at.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+from teeplugin_backends.base import Finding
+from teeplugin_backends.libteec import files, results
+from teeplugin_backends.libteec.answers import PROBLEMS
+from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
+from teeplugin_backends.libteec.helper import passwd_name
+from teeplugin_backends.libteec.options import AUTO, CONFIDENTIAL_NODE, TEECD, Options
+
+CHECKS: Final = (
+    *("library", "loading", "flavour", "driver", "confidential-os", "teecd", "device"),
+    *("supplicant", "identity", "user", "trusted-application"),
+)
+"""The names of all findings, those of either vendor."""
+
+TEECD_SOCKET: Final = f"{TEECD}/teecd.sock"
+_ITRUSTEE_NODE = "/dev/tc_ns_client"
+"""The driver's own, which only teecd opens."""
+
+_SUPPLICANT_NODE, _SUPPLICANT = "/dev/teepriv0", "tee-supplicant"
+
+_INITIALIZE = "TEEC_InitializeContext"
+_AFTERWARDS = (
+    "TEEC_OpenSession",
+    "TEEC_InvokeCommand",
+    "TEEC_CloseSession",
+    "TEEC_FinalizeContext",
+)
+"""The calls that are made only once there is a context."""
+
+_NOT_SO_FAR = "the query didn't come so far"
+
+
+class Way:
+    """The way from the plugin to the TEE, as `options` describe it; `told` is what a helper told.
+
+    The node's device nodes are seen below `host_root`; everything else is the plugin's own view.
+    """
+
+    def __init__(self, options: Options, told: Mapping[str, str], host_root: Path) -> None:
+        self._options = options
+        self._told = told
+        self._host_root = host_root
+        named = None if options.flavour == AUTO else options.flavour
+        self._vendor = told.get("vendor") or named
+        self._problem = told.get("problem", "")
+        self._answered = "total" in told
+        self._reached = self._answered or told.get("step") in _AFTERWARDS
+        """Whether there was a context: driver and daemon have done their part."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Every link, in order; without a flavour only those before it is known."""
+        yield self._library()
+        yield self._loading()
+        yield self._flavour()
+        if self._vendor == ITRUSTEE:
+            yield self._driver()
+            yield self._confidential_os()
+            yield self._teecd()
+            yield self._identity()
+            yield self._user()
+            yield self._application_file()
+        elif self._vendor == OPTEE:
+            yield self._device()
+            yield self._supplicant()
+            yield Finding.not_applicable("identity", "OP-TEE asks nobody who they are")
+            yield self._pseudo_application()
+
+    # ---- the library
+
+    def _library(self) -> Finding:
+        names = self._options.libraries(self._vendor or AUTO)
+        if found := self._told.get("library") or files.find_library(names):
+            return Finding.ok("library", found)
+        missing = f"there is no {', '.join(names)}"
+        return Finding.failed("library", missing, PROBLEMS["library"][1])
+
+    def _loading(self) -> Finding:
+        check, step = "loading", self._told.get("step", "")
+        if "library" in self._told:
+            return Finding.ok(check, "with all the libraries it needs")
+        found = files.find_library(self._options.libraries(self._vendor or AUTO))
+        if not found:
+            return Finding.not_applicable(check, "there is nothing to load")
+        if self._problem == "library":
+            cure = (
+                f"install beside it what is named, as the TEE's vendor has it (`ldd {found}` lists "
+                "all), and in a container mount that as well"
+            )
+            return Finding.failed(check, self._told["words"], cure)
+        if step.startswith("dlopen "):
+            cure = (
+                "empty /etc/ld.so.preload, as iTrustee's library ends who loads it while anything "
+                "is preloaded; else install the vendor's library anew"
+            )
+            text = f"loading {step.removeprefix('dlopen ')} ended the helper, or didn't return"
+            return Finding.failed(check, text, cure)
+        return Finding.not_applicable(check, f"{_NOT_SO_FAR}: see query")
+
+    def _flavour(self) -> Finding:
+        check = "flavour"
+        if self._problem in ("vendor", "symbol"):
+            return Finding.failed(check, self._told["words"], PROBLEMS[self._problem][1])
+        if vendor := self._told.get("vendor"):
+            how = "as it was given" if self._options.flavour == vendor else "by its symbols"
+            return Finding.ok(check, f"{vendor}, {how}")
+        if self._vendor:
+            text = f"{self._vendor} was given, and no library was loaded"
+        else:
+            text = "the library would tell it; what depends on it isn't looked at without it"
+        return Finding.not_applicable(check, text)
+
+    # ---- iTrustee
+
+    def _driver(self) -> Finding:
+        node, check = self._on_node(_ITRUSTEE_NODE), "driver"
+        if os.path.lexists(node):
+            return Finding.ok(check, f"{node} is there")
+        if self._reached:
+            return Finding.ok(check, f"the TEE was reached, though {node} isn't seen")
+        cure = (
+            "load iTrustee's driver (tzdriver) on the node; in a container mount the node's /dev "
+            "where --host-root has it"
+        )
+        return Finding.failed(check, f"there is no {node}", cure)
+
+    def _confidential_os(self) -> Finding:
+        node, check = self._on_node(CONFIDENTIAL_NODE), "confidential-os"
+        if os.path.lexists(node):
+            return Finding.ok(check, f"{node} is there")
+        cure = (
+            "install a TEE OS and a driver with confidential containers; in a container mount the "
+            "node's /dev where --host-root has it"
+        )
+        return Finding.failed(check, f"there is no {node}, which only a confidential OS has", cure)
+
+    def _teecd(self) -> Finding:
+        check, socket = "teecd", Path(TEECD_SOCKET)
+        if self._reached:
+            return Finding.ok(check, "it let the plugin in")
+        if problem := files.problem_of_socket(socket):
+            cure = (
+                f"start teecd on the node; in a container mount {TEECD} from there, and restart "
+                "the pod if the node made it anew"
+            )
+            return Finding.failed(check, problem, cure)
+        if self._told.get("step") == _INITIALIZE:
+            words = self._error_words() or (f"{_INITIALIZE} didn't return", "restart teecd")
+            return Finding.failed(check, *words)
+        return Finding.ok(check, f"{socket} is there")
+
+    def _identity(self) -> Finding:
+        check, path, user = "identity", self._options.identity, self._options.user
+        who = f"{path} as {user}"
+        if self._problem == "identity":
+            return Finding.failed(check, self._told["words"], PROBLEMS["identity"][1])
+        if self._result in results.OF_THE_CALLER:
+            words, cure = self._error_words() or ("", "")
+            return Finding.failed(check, f"{who}: {words}", cure)
+        if self._answered:
+            return Finding.ok(check, f"{who} is admitted")
+        return Finding.ok(check, f"{who}; whether that is admitted isn't known")
+
+    def _user(self) -> Finding:
+        check, uid, meant = "user", os.geteuid(), self._options.user
+        name = passwd_name(uid)
+        if name is None:
+            text = f"/etc/passwd has no entry for uid {uid}"
+            return Finding.failed(check, text, PROBLEMS["nobody"][1])
+        if name != meant:
+            text = f"uid {uid} is {name} in /etc/passwd, not {meant}"
+            return Finding.failed(check, text, PROBLEMS["user"][1])
+        return Finding.ok(check, f"uid {uid} is {name} in /etc/passwd")
+
+    def _application_file(self) -> Finding:
+        check, path, uuid = "trusted-application", Path(self._options.ta_file), self._options.uuid
+        if self._answered:
+            return Finding.ok(check, f"{path} answers")
+        if problem := files.problem_of_application(path):
+            cure = (
+                "put the signed file of this UUID there, readable for the plugin, or name it with "
+                "--backend-option ta-path="
+            )
+            return Finding.failed(check, f"{path} {problem}", cure)
+        if self._result in results.OF_THE_APPLICATION and (words := self._error_words()):
+            return Finding.failed(check, f"{path}, {words[0]}", words[1])
+        if path.resolve().stem.lower() != uuid:
+            text = f"{path} isn't named by the UUID that is asked for, {uuid}"
+            cure = "give --backend-option uuid= as the file was signed for, or the file of this one"
+            return Finding.warning(check, text, cure)
+        return Finding.ok(check, f"{path} is there; whether it answers isn't known")
+
+    # ---- OP-TEE
+
+    def _device(self) -> Finding:
+        check, device = "device", self._options.device
+        if self._reached:
+            return Finding.ok(check, "the library has opened it")
+        if not os.path.lexists(device):
+            cure = (
+                "load the kernel's driver optee; in a container give it the device, which only a "
+                "privileged one may open"
+            )
+            return Finding.failed(check, f"there is no {device}", cure)
+        if self._told.get("failed") == _INITIALIZE:
+            cure = (
+                "run the plugin as root; in a container as a privileged one, or the kernel lets "
+                "nobody open a device node"
+            )
+            return Finding.failed(check, f"{device} is there, but can't be opened", cure)
+        return Finding.ok(check, f"{device} is there")
+
+    def _supplicant(self) -> Finding:
+        check, node = "supplicant", self._on_node(_SUPPLICANT_NODE)
+        if files.process_runs(_SUPPLICANT):
+            return Finding.ok(check, f"{_SUPPLICANT} runs")
+        if not os.path.lexists(node):
+            cure = (
+                f"install and start {_SUPPLICANT} on the node: the plugin's query needs none, but "
+                "loading the trusted applications of pods does"
+            )
+            return Finding.warning(check, f"there is no {node}", cure)
+        text = f"{node} is there; from here it isn't seen whether {_SUPPLICANT} runs"
+        cure = f"on the node: systemctl status {_SUPPLICANT}"
+        return Finding.not_applicable(check, text, cure)
+
+    def _pseudo_application(self) -> Finding:
+        check = "trusted-application"
+        if self._answered:
+            return Finding.ok(check, "the statistics pseudo-TA answers")
+        if self._result in results.OF_THE_APPLICATION and self._reached:
+            words, cure = self._error_words() or ("", "")
+            return Finding.failed(check, words, cure)
+        return Finding.not_applicable(check, _NOT_SO_FAR)
+
+    # ---- what the helper told
+
+    @property
+    def _result(self) -> int | None:
+        return int(self._told["result"]) if "failed" in self._told else None
+
+    def _error_words(self) -> tuple[str, str] | None:
+        """What happened and the cure, where a call failed."""
+        if self._result is None or self._vendor is None:
+            return None
+        step, origin = self._told["failed"], int(self._told["origin"])
+        error = results.error_of(self._vendor, step, self._result, origin)
+        return str(error), error.cure
+
+    def _on_node(self, path: str) -> Path:
+        return self._host_root / path.lstrip("/")

@@ -1,0 +1,112 @@
+"""`doctor` in the plugin's own container, and beside a plugin on the host, with a real kubelet."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.deploying import (
+    Shell,
+    deployed,
+    in_plugin,
+    overlay,
+    plugin_log,
+    shell,
+    wait_for_plugin,
+)
+from tests.cluster.lab import Lab
+from tests.cluster.settings import KUBELET_DIR
+from tests.cluster.test_pods import wait_for_allocatable
+from tests.plugin_process import Plugin
+
+__all__ = ["shell"]  # the fixture
+
+ITRUSTEE_UNITS = (1024 - 600) * 2
+PROGRAM = "/vendor/bin/tee-device-plugin"
+# As docs/doctor.md has it.
+FLAGS = ("--config=/etc/tee-device-plugin/config.yaml", "--host-root=/host", "--listen=:9840")
+
+
+def by_name(told: dict[str, Any]) -> dict[str, dict[str, str]]:
+    return {check["check"]: check for check in told["checks"]}
+
+
+def test_beside_a_plugin_on_the_host_a_kubelet_that_is_down_is_named(
+    lab: Lab, tmp_path: Path
+) -> None:
+    lab.kubelet_start()
+    wait_for_allocatable(lab, 0)
+    plugin = Plugin(
+        tmp_path, kubelet_dir=KUBELET_DIR, host_root=Path("/"), enter=lab.enter(), units=128
+    )
+    flags = plugin.command[plugin.command.index("teeplugin") + 1 :]
+
+    def doctor() -> tuple[int, dict[str, dict[str, str]]]:
+        command = lab.enter(sys.executable, "-m", "teeplugin", "doctor", *flags, "--format=json")
+        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert shown.stderr == ""
+        return shown.returncode, by_name(json.loads(shown.stdout))
+
+    with plugin:
+        wait_for_allocatable(lab, 128)
+        assert doctor()[0] == 0
+        lab.kubelet_stop()
+        try:
+            status, checks = doctor()
+        finally:
+            lab.kubelet_start()
+        assert status == 1
+        failed = [name for name, check in checks.items() if check["result"] == "failed"]
+        assert failed[0] == "kubelet-socket"
+        assert "start the kubelet" in checks["kubelet-socket"]["cure"]
+        wait_for_allocatable(lab, 128)
+        status, checks = doctor()
+        assert (status, checks["kubelet-socket"]["result"]) == (0, "ok")
+    wait_for_allocatable(lab, 0)
+
+
+# In the container
+
+
+@pytest.fixture(scope="module")
+def running(lab: Lab, shell: Shell) -> Iterator[Lab]:
+    """The DaemonSet with the test library's iTrustee."""
+    wait_for_allocatable(lab, 0)
+    settings = "health-interval: 1\nlog-format: json\nbackend-options:\n  flavour: itrustee\n"
+    overlay(shell, "doctor", settings, base="itrustee")
+    with deployed(shell, "kubectl apply -k deploy/overlays/doctor"):
+        wait_for_allocatable(lab, ITRUSTEE_UNITS)
+        yield lab
+
+
+def test_in_the_plugins_container_nothing_fails_and_nothing_is_disturbed(running: Lab) -> None:
+    running.run_pod(running.pod("ca", 10))
+    try:
+        for _ in range(5):
+            told = json.loads(in_plugin(running, PROGRAM, "doctor", *FLAGS, "--format=json"))
+        print(in_plugin(running, PROGRAM, "doctor", *FLAGS))
+    finally:
+        running.delete_all_pods()
+    checks = by_name(told)
+    assert {name for name, check in checks.items() if check["result"] != "ok"} == {"node-label"}
+    assert checks["running-settings"]["finding"] == "those of process 1, the plugin"
+    assert checks["pod-resources"]["finding"].startswith("10 units of huawei.com/tee-ram are held")
+    events = [line for line in plugin_log(running).splitlines() if line.startswith("{")]
+    registrations = [line for line in events if '"registered"' in line or "registering" in line]
+    assert len(registrations) == 1
+    wait_for_allocatable(running, ITRUSTEE_UNITS)
+
+
+def test_without_the_daemons_flags_it_says_which_to_give(running: Lab) -> None:
+    pod = wait_for_plugin(running)["metadata"]["name"]
+    shown = running.kubectl(
+        *("exec", pod, "--namespace=kube-system", "--", PROGRAM, "doctor", "--format=json"),
+        check=False,
+    )
+    cure = by_name(json.loads(shown[shown.index("{") : shown.rindex("}") + 1]))
+    assert cure["running-settings"]["result"] == "warning"
+    assert cure["running-settings"]["cure"].endswith(f"tee-device-plugin doctor {' '.join(FLAGS)}")

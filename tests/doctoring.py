@@ -1,0 +1,142 @@
+"""Doctor in the test's own process, on what it really sees or on evidence that is made up."""
+
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from teeplugin.cli_flags import read_flags
+from teeplugin.config_sources import FlagValue, load
+from teeplugin.doctor.evidence import (
+    Answer,
+    BooksSeen,
+    DirectorySeen,
+    Evidence,
+    PageSeen,
+    PageState,
+    PluginStatus,
+    SocketsSeen,
+)
+from teeplugin.doctor.examine import examine
+from teeplugin.doctor.looks import look_around
+from teeplugin.doctor.model import Report
+from teeplugin.doctor.sockets import SocketState
+from teeplugin_backends.base import Finding, Result, TeeMemory
+
+MIB = 1024**2
+UNIT = 512 * 1024
+DIRECTORY = Path("/k/device-plugins")
+OURS = DIRECTORY / "tee-ram-0123abcd.sock"
+OLD = DIRECTORY / "tee-ram-ffffffff.sock"
+
+
+async def examined(*words: object, environ: Mapping[str, str] | None = None) -> Report:
+    """The report for these flags of the daemon."""
+    evidence = Evidence()
+    await look_around(evidence, read_flags([str(word) for word in words], {}).values, environ or {})
+    return examine(evidence)
+
+
+def broken(report: Report, check: str, words: str) -> str:
+    """Take it that this is the first check that fails, with these words; its cure."""
+    assert report.failures[:1] == (check,), report.summary
+    finding = report.of(check)
+    assert words in finding.text
+    assert finding.cure
+    return finding.cure
+
+
+def warned(report: Report, check: str, words: str) -> str:
+    """Take it that this check warns, with these words; its cure."""
+    finding = report.of(check)
+    assert finding.result is Result.WARNING, finding
+    assert words in finding.text
+    return finding.cure
+
+
+def mended(report: Report, check: str) -> None:
+    """Take it that this check is ok."""
+    finding = report.of(check)
+    assert finding.result is Result.OK, finding
+
+
+def flag_in(cure: str, flag: str) -> list[str]:
+    """A flag that a cure names, with its value, as words."""
+    found = re.search(rf"{flag} \S+", cure)
+    assert found is not None, cure
+    return found[0].rstrip(",;").split()
+
+
+def command_in(cure: str, program: str) -> list[str]:
+    """The command that a cure ends with, as words."""
+    found = re.search(rf"{program} .*$", cure)
+    assert found is not None, cure
+    return shlex.split(found[0])
+
+
+# Evidence that is made up
+
+
+def status(**changes: Any) -> PluginStatus:
+    well = PluginStatus(
+        resource="huawei.com/tee-ram",
+        backend="libteec",
+        unit_bytes=UNIT,
+        capacity=128,
+        allocatable=128,
+        held=13,
+        unhealthy_cause=None,
+        trouble=None,
+        registered=True,
+        obstacle=None,
+        settings_problem=None,
+    )
+    return replace(well, **changes)
+
+
+def page(**changes: Any) -> PageSeen:
+    return PageSeen(PageState.OURS, status(**changes))
+
+
+def answer(total: int = 64 * MIB, free: int = 64 * MIB, **changes: Any) -> Answer:
+    well = Answer(
+        reading=TeeMemory(total, free),
+        seconds=0.02,
+        reserve_bytes=0,
+        host_paths=("/dev/tee0",),
+        findings=(Finding.ok("library", "/usr/lib64/libteec.so"),),
+    )
+    return replace(well, **changes)
+
+
+def evidence(*flags: tuple[str, str], **changes: Any) -> Evidence:
+    """What is seen where all is well, but for the changes."""
+    well = Evidence(
+        loaded=load([FlagValue(key, f"--{key}", text) for key, text in flags], {}),
+        backend_found=True,
+        directory=DirectorySeen(DIRECTORY, is_writable=True, mode=0o750),
+        held_units_by_size={UNIT: 13},
+        sockets=SocketsSeen(SocketState.LISTENS, {OURS: SocketState.LISTENS}, (77,)),
+        books=BooksSeen({("default", "vault", "ca"): 10, ("default", "sealer", "ca"): 3}, 128),
+        page=page(),
+        answer=answer(),
+    )
+    for name, value in changes.items():
+        assert hasattr(well, name)
+        setattr(well, name, value)
+    return well
+
+
+def judged(*flags: tuple[str, str], **changes: Any) -> Report:
+    return examine(evidence(*flags, **changes))
+
+
+def sockets(**changes: Any) -> SocketsSeen:
+    well = SocketsSeen(SocketState.LISTENS, {OURS: SocketState.LISTENS}, (77,))
+    return replace(well, **changes)
+
+
+def directory(**changes: Any) -> DirectorySeen:
+    return replace(DirectorySeen(DIRECTORY, is_writable=True, mode=0o750), **changes)

@@ -1,0 +1,193 @@
+"""`doctor` on what is broken between the TEE's units and the registration; see test_doctor."""
+
+import asyncio
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from teeplugin.simulator import OLD, SimulatedKubelet
+from teeplugin_backends.base import Result
+from tests.doctor_node import (
+    UNITS,
+    Node,
+    free_address,
+    made_node,  # noqa: F401 - the fixture `node`
+    made_stopped,  # noqa: F401 - the fixture `stopped`
+)
+from tests.doctoring import broken, command_in, examined, mended, warned
+from tests.http import telemetry_of
+from tests.plugin_process import UNIT_BYTES
+
+pytestmark = pytest.mark.anyio
+
+
+# The node
+
+
+@pytest.mark.parametrize("path", ["dev/teelog", "dev/tc_ns_cvm", "var/itrustee/teecd"])
+async def test_something_that_containers_need_is_missing(node: Node, path: str) -> None:
+    there = node.kubelet.host_root / path
+    there.unlink()
+    cure = broken(await node.examined(), "containers", f"/{path}, which containers need")
+    assert "start its daemon on the node" in cure
+    there.touch()
+    mended(await node.examined(), "containers")
+
+
+async def test_no_directory_for_plugins(stopped: Node) -> None:
+    elsewhere = stopped.kubelet.kubelet_dir / "elsewhere"
+    elsewhere.mkdir()
+    report = await stopped.examined("--kubelet-dir", elsewhere)
+    cure = broken(report, "kubelet-directory", f"there is no {elsewhere}/device-plugins")
+    assert report.of("kubelet-socket").result is Result.NOT_APPLICABLE
+    assert "as --kubelet-dir" in cure
+    await stopped.starts()
+    report = await stopped.examined("--kubelet-dir", stopped.kubelet.kubelet_dir)
+    mended(report, "kubelet-directory")
+
+
+async def test_a_directory_that_everybody_may_write_to(node: Node) -> None:
+    node.directory.chmod(0o757)
+    cure = warned(await node.examined(), "kubelet-directory", "drwxr-xrwx")
+    await anyio.run_process(command_in(cure, "chmod"))
+    mended(await node.examined(), "kubelet-directory")
+
+
+async def test_no_kubelet(node: Node) -> None:
+    await node.kubelet.stop()
+    # A real one leaves its socket, and so does this.
+    cure = broken(await node.examined(), "kubelet-socket", "nobody listens at")
+    assert "start the kubelet" in cure
+    (node.directory / "kubelet.sock").unlink()
+    broken(await node.examined(), "kubelet-socket", "there is no")
+    await node.kubelet.start()
+    await node.kubelet.has(UNITS)
+    report = await node.examined()
+    mended(report, "kubelet-socket")
+    mended(report, "registration")
+
+
+async def test_sockets_of_plugins_that_were_killed(node: Node) -> None:
+    for name in ("tee-ram-0badc0de.sock", "tee-ram.sock"):
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(str(node.directory / name))
+    cure = warned(await node.examined(), "stale-sockets", "tee-ram-0badc0de.sock")
+    assert (node.directory / "tee-ram.sock").is_socket(), "doctor removes nothing"
+    await anyio.run_process(command_in(cure, "rm"))
+    mended(await node.examined(), "stale-sockets")
+
+
+# The plugin
+
+
+async def test_no_plugin(stopped: Node) -> None:
+    report = await stopped.examined()
+    assert broken(report, "plugin", "no plugin listens").startswith("start it")
+    assert report.failures == ("plugin",)
+    mended(report, "telemetry")  # its port is free
+    await stopped.starts()
+    mended(await stopped.examined(), "plugin")
+
+
+async def test_the_original_plugin(stopped: Node) -> None:
+    with socket.socket(socket.AF_UNIX) as original:
+        original.bind(str(stopped.directory / "tee-ram.sock"))
+        original.listen()
+        cure = broken(await stopped.examined(), "plugin", "the original plugin listens at")
+        assert "remove its DaemonSet or end its process" in cure
+    await stopped.starts()
+    mended(await stopped.examined(), "plugin")
+
+
+async def test_a_kubelet_that_doesnt_register_the_plugin(stopped: Node) -> None:
+    await stopped.kubelet.kill()
+    (stopped.directory / "kubelet.sock").unlink()
+
+    async def hangs_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    mute = await asyncio.start_unix_server(hangs_up, stopped.directory / "kubelet.sock")
+    async with mute:
+        stopped.plugin.start()
+        await stopped.plugin.logged("not_registered")
+        await telemetry_of(stopped.plugin)
+        report = await stopped.examined()
+        mended(report, "kubelet-socket")
+        cure = broken(report, "registration", "the kubelet can't be reached at")
+        assert "see not_registered in the log" in cure
+    (stopped.directory / "kubelet.sock").unlink(missing_ok=True)
+    await stopped.kubelet.start()
+    await stopped.kubelet.has(UNITS)
+    mended(await stopped.examined(), "registration")
+
+
+async def test_units_that_a_shortage_has_marked(node: Node) -> None:
+    node.plugin.play(others=20 * UNIT_BYTES)
+    await node.plugin.logged("shortage")
+    report = await node.examined()
+    assert "reserve" in warned(report, "listed-units", "108 of 128 units are healthy")
+    warned(report, "reserve", "20 of 128 units have no memory behind them")
+    node.plugin.play(others=0)
+    await node.plugin.logged("shortage_eased")
+    await node.kubelet.has(UNITS)
+    mended(await node.examined(), "listed-units")
+
+
+async def test_a_kubelet_without_pod_resources(kubelet_dir: Path) -> None:
+    flags = ("--kubelet-dir", kubelet_dir, "--listen", "off", "--backend", "simulated")
+    async with SimulatedKubelet(kubelet_dir, profile=OLD) as kubelet:
+        cure = warned(await examined(*flags), "pod-resources", "isn't there: no shortage is shown")
+        assert "mount the kubelet's pod-resources directory" in cure
+        await kubelet.stop()
+        kubelet.profile = replace(OLD, serves_pod_resources=True)
+        await kubelet.start()
+        mended(await examined(*flags), "pod-resources")
+
+
+async def test_a_pod_resources_that_is_no_such_thing(node: Node) -> None:
+    books = node.kubelet.kubelet.pod_resources_socket
+    books.unlink()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(books))
+        warned(await node.examined(), "pod-resources", "doesn't answer")
+    books.unlink()
+    await node.kubelet.stop()
+    await node.kubelet.start()
+    await node.kubelet.has(UNITS)
+    mended(await node.examined(), "pod-resources")
+
+
+async def test_somebody_else_at_the_telemetrys_port(stopped: Node) -> None:
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+        writer.close()
+        await writer.wait_closed()
+
+    host, port = stopped.listen.split(":")
+    async with await asyncio.start_server(answers, host, int(port)):
+        stopped.plugin.start()
+        await stopped.kubelet.has(UNITS)
+        cure = broken(await stopped.examined(), "telemetry", "is no tee-device-plugin")
+        assert "end what listens there" in cure
+    await telemetry_of(stopped.plugin)
+    mended(await stopped.examined(), "telemetry")
+
+
+async def test_a_telemetry_address_of_another_machine(node: Node) -> None:
+    report = await node.examined("--listen", "192.0.2.1:9840")
+    cure = broken(report, "telemetry", "is no address of this machine")
+    assert ":PORT stands for all addresses" in cure
+    mended(await node.examined("--listen", f":{node.listen.split(':')[1]}"), "telemetry")
+
+
+async def test_another_telemetry_address_than_the_plugins(node: Node) -> None:
+    report = await node.examined("--listen", free_address())
+    cure = warned(report, "telemetry", "a plugin runs, and nobody answers")
+    assert "the plugin's --listen" in cure
+    mended(await node.examined("--listen", node.listen), "telemetry")
+    text = "the kubelet has 128 healthy units of huawei.com/tee-ram"
+    assert report.of("registration").text == text

@@ -1,0 +1,390 @@
+"""The live view, driven in a real terminal: what it shows, what the keys do, and how it ends."""
+
+import html
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from teeplugin.simulator.live.controls import Controls
+from teeplugin.simulator.stage import Setup, Stage
+from tests.live_terminal import (
+    CONTROL_BACKSLASH,
+    CONTROL_C,
+    CONTROL_D,
+    CONTROL_S,
+    CONTROL_Z,
+    CURSOR_SHOWN,
+    OTHER_SCREEN,
+    OWN_SCREEN,
+    SIMULATE,
+    LiveTerminal,
+)
+from tests.scratch import assert_nothing_left, scratch_directory
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+DOCS = Path(__file__).parents[2] / "docs"
+DOCUMENT, PICTURE = DOCS / "simulate.md", DOCS / "live-view.svg"
+
+ALL_FREE = "■ 0 held +□ 128 free +× 0 unhealthy"
+READY = f"plugin registered(.|\n)*{ALL_FREE}"
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    with scratch_directory() as directory:
+        yield directory
+
+
+def assert_given_back(terminal: LiveTerminal) -> None:
+    """The terminal is as it was: its modes, its own screen, the cursor."""
+    assert terminal.modes() == terminal.modes_before
+    assert OTHER_SCREEN in terminal.written
+    after = terminal.written.rpartition(OWN_SCREEN)
+    assert after[1]
+    assert OTHER_SCREEN not in after[2]
+    assert CURSOR_SHOWN in terminal.written[terminal.written.rindex(OTHER_SCREEN) :]
+    assert terminal.errors.read_text() == ""
+
+
+def shown_by_the_picture(lines: Sequence[str]) -> bool:
+    """Whether docs/live-view.svg has these lines: else run nox -s picture."""
+    words = html.unescape(re.sub("<[^>]*>", "", PICTURE.read_text(encoding="utf-8"))).split()
+    return all("".join(line.split()) in "".join(words) for line in lines)
+
+
+def test_the_document_tells_every_key(tmp_path: Path) -> None:
+    setup = Setup(total_bytes=1024**2, precision_kb=512, plugin=("true",))
+    keys = {each.key for each in Controls(Stage(setup, tmp_path)).offered()}
+    table = (
+        DOCUMENT.read_text(encoding="utf-8").partition("# The live view\n")[2].partition("\n#")[0]
+    )
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert set(re.findall("`(.)`", "".join(cells))) == keys
+
+
+# What it shows, and what the keys do
+
+
+async def test_pods_are_admitted_and_removed(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.press("a")
+        await terminal.shows("■ 10 held +□ 118 free")
+        screen = await terminal.shows("plugin +units_taken namespace=default pod=pod-1")
+        assert re.search("1 pod(.|\n)*pod-1 +10 (.|\n)*kubelet pod admitted: default/pod-1", screen)
+        assert re.search("█ pods +5MiB(.|\n)*░ free +59MiB", screen)
+        terminal.press("A")
+        await terminal.shows("2 pods(.|\n)*pod-2 +32 ")
+        await terminal.shows("■ 42 held +□ 86 free")
+        terminal.press("r")
+        await terminal.shows("1 pod(.|\n)*kubelet pod removed: default/pod-2")
+        await terminal.shows("■ 10 held +□ 118 free")
+        terminal.press("rr")
+        await terminal.shows(f"{ALL_FREE}(.|\n)*there is no pod to remove")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+        assert_given_back(terminal)
+    assert_nothing_left(scratch)
+
+
+async def test_others_use_makes_a_shortage_that_ends(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.press("a++")
+        await terminal.shows("others +16MiB")
+        screen = await terminal.shows("■ 10 held +□ 86 free +× 32 unhealthy")
+        assert "plugin  shortage units=32" in screen
+        assert screen.count("×") == 32 + 1  # and one in the legend
+        assert screen.count("■") == 10 + 1
+        assert shown_by_the_picture(screen.splitlines()[-2:])
+        terminal.press("---")
+        await terminal.shows("others +0B(.|\n)*played +others use 0B")
+        await terminal.shows("■ 10 held +□ 118 free +× 0 unhealthy")
+
+
+async def test_the_tee_is_broken_and_mended(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.press("at")
+        screen = await terminal.shows("× 118 unhealthy +▣ 10 held, unhealthy")
+        assert "TEE unreachable" in screen
+        assert "t mend the TEE" in screen
+        await terminal.shows("plugin +tee_unhealthy cause=unreachable")
+        terminal.press("f")
+        await terminal.shows("TEE refused(.|\n)*f fault: refused")
+        terminal.press("a")
+        await terminal.shows("kubelet pod refused: default/pod-2")
+        terminal.press("t")
+        await terminal.shows("TEE answers(.|\n)*■ 10 held +□ 118 free +× 0 unhealthy")
+        await terminal.shows("plugin +tee_recovered")
+
+
+async def test_the_kubelet_and_the_plugin_are_broken_and_mended(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.press("ak")
+        screen = await terminal.shows("kubelet stopped +plugin not registered")
+        assert "k start the kubelet" in screen
+        terminal.press("a")
+        await terminal.shows("the kubelet is stopped: pods neither come nor go")
+        terminal.press("k")
+        await terminal.shows("kubelet runs (.|\n)*■ 10 held +□ 118 free +× 0 unhealthy")
+        terminal.press("p")
+        await terminal.shows("plugin ended with exit 0(.|\n)*▣ 10 held, unhealthy")
+        terminal.press("p")
+        await terminal.shows("plugin registered(.|\n)*■ 10 held +□ 118 free +× 0 unhealthy")
+        await terminal.shows("plugin +units_held_at_start")
+
+
+async def test_a_scenario_is_played_first_and_then_one_plays_on(scratch: Path) -> None:
+    with LiveTerminal(scratch, "--scenario", "missing-device") as terminal:
+        await terminal.shows("played +step 5, it comes back: ok, ")
+        terminal.press("a")
+        await terminal.shows("■ 20 held +□ 108 free(.|\n)*2 pods")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+
+
+async def test_a_scenario_that_failed_is_told_by_the_exit_status(
+    scratch: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "wrong.yaml"
+    script.write_text("steps: [{kubelet: start}, {expect: {registered: yes}, within: 0.1}]\n")
+    with LiveTerminal(scratch, "--scenario", str(script)) as terminal:
+        await terminal.shows("played +step 2, look: FAILED, expected huawei.com")
+        terminal.press("q")
+        assert await terminal.ended() == 1
+        assert_given_back(terminal)
+
+
+# The screen
+
+
+async def test_it_fits_every_terminal_and_follows_its_size(scratch: Path) -> None:
+    with LiveTerminal(scratch, columns=80, rows=24) as terminal:
+        await terminal.shows(READY)
+        screen = await terminal.shows("q quit")
+        assert "last events" in screen
+        for columns, rows in ((40, 12), (12, 4), (1, 1), (200, 60)):
+            terminal.resize(columns, rows)
+            terminal.press("a")
+        screen = await terminal.shows("4 pods(.|\n)*pod-4 +10 (.|\n)*q quit")
+        assert re.search("■ 40 held +□ 88 free", screen)
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+async def test_colours_are_for_those_who_want_them(
+    scratch: Path, environment: dict[str, str], *, coloured: bool
+) -> None:
+    with LiveTerminal(scratch, environment=environment) as terminal:
+        await terminal.shows(READY)
+        colours = {cell.fg for row in terminal.buffer.values() for cell in row.values()}
+    assert ({"green", "red"} <= colours) is coloured
+
+
+async def test_a_terminal_without_unicode_gets_plain_characters(scratch: Path) -> None:
+    with LiveTerminal(scratch, environment={"PYTHONIOENCODING": "ascii"}) as terminal:
+        await terminal.shows("# 0 held +. 128 free +x 0 unhealthy")
+        terminal.press("a")
+        await terminal.shows("# 10 held +. 118 free")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+        assert terminal.written.isascii()
+        assert_given_back(terminal)
+
+
+async def test_226600_units_are_shown_several_by_one_mark(scratch: Path) -> None:
+    with LiveTerminal(scratch, "--total", "113300MiB") as terminal:
+        screen = await terminal.shows("□ 226600 free", 30)
+        assert "one mark is 394" in screen
+
+
+# Its ends
+
+
+async def test_the_end_of_input_gives_the_terminal_back(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        assert terminal.modes() != terminal.modes_before
+        terminal.press(CONTROL_D)
+        assert await terminal.ended() == 0
+        assert_given_back(terminal)
+    assert_nothing_left(scratch)
+
+
+async def test_control_c_gives_the_terminal_back(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.press(CONTROL_C)
+        assert await terminal.ended() == 128 + signal.SIGINT
+        assert "ended by SIGINT" in terminal.text()
+        assert_given_back(terminal)
+    assert_nothing_left(scratch)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+async def test_a_signal_gives_the_terminal_back(scratch: Path, number: signal.Signals) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.signal(number)
+        assert await terminal.ended() == 128 + number
+        assert f"ended by {number.name}" in terminal.text()
+        assert_given_back(terminal)
+    assert_nothing_left(scratch)
+
+
+async def test_keys_that_would_leave_the_terminal_as_it_is_mean_nothing(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.press(CONTROL_Z + CONTROL_BACKSLASH + CONTROL_S)
+        terminal.press("\x1b[A")  # an arrow, whose last letter would admit a pod
+        terminal.press("zZ9 \n")
+        terminal.press("a")
+        await terminal.shows("■ 10 held +□ 118 free(.|\n)*1 pod")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+        assert_given_back(terminal)
+
+
+async def test_a_bug_gives_the_terminal_back_before_it_is_told(
+    scratch: Path, tmp_path: Path
+) -> None:
+    script = tmp_path / "broken.py"
+    script.write_text(
+        textwrap.dedent("""
+            from teeplugin.cli import main
+            from teeplugin.simulator.live.controls import Controls
+
+            async def press(self, key):
+                raise RuntimeError("a bug")
+
+            Controls.press = press
+            raise SystemExit(main(["simulate", "--stay"]))
+        """)
+    )
+    with LiveTerminal(scratch, command=(sys.executable, str(script))) as terminal:
+        await terminal.shows(READY)
+        terminal.press("a")
+        assert await terminal.ended() == 1
+        assert "RuntimeError: a bug" in terminal.errors.read_text()
+        terminal.errors.write_text("")
+        assert_given_back(terminal)
+    assert_nothing_left(scratch)
+
+
+async def test_a_terminal_that_is_closed_ends_it_quietly(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows(READY)
+        terminal.close()
+        assert await eventually("its end", terminal.process.poll, 10, until=lambda c: c is not None)
+        assert terminal.errors.read_text() == ""
+    assert_nothing_left(scratch)
+
+
+async def test_a_plugin_that_cannot_be_run_gives_the_terminal_back(
+    scratch: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "no-interpreter"
+    program.write_text("just text")
+    program.chmod(0o755)
+    with LiveTerminal(scratch, "--plugin", str(program)) as terminal:
+        assert await terminal.ended() == 2
+        told = terminal.errors.read_text()
+        assert told.count("\n") == 1
+        assert "can't be run (Exec format error): give a program" in told
+        terminal.errors.write_text("")
+        assert_given_back(terminal)
+    assert_nothing_left(scratch)
+
+
+# Where there is no terminal
+
+
+SCENARIO = ("--scenario", "missing-device")
+
+
+def staying(scratch: Path, *flags: str, output: IO[bytes] | int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*SIMULATE, "--stay", *flags],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(scratch)},
+    )
+
+
+async def test_without_a_terminal_each_change_is_a_line(scratch: Path) -> None:
+    output = scratch.with_suffix(".out")
+    with output.open("wb") as stream, staying(scratch, *SCENARIO, output=stream) as process:
+        await eventually(
+            "the scenario's end", output.read_text, 20, until=lambda text: "it comes back" in text
+        )
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    lines = output.read_text().splitlines()
+    assert lines[-1] == "ended by SIGTERM"
+    text = "\n".join(lines)
+    assert "\x1b" not in text
+    assert re.search(r"^\d\d:\d\d:\d\d kubelet pod admitted: default/pod$", text, re.MULTILINE)
+    assert re.search(r"^\d\d:\d\d:\d\d plugin  tee_unhealthy cause=missing", text, re.MULTILINE)
+    told = [line.partition("units   ")[2] for line in lines if " units   " in line]
+    units = [line.partition(";")[0] for line in told]
+    # What lasts less than a blink may be left out.
+    assert units[0] == "0 listed, 0 held, 0 free, 0 unhealthy"
+    assert units[-2:] == [
+        "128 listed, 10 held, 0 free, 128 unhealthy",
+        "128 listed, 10 held, 118 free, 0 unhealthy",
+    ]
+    assert_nothing_left(scratch)
+
+
+async def test_a_dumb_terminal_gets_lines_and_takes_keys(scratch: Path) -> None:
+    with LiveTerminal(scratch, environment={"TERM": "dumb"}) as terminal:
+        await terminal.shows("units +128 listed, 0 held")
+        terminal.press("a")
+        await terminal.shows("units +128 listed, 10 held, 118 free")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+        assert b"\x1b" not in terminal.written
+        assert terminal.modes() == terminal.modes_before
+    assert_nothing_left(scratch)
+
+
+IN_THE_BACKGROUND = """
+import signal, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], process_group=0)
+signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+sys.exit(process.wait())
+"""
+
+
+async def test_in_the_background_it_leaves_the_terminal_alone(scratch: Path) -> None:
+    command = (sys.executable, "-c", IN_THE_BACKGROUND, *SIMULATE, "--stay")
+    with LiveTerminal(scratch, command=command) as terminal:
+        await terminal.shows("units +128 listed, 0 held")
+        assert b"\x1b" not in terminal.written
+        assert terminal.modes() == terminal.modes_before
+        terminal.signal(signal.SIGTERM)
+        assert await terminal.ended() == 128 + signal.SIGTERM
+    assert_nothing_left(scratch)
+
+
+async def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(scratch: Path) -> None:
+    with staying(scratch, output=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+    assert_nothing_left(scratch)

@@ -1,0 +1,60 @@
+"""A node on which doctor looks at the way through libteec: what the tests of that share."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from teeplugin.doctor.model import Report
+from teeplugin_backends.libteec import checks
+from tests.doctoring import examined
+from tests.tee.asking import Tee
+from tests.tee.build import SAMPLE_UUID
+
+NODES = ("teelog", "tc_ns_client", "tc_ns_cvm", "tee0", "teepriv0")
+LOGIN_FAILS = "init:result:0xFFFF0000"
+
+
+@dataclass
+class Site:
+    """A node with a TEE, its device nodes, teecd's socket and the trusted application's file."""
+
+    tee: Tee
+    teecd: socket.socket
+
+    @property
+    def root(self) -> Path:
+        return self.tee.directory / "node"
+
+    @property
+    def application(self) -> Path:
+        return self.tee.directory / f"{SAMPLE_UUID}.sec"
+
+    def flags(self, vendor: str = "itrustee", **options: object) -> list[str]:
+        given = {"library": self.tee.built.library(vendor), "ta-path": self.application}
+        pairs = given | {key.replace("_", "-"): value for key, value in options.items()}
+        words = [f"--backend-option={key}={value}" for key, value in pairs.items() if value]
+        return [*words, f"--host-root={self.root}", f"--kubelet-dir={self.tee.directory}"]
+
+    async def examined(self, vendor: str = "itrustee", **options: object) -> Report:
+        return await examined(*self.flags(vendor, **options), "--listen", "off")
+
+
+@pytest.fixture(name="site")
+def made_site(tee: Tee, kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    (tee.directory / "node" / "dev").mkdir(parents=True)
+    for name in NODES:
+        (tee.directory / "node" / "dev" / name).touch()
+    (tee.directory / "node" / "var" / "itrustee" / "teecd").mkdir(parents=True)
+    path = kubelet_dir / "teecd.sock"
+    monkeypatch.setattr(checks, "TEECD_SOCKET", str(path))
+    with socket.socket(socket.AF_UNIX) as teecd:
+        teecd.bind(str(path))
+        teecd.listen()
+        found = Site(tee, teecd)
+        found.application.write_bytes(b"signed")
+        yield found

@@ -1,0 +1,76 @@
+"""The page about writing a backend: its quotes, kinds, members and checks are the code's."""
+
+import inspect
+import re
+from pathlib import Path
+from textwrap import indent
+
+from teeplugin_backends import base
+from teeplugin_backends.base import TeeBackend, TeeError
+from teeplugin_backends.conformance import BackendConformance
+from tests.unit.test_docs import blocks, text
+
+PAGE = "docs/backends.md"
+EXAMPLE = Path(__file__).parents[1] / "example_backend"
+
+
+def first_cells(heading: str) -> set[str]:
+    """The names in the first column of the table with this heading."""
+    table = text(PAGE).partition(f"| {heading} |")[2].partition("\n\n")[0]
+    cells = [line.split(" |")[0] for line in table.splitlines()[2:]]
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
+
+
+def own_members(cls: type) -> set[str]:
+    return {name for name in vars(cls) if not name.startswith("_")}
+
+
+def is_kind(value: object) -> bool:
+    return isinstance(value, type) and issubclass(value, TeeError) and value is not TeeError
+
+
+def test_all_code_is_quoted_from_the_example() -> None:
+    sources = [
+        path.read_text(encoding="utf-8")
+        for path in EXAMPLE.rglob("*.*")
+        if path.suffix in {".py", ".toml", ".md"}
+    ]
+    quotes = blocks(PAGE, "python", "toml")
+    assert len(quotes) > 8
+    for quote in quotes:
+        # A method may be quoted without its class.
+        method = indent(quote, "    ")
+        assert any(quote in source or method in source for source in sources), quote
+
+
+def test_the_examples_files_are_listed() -> None:
+    (listed,) = [block for block in blocks(PAGE, "text") if "pyproject.toml" in block]
+    for line in listed.splitlines():
+        assert (EXAMPLE / line.split()[0]).is_file(), line
+    modules = {f"{path.relative_to(EXAMPLE)}" for path in EXAMPLE.rglob("*.py")}
+    assert modules <= {line.split()[0] for line in listed.splitlines()}
+
+
+def test_every_kind_of_fault_has_its_row_and_there_is_no_other() -> None:
+    kinds = {name for name, value in vars(base).items() if is_kind(value)}
+    assert first_cells("kind") == kinds
+
+
+def test_every_member_of_a_backend_has_its_row_and_there_is_no_other() -> None:
+    assert first_cells("member | when it is asked") == {
+        *own_members(TeeBackend),
+        "__aenter__",
+        "__aexit__",
+    }
+
+
+def test_every_member_of_the_kit_has_its_row_and_there_is_no_other() -> None:
+    told = first_cells("member | what it is")
+    (played,) = BackendConformance.__bases__
+    given = own_members(played) | set(inspect.get_annotations(played))
+    assert told == given - {"pytest_generate_tests"}
+
+
+def test_every_check_of_the_kit_has_its_row_and_there_is_no_other() -> None:
+    checks = {name for name in dir(BackendConformance) if name.startswith("test_")}
+    assert first_cells("check") == checks
