@@ -103,6 +103,8 @@ def _unknown(flag: str, name: str) -> ConfigError:
 
 def _stray(word: str, commands: Mapping[str, str]) -> ConfigError:
     """Refuse a word that is no flag: an unknown command, or a known one in the wrong place."""
+    if not commands:
+        return ConfigError(f"{shown(word)}: is no flag: --help lists them")
     if word in commands:
         return ConfigError(f"{word}: must be the first word: give its flags after it")
     meant = nearest(word, commands)

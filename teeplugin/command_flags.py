@@ -82,4 +82,10 @@ class CommandParser(Parser):
         if found is None:
             return None
         flags, rest = found
-        return flags, load(read_flags(rest, {}).values, os.environ)
+        line = read_flags(rest, {})
+        if "help" in line.switches:
+            put(self.format_help())
+            return None
+        for switch in line.switches:
+            raise ConfigError(f"--{switch}: is the daemon's alone: see {self.prog} --help")
+        return flags, load(line.values, os.environ)

@@ -251,6 +251,12 @@ def _still_silent(cause: Cause, previous: Judgement) -> Judgement:
 
 def check_terms(memory: TeeMemory, terms: Terms) -> str | None:
     """Say what is wrong with the operator's terms for this TEE, or None; value, rule and cure."""
+    reserve_bytes = terms.reserve_bytes or 0
+    if reserve_bytes >= memory.total_bytes:
+        return (
+            f"--reserve {units.format_size(reserve_bytes)}: nothing is left of the TEE's "
+            f"{units.format_size(memory.total_bytes)}: give a smaller --reserve"
+        )
     capacity_bytes = terms.capacity_bytes(memory)
     count = units.units_in(capacity_bytes, terms.unit_bytes)
     precision_kb = terms.unit_bytes // units.KIB

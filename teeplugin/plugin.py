@@ -24,7 +24,7 @@ from teeplugin.endpoint import Endpoint, remove_socket
 from teeplugin.health import Health
 from teeplugin.log import get_logger
 from teeplugin.registration import DirectoryLostError, socket_path_fits
-from teeplugin.reload import Sources
+from teeplugin.reload import Sources, warn_without_interval
 from teeplugin.running import Running, assemble
 from teeplugin_backends.base import TeeBackend
 
@@ -202,9 +202,4 @@ async def _announce(settings: Settings, health: Health) -> None:
             "simulated_tee",
             effect="the units listed stand for no memory: never use this where pods are to run",
         )
-    if not settings.health_interval_seconds:
-        _log.warning(
-            "health_checks_off",
-            effect="the TEE is asked at the start and on SIGHUP, and while a fault stands: "
-            "else the list does not follow it",
-        )
+    warn_without_interval(settings)

@@ -109,12 +109,24 @@ class Reloader:
             _log.warning(
                 "settings_need_restart",
                 settings=waiting,
-                effect="they stay as they were: the kubelet and containers have been told of them",
+                effect="they stay as they were, while the rest is in force",
                 cure="restart the plugin",
             )
         changed = _differing(applied, self.settings)
         if changed:
             _log.info("settings_changed", settings=changed)
+        if "health-interval" in changed:
+            warn_without_interval(applied)
+
+
+def warn_without_interval(settings: Settings) -> None:
+    """Warn, if so, that the list doesn't follow the TEE by itself."""
+    if not settings.health_interval_seconds:
+        _log.warning(
+            "health_checks_off",
+            effect="the TEE is asked at the start and on SIGHUP, and while a fault stands: "
+            "else the list does not follow it",
+        )
 
 
 def _differing(one: Settings, other: Settings) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from teeplugin.command_flags import CommandParser
 from teeplugin.config import SETTINGS, ConfigError
 from teeplugin.config_rules import split_address
-from teeplugin.console import put
+from teeplugin.console import complain, put
 from teeplugin.units import format_size
 
 ANSWER_SECONDS = 5.0
@@ -30,27 +30,50 @@ def main(argv: Sequence[str]) -> int:
     """Print the status and give the exit status.
 
     Raises:
-        ConfigError: the flags or settings can't be used, or no plugin answers.
+        ConfigError: the flags or settings can't be used, or what answers is no plugin.
     """
     read = CommandParser("status", _DESCRIPTION).read(argv)
     if read is None:
         return 0
-    flags, settings = read[0], read[1].settings
-    status = _asked(settings.listen)
-    text = json.dumps(status, indent=2) if flags.format == "json" else "\n".join(lines(status))
-    return put(f"{text}\n") or (0 if _is_well(status) else EXIT_NOT_WELL)
+    flags, listen = read[0], read[1].settings.listen
+    try:
+        status = _asked(listen)
+    except OSError as error:
+        complain(
+            f"{SETTINGS['listen'].flags[0]} {listen}: no plugin answers "
+            f"({error.strerror or error}): "
+            "start it, or give the address that its log names in telemetry_listening"
+        )
+        return EXIT_NOT_WELL
+    try:
+        text = json.dumps(status, indent=2) if flags.format == "json" else "\n".join(lines(status))
+        exit_status = 0 if _is_well(status) else EXIT_NOT_WELL
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise _no_plugin(listen) from None
+    return put(f"{text}\n") or exit_status
+
+
+def _no_plugin(listen: str) -> ConfigError:
+    return ConfigError(
+        f"{SETTINGS['listen'].flags[0]} {listen}: what answers there is no tee-device-plugin, or "
+        "one of another version: give the address that its log names in telemetry_listening"
+    )
 
 
 def _is_well(status: Mapping[str, Any]) -> bool:
+    """Whether a pod could be given a unit: a node that is merely full of pods is well."""
+    count = status["units"]
     believed = status["cause"] is not None and status["cause"]["believed"]
-    return bool(status["registered"]) and not believed
+    all_short = bool(count["unhealthy"]) and count["allocatable"] <= (count["held"] or 0)
+    return bool(status["registered"]) and not believed and not all_short
 
 
 def _asked(listen: str) -> dict[str, Any]:
     """Get the page `/status`.
 
     Raises:
-        ConfigError: telemetry is off, nobody answers there, or somebody else.
+        ConfigError: telemetry is off, or somebody else answers there.
+        OSError: nobody does.
     """
     setting = SETTINGS["listen"]
     if not listen:
@@ -65,20 +88,12 @@ def _asked(listen: str) -> dict[str, Any]:
         answer = connection.getresponse()
         body = answer.read()
         status = json.loads(body) if answer.status == http.client.OK else None
-    except OSError as error:
-        raise ConfigError(
-            f"{setting.flags[0]} {listen}: no plugin answers ({error.strerror or error}): "
-            "start it, or give the address that its log names in telemetry_listening"
-        ) from None
     except (http.client.HTTPException, ValueError):
         status = None
     finally:
         connection.close()
     if not isinstance(status, dict) or "units" not in status:
-        raise ConfigError(
-            f"{setting.flags[0]} {listen}: what answers there is no tee-device-plugin: "
-            "give the address that its log names in telemetry_listening"
-        )
+        raise _no_plugin(listen)
     return status
 
 

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import urlsplit
 
 import h11
 
@@ -84,7 +85,8 @@ class HttpServer:
                 return
             answer = await self._answer(request)
         except h11.RemoteProtocolError as error:
-            answer = Answer(HTTPStatus(error.error_status_hint), f"{error}\n".encode())
+            status = HTTPStatus(error.error_status_hint)
+            answer = Answer(status, f"{status.phrase}: this is HTTP/1.1, GET\n".encode())
         with_body = request is None or request.method != b"HEAD"
         for event in _events(answer, with_body=with_body):
             writer.write(connection.send(event) or b"")
@@ -93,7 +95,8 @@ class HttpServer:
     async def _answer(self, request: h11.Request) -> Answer:
         if request.method not in (b"GET", b"HEAD"):
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET: nothing can be changed here\n")
-        path = request.target.partition(b"?")[0].decode("ascii", "replace")
+        # Through a proxy the target is a whole URL.
+        path = urlsplit(request.target.decode("ascii", "replace")).path
         page = self._pages.get(path)
         if page is None:
             known = ", ".join(self._pages)

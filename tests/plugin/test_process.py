@@ -211,7 +211,7 @@ async def test_flips_leave_no_descriptor_behind(kubelet: Simulated, tmp_path: Pa
         (["-precision", "512", "--backend-option", "total=110.7G"], ["total=110.7G", "64MiB"]),
         (["-precision", "512", "--backend-option", "total=200G"], ["-precision 512", "926"]),
         (["-precision", "70000"], ["-precision 70000", "65536 KB", "smaller"]),
-        (["--reserve", "64M"], ["reserve of 64MiB", "0 KB", "--reserve"]),
+        (["--reserve", "64M"], ["--reserve 64MiB", "nothing is left", "smaller"]),
         (["--kubelet-dir", "/nonexistent/" + "long/" * 20], ["--kubelet-dir"]),
     ],
 )

@@ -99,7 +99,7 @@ async def test_what_can_not_change_waits_for_a_restart_and_the_rest_changes(
         ("precision: 1\n", ["line 1", "precision: 1", "512 or more"]),
         ("reserve: 4M\nhealth-interval: -1\n", ["line 2", "health-interval: -1"]),
         ("reserve: [\n", ["plugin.yaml"]),
-        ("reserve: 64M\nhealth-interval: 0.1\n", ["reserve of 64MiB", "--reserve"]),
+        ("reserve: 64M\nhealth-interval: 0.1\n", ["--reserve 64MiB", "nothing is left"]),
     ],
     ids=["rule", "second value", "no yaml", "does not fit the TEE"],
 )

@@ -95,7 +95,7 @@ async def test_nobody_there_is_one_line_with_the_cure() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     shown = await status("--listen", address)
-    assert (shown.returncode, shown.stdout) == (2, "")
+    assert (shown.returncode, shown.stdout) == (1, "")
     assert shown.stderr == (
         f"tee-device-plugin: --listen {address}: no plugin answers (Connection refused): "
         "start it, or give the address that its log names in telemetry_listening\n"
@@ -109,7 +109,7 @@ async def test_somebody_else_there_is_told_apart() -> None:
         async def answer(stream: anyio.abc.SocketStream) -> None:
             async with stream:
                 await stream.receive()
-                await stream.send(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]")
+                await stream.send(b'HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{"units": {}}')
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, answer)
@@ -123,3 +123,28 @@ async def test_an_address_that_is_off_is_told() -> None:
     shown = await status("--listen", "off")
     assert shown.returncode == 2
     assert "--listen off: the plugin answers nowhere: give it an address" in shown.stderr
+
+
+async def test_units_that_are_all_short_are_not_well(kubelet: Simulated, tmp_path: Path) -> None:
+    with telling(kubelet, tmp_path) as plugin:
+        await kubelet.has(UNITS)
+        await kubelet.admit("vault", 10)
+        plugin.play(others=UNITS * UNIT_BYTES)
+        await kubelet.has(10)
+        shown = await status("--listen", await telemetry_of(plugin))
+    assert shown.returncode == 1
+    assert "10 healthy, 10 held, 118 unhealthy (shortage)" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["extra"], "extra: is no flag: --help lists them"),
+        (["--print-config"], "--print-config: is the daemon's alone"),
+    ],
+)
+async def test_words_that_status_does_not_take_are_told(words: list[str], says: str) -> None:
+    shown = await status(*words)
+    assert shown.returncode == 2
+    assert says in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1

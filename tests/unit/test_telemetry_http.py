@@ -62,6 +62,11 @@ async def test_a_page_is_answered_and_the_connection_closed(address: str) -> Non
     assert body == b"hello\n"
 
 
+async def test_a_whole_url_is_answered_as_its_path(address: str) -> None:
+    answer = await answer_to(address, b"GET http://a/page?x=1 HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert answer.endswith(b"hello\n")
+
+
 async def test_a_long_page_arrives_whole(address: str) -> None:
     assert (await get(address, "/large")).text == LARGE.decode()
 
