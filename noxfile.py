@@ -98,7 +98,8 @@ def tests(session: nox.Session) -> None:
     """Run the fast tests against the built wheel, on every Python that is there."""
     _dependency_group(session, "test")
     _install_wheel(session)
-    session.run("pytest", *session.posargs, env=_ENVIRONMENT)
+    # Two at a time: most of their time is waiting for processes.
+    session.run("pytest", "--numprocesses=2", *session.posargs, env=_ENVIRONMENT)
 
 
 @nox.session

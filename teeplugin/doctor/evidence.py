@@ -43,7 +43,8 @@ class DirectorySeen:
     is_missing: bool = False
     is_dead_mount: bool = False
     is_writable: bool = False
-    owner: int = 0
+    foreign_owner: int | None = None
+    """Whose it is, if it is neither root's nor our own user's."""
     mode: int = 0
 
 

@@ -111,7 +111,7 @@ def _directory(path: Path) -> DirectorySeen:
     return DirectorySeen(
         path,
         is_writable=os.access(path, os.W_OK | os.X_OK),
-        owner=status.st_uid,
+        foreign_owner=None if status.st_uid in (0, os.geteuid()) else status.st_uid,
         mode=stat.S_IMODE(status.st_mode),
     )
 

@@ -53,10 +53,10 @@ def _permissions(directory: DirectorySeen) -> Outcome:
     if directory.mode & stat.S_IWOTH:
         text = f"{path} is {mode}: everybody may put a socket there and be a plugin"
         return warning(text, f"chmod o-w {path}")
-    if directory.owner:
-        text = f"{path} belongs to uid {directory.owner}, not to root as the kubelet's own does"
+    if directory.foreign_owner is not None:
+        text = f"{path} belongs to uid {directory.foreign_owner}, not to root as the kubelet's does"
         return warning(text, f"give the kubelet's directory as --kubelet-dir, or chown root {path}")
-    return ok(f"{path}: {mode}, root's, writable")
+    return ok(f"{path}: {mode}, writable")
 
 
 def kubelet_socket(evidence: Evidence) -> Outcome:

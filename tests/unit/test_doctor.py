@@ -194,7 +194,7 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "7 units of 1MiB, which count as 512KiB now", "start these pods anew"),
     ("a directory for everybody", "kubelet-directory", {"directory": directory(mode=0o777)},
      "drwxrwxrwx", "chmod o-w /k/device-plugins"),
-    ("somebody's directory", "kubelet-directory", {"directory": directory(owner=1000)},
+    ("somebody's directory", "kubelet-directory", {"directory": directory(foreign_owner=1000)},
      "uid 1000", "chown root /k/device-plugins"),
     ("a killed plugin's socket", "stale-sockets",
      {"sockets": sockets(plugins={OURS: SocketState.LISTENS, OLD: SocketState.REFUSES})},

@@ -1,0 +1,77 @@
+"""Writes what docs/configuration.md has from the code anew: `python -m tests.docs.reference`.
+
+Each part stands between `<!-- generated: NAME -->` and `<!-- end -->`. test_reference compares.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from teeplugin.cli import COMMANDS
+from teeplugin.cli_flags import help_text
+from teeplugin.config import SETTINGS, Setting
+from teeplugin.console import PROGRAM
+from teeplugin.reload import CHANGEABLE
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+
+_PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+
+def overview() -> str:
+    """All settings in a table."""
+    rows = (
+        f"| [{key}](#{key}) | {_flags(setting)} | {setting.default} | {setting.description} "
+        f"| {_change(setting)} |\n"
+        for key, setting in SETTINGS.items()
+    )
+    return (
+        "| setting | flag | default | meaning | a change counts |\n|---|---|---|---|---|\n"
+        + "".join(rows)
+    )
+
+
+def facts(key: str) -> str:
+    """One setting: how it is written, and what may be given."""
+    setting = SETTINGS[key]
+    return (
+        f"{_flags(setting)}; in the file `{key}:`; in the environment `{setting.variable}`.\n"
+        f"Value: {setting.kind}: {setting.rule}. Default: {setting.default}. "
+        f"Example: `{setting.flags[0]} {setting.example}`.\n"
+    )
+
+
+def helped() -> str:
+    """The help, as a block."""
+    summaries = {name: command.summary for name, command in COMMANDS.items()}
+    return f"```text\n{help_text(PROGRAM, summaries)}```\n"
+
+
+def _flags(setting: Setting) -> str:
+    return ", ".join(f"`{flag} {setting.metavar}`" for flag in setting.flags)
+
+
+def _change(setting: Setting) -> str:
+    return "at once" if setting.attribute in CHANGEABLE else "after a restart"
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "overview": overview,
+    "help": helped,
+    **{key: (lambda key=key: facts(key)) for key in SETTINGS},  # type: ignore[misc]  # bound now
+}
+"""How each part is made, by its name in the page."""
+
+
+def names(page: str) -> list[str]:
+    """The parts that a page's text has, in order."""
+    return [match[2] for match in _PART.finditer(page)]
+
+
+def regenerated(page: str) -> str:
+    """Give the page's text with every part made anew."""
+    return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(regenerated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,83 @@
+"""Every command of the guide is typed here, block by block, or says why it can't be."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.docs.pages import PAGES, Block, blocks, without_comments
+from tests.docs.workbench import Workbench, workbench
+
+TRANSLATIONS = {
+    "README.zh-CN.md": "README.md",
+    "docs/installation.zh-CN.md": "docs/installation.md",
+}
+TYPED = [page for page in PAGES if page not in TRANSLATIONS]
+LANGUAGES = {"sh", "text", "yaml", "json", "xml", "toml", "python", "layers"}
+
+
+def is_run_here(block: Block) -> bool:
+    return block.is_command and block.kind != "not run" and not block.on_a_cluster
+
+
+@pytest.fixture(scope="session")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
+    with workbench(tmp_path_factory.mktemp("guide")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("page", [page for page in TYPED if any(map(is_run_here, blocks(page)))])
+def test_a_pages_commands_do_as_they_are_typed(page: str, bench: Workbench) -> None:
+    for block in blocks(page):
+        if block.kind == "file":
+            bench.write(block)
+    try:
+        for block in filter(is_run_here, blocks(page)):
+            if block.goes_on:
+                bench.begin(block)
+            else:
+                bench.run(block)
+    finally:
+        bench.end()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_is_of_a_kind_that_is_looked_at(page: str) -> None:
+    for block in blocks(page):
+        assert block.language in LANGUAGES, block.name
+        assert block.mark_is_known, f"{block.name}: run: {block.words}"
+        assert block.is_command or block.kind in {"", "file"}, block.name
+        assert not (block.is_command and block.kind == "file"), block.name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_block_that_is_not_run_has_a_reason_in_words(page: str) -> None:
+    for block in blocks(page):
+        assert block.kind != "not run" or len(block.words.split()) > 2, block.name
+
+
+def test_most_of_what_can_be_typed_is_typed() -> None:
+    every = [block for page in TYPED for block in blocks(page) if block.is_command]
+    run = [block for block in every if block.kind != "not run"]
+    assert len(run) > len(every) / 2
+    print(f"\n{len(every)} blocks of commands: {len(run)} are run, of which ", end="")
+    print(f"{sum(block.on_a_cluster for block in run)} on a cluster")
+
+
+# Translations
+
+
+@pytest.mark.parametrize("page", TRANSLATIONS)
+def test_a_translation_has_the_same_blocks_in_the_same_order(page: str) -> None:
+    def essence(block: Block) -> tuple[str, str, str, str]:
+        body = without_comments(block.body) if block.language in {"sh", "yaml"} else block.body
+        return block.language, block.kind, block.words, body
+
+    translated = [essence(block) for block in blocks(page)]
+    original = [essence(block) for block in blocks(TRANSLATIONS[page])]
+    for here, there in zip(translated, original, strict=False):
+        assert here == there
+    assert len(translated) == len(original)
+
+
+def test_every_chinese_page_is_compared_with_its_original() -> None:
+    assert {page for page in PAGES if page.endswith(".zh-CN.md")} == set(TRANSLATIONS)

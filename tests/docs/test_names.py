@@ -1,0 +1,78 @@
+"""What the guide names exists: metrics, events and their fields, alerts, pages."""
+
+import re
+from functools import cache
+
+import pytest
+
+from tests.docs.pages import PAGES, ROOT, blocks, text
+from tests.unit.test_docs import documented, metric_name, metrics
+
+CODE = ("teeplugin", "teeplugin_backends", "ta")
+
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_SPAN = re.compile(r"`([^`\n]+)`")
+_SNAKE = re.compile(r"[a-z]+(_[a-z]+)+")
+_ALERT = re.compile(r"\bTeePlugin[A-Z]\w+")
+
+
+@cache
+def spans(page: str) -> frozenset[str]:
+    return frozenset(_SPAN.findall(_FENCED.sub("", text(page))))
+
+
+@cache
+def words_of_the_code() -> frozenset[str]:
+    files = (path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
+    return frozenset(
+        word
+        for path in files
+        for word in re.findall(r"\w+", f"{path.stem} {path.read_text(encoding='utf-8')}")
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_metric_that_is_named_exists(page: str) -> None:
+    named = {span for span in spans(page) if re.fullmatch(r"teeplugin_\w+_\w+", span)}
+    assert named - set(map(metric_name, metrics())) == set()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_other_name_with_underscores_is_one_of_the_code(page: str) -> None:
+    named = {span for span in spans(page) if _SNAKE.fullmatch(span)}
+    assert {name for name in named if not name.startswith("teeplugin_")} - words_of_the_code() == (
+        set()
+    )
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_lines_of_the_log_that_are_shown_have_fields_that_are_logged(page: str) -> None:
+    for block in blocks(page):
+        for line in re.findall(r"\bevent=.*", block.body):
+            fields = re.findall(r'(?:^| )([a-z_]+)=(?:"[^"]*"|\S+)', line)
+            event = re.match(r"event=(\w+)", line)
+            assert event is not None
+            told = documented()[event[1]]
+            assert set(fields) - {"event"} <= told.fields, block.name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_alert_that_is_named_exists(page: str) -> None:
+    rules = text("deploy/monitoring/prometheus-rule.yaml")
+    there = set(re.findall(r"alert: (\w+)", rules))
+    assert set(_ALERT.findall(text(page))) - there == set()
+
+
+def test_every_page_is_linked_from_both_readmes() -> None:
+    for readme in ("README.md", "README.zh-CN.md"):
+        linked = set(re.findall(r"\]\(([^)#]+)", text(readme)))
+        # A page in both languages is linked in the reader's own.
+        pages = {page for page in PAGES if page.startswith("docs/") and "zh-CN" not in page}
+        if "zh-CN" in readme:
+            pages = {_translated(page) for page in pages}
+        assert pages - linked == set(), readme
+
+
+def _translated(page: str) -> str:
+    chinese = page.replace(".md", ".zh-CN.md")
+    return chinese if (ROOT / chinese).exists() else page

@@ -1,0 +1,73 @@
+"""The parts of docs/configuration.md that are made from the code are as the code is now."""
+
+import re
+from dataclasses import fields
+
+from teeplugin.config import SETTINGS
+from teeplugin.units import comfortable_precision_kb, finest_precision_kb, format_size, parse_size
+from teeplugin_backends import simulated
+from teeplugin_backends.libteec import options
+from tests.docs.pages import text
+from tests.docs.reference import PARTS, names, regenerated
+
+CONFIGURATION = text("docs/configuration.md")
+
+
+def rows(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below a heading, without its head."""
+    below = page.partition(f"\n{heading}\n")[2]
+    lines = re.search(r"(?:^\|.*\n)+", below, re.MULTILINE)
+    assert lines is not None, heading
+    return [
+        [cell.strip() for cell in line.strip("|").split(" |")] for line in lines[0].splitlines()[2:]
+    ]
+
+
+def test_the_reference_is_what_the_code_makes() -> None:
+    assert regenerated(CONFIGURATION) == CONFIGURATION, "run: python -m tests.docs.reference"
+
+
+def test_the_reference_has_every_part_once_and_in_the_models_order() -> None:
+    assert sorted(names(CONFIGURATION)) == sorted(PARTS)
+    assert [name for name in names(CONFIGURATION) if name in SETTINGS] == list(SETTINGS)
+
+
+def test_every_setting_has_a_heading_of_its_own() -> None:
+    headings = re.findall(r"^### ([\w-]+)$", CONFIGURATION, re.MULTILINE)
+    assert headings == [*SETTINGS, "libteec", "simulated"]
+
+
+def test_every_option_of_libteec_is_told_with_its_default() -> None:
+    told = {row[0].strip("`"): row[2].strip("`") for row in rows(CONFIGURATION, "### libteec")}
+    assert set(told) == set(options._PARSERS)
+    plain = options.Options()
+    assert told.pop("ta-path") == plain.ta_file.replace(plain.uuid, "<uuid>")
+    assert told.pop("library") == "found by the loader"
+    assert plain.library is None
+    assert told == {key: getattr(plain, key) for key in told}
+
+
+def test_every_option_of_the_simulated_tee_is_told_with_its_default() -> None:
+    told = {
+        name.strip("` "): row[1]
+        for row in rows(CONFIGURATION, "### simulated")
+        for name in row[0].split(",")
+    }
+    assert set(told) == set(simulated._OPTION_PARSERS)
+    script = simulated._Script()
+    assert parse_size(told["total"]) == script.total
+    for field in fields(script):
+        if field.name != "total":
+            assert told[field.name] == str(getattr(script, field.name)).removesuffix(".0")
+    assert told["access"] == simulated.SimulatedTee().access_name
+
+
+def test_the_table_of_precisions_is_right() -> None:
+    table = rows(text("docs/operations.md"), "## Choose the precision")
+    assert len(table) > 5
+    for capacity, units, comfortable, finest in table:
+        size_bytes = parse_size(capacity)
+        assert format_size(size_bytes) == capacity.replace(" ", "")
+        assert units == f"{size_bytes // (512 * 1024):,}"
+        assert int(comfortable) == comfortable_precision_kb(size_bytes)
+        assert int(finest) == finest_precision_kb(size_bytes)

@@ -1,0 +1,210 @@
+"""Where the guide's commands are typed: a checkout on a node of its own; for test_blocks.
+
+The checkout is a copy with an environment and pkg/ in it, so that `make` has nothing to install.
+Nothing of what a command writes is seen outside.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from teeplugin.console import PROGRAM
+from tests.docs.pages import ROOT, Block, blocks
+from tests.unit.sizing_files import elf
+
+_BLOCK_SECONDS = 40
+_ENDED_WELL = ("event=stopped", "ended by SIGINT")
+_PORT_OF_ITS_OWN = "127.0.0.1:9841"
+"""In the guide's commands; here it is a port that is free."""
+
+_NODE = Path(__file__).with_name("node.py")
+
+_CURL = """\
+#!{python}
+# Stands in for curl, which a machine may lack, and asks the plugin of this test.
+import sys, urllib.error, urllib.request
+url = sys.argv[-1].replace("127.0.0.1:9840", "{address}")
+try:
+    answer = urllib.request.urlopen(url, timeout=10)
+except urllib.error.HTTPError as error:
+    answer = error
+sys.stdout.write(answer.read().decode())
+"""
+
+_NOX = """\
+#!/bin/sh
+# Stands in for nox, which is what runs this test.
+echo "nox $*"
+"""
+
+_NOT_HERE = ("kubectl", "docker", "buildah", "podman", "systemctl", "yum", "dnf", "apt-get")
+"""Programs that would reach a cluster, a registry or this machine itself."""
+
+_REFUSAL = """\
+#!/bin/sh
+echo "$(basename "$0") isn't run by this test: mark the block" >&2
+exit 1
+"""
+
+_SOURCES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "ca", "ta", "deploy")
+# What was built stays behind, and so does a developer's key.
+_LEFT = ("*.so", "*.sec", "tlogcat", "tee-device-plugin", "__pycache__", "TA_cert", "signed_config")
+
+
+class Workbench:
+    """A directory with all that the commands need; `address` is where the node's plugin answers."""
+
+    def __init__(self, directory: Path, kubelet_dir: Path, address: str) -> None:
+        self.folder = directory / "checkout"
+        self._beside: list[subprocess.Popen[str]] = []
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self._own = f"127.0.0.1:{free.getsockname()[1]}"
+        programs = directory / "bin"
+        self._copy_sources()
+        self._put_programs(programs, address)
+        self._put_files()
+        names = ("PATH", "HOME", "LANG", "TMPDIR")
+        self._environment = {name: os.environ[name] for name in names if name in os.environ} | {
+            "PATH": f"{programs}:{os.environ['PATH']}",
+            "TEEPLUGIN_KUBELET_DIR": str(kubelet_dir),
+            "TEEPLUGIN_LISTEN": address,
+        }
+
+    def _copy_sources(self) -> None:
+        self.folder.mkdir()
+        for name in _SOURCES:
+            source = ROOT / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns(*_LEFT)
+                shutil.copytree(source, self.folder / name, symlinks=True, ignore=ignored)
+            else:
+                shutil.copy(source, self.folder)
+
+    def _put_programs(self, programs: Path, address: str) -> None:
+        own = Path(sysconfig.get_path("scripts"), PROGRAM)
+        environment = self.folder / ".venv" / "bin"
+        for folder in (programs, environment):
+            folder.mkdir(parents=True)
+            (folder / PROGRAM).symlink_to(own)
+        (environment / "python").symlink_to(sys.executable)
+        scripts = {
+            programs / "curl": _CURL.format(python=sys.executable, address=address),
+            environment / "nox": _NOX,
+        } | {programs / name: _REFUSAL for name in _NOT_HERE}
+        for path, script in scripts.items():
+            path.write_text(script)
+            path.chmod(0o755)
+        # What tells make that both are installed.
+        for mark in ("plugin", "nox"):
+            (environment.parent / mark).touch()
+
+    def _put_files(self) -> None:
+        """Write what a user would have: a TA's files, and what make left in pkg/."""
+        (example,) = (one.body for one in blocks("docs/sizing.md") if one.language == "xml")
+        (self.folder / "configs.xml").write_text(example)
+        other = self.folder / "other-ta"
+        other.mkdir()
+        (other / "manifest.txt").write_text(
+            "gpd.ta.appID: 89abcdef-0123-4567-89ab-cdef01234567\ngpd.ta.service_name: other-ta\n"
+        )
+        (self.folder / "libcombine.so").write_bytes(elf((0, 40_000)))
+        pkg = self.folder / "pkg"
+        pkg.mkdir()
+        (pkg / PROGRAM).write_bytes((ROOT / "deploy/executable/header.sh").read_bytes())
+        for name in ("libteememca.so", "e3d37f4a-f24c-48d0-8884-3bdd6c44e988.sec"):
+            (pkg / name).write_bytes(b"as far as the test knows")
+
+    def write(self, block: Block) -> None:
+        """Write a block to the file that its mark names."""
+        path = self.folder / block.words
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(block.body)
+
+    def _typed(self, block: Block) -> str:
+        return block.body.replace(_PORT_OF_ITS_OWN, self._own)
+
+    def run(self, block: Block) -> str:
+        """Type a block, and return what it printed."""
+        result = subprocess.run(
+            ["sh", "-eu", "-c", self._typed(block)],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=_BLOCK_SECONDS,
+            check=False,
+        )
+        assert result.returncode == 0, f"{block.name}:\n{block.body}\n{result.stdout}"
+        return result.stdout
+
+    def begin(self, block: Block) -> None:
+        """Type a block that goes on, and wait until what follows may rely on it."""
+        awaited = "telemetry_listening" if "--listen" in block.body else "registered"
+        process = subprocess.Popen(
+            ["sh", "-eu", "-c", self._typed(block)],
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._beside.append(process)
+        assert process.stdout is not None
+        printed = []
+        for line in process.stdout:
+            printed.append(line)
+            if awaited in line:
+                return
+        raise AssertionError(
+            f"{block.name}: it ended before it told {awaited}:\n{''.join(printed)}"
+        )
+
+    def end(self) -> None:
+        """End what still runs, as Ctrl-C would; the plugin in it must end well."""
+        for process in self._beside:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+            printed, _ = process.communicate(timeout=10)
+            assert any(words in printed for words in _ENDED_WELL), printed
+        self._beside.clear()
+
+
+@contextmanager
+def workbench(directory: Path) -> Iterator[Workbench]:
+    """Set one up in an empty directory, with its node; all of it ends with the context."""
+    # A unix socket's path may have 107 bytes only.
+    with tempfile.TemporaryDirectory(prefix="tee-") as short:
+        kubelet_dir = Path(short)
+        node = subprocess.Popen(
+            [sys.executable, str(_NODE), short],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            assert node.stdout is not None
+            address = node.stdout.readline().strip()
+            assert address, "the node did not come up"
+            bench = Workbench(directory, kubelet_dir, address)
+            try:
+                yield bench
+            finally:
+                bench.end()
+        finally:
+            os.killpg(node.pid, signal.SIGTERM)
+            node.communicate(timeout=10)
