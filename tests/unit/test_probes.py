@@ -29,11 +29,10 @@ async def test_a_query_that_may_still_be_answered_is_none() -> None:
 
 
 async def test_a_socket_that_accepts_and_says_nothing_is_a_reason_to_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probes, "SOCKET_SECONDS", 0.05)
-    running = running_parts(tmp_path)
-    (tmp_path / "device-plugins").mkdir()
+    running = running_parts(kubelet_dir)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(running.endpoint.path))
         mute.listen()
@@ -48,9 +47,8 @@ async def test_without_a_socket_in_place_there_is_nothing_to_ask() -> None:
     assert (await probes.live(running_parts()))["socket"] is None
 
 
-async def test_a_socket_that_answers_is_alive(tmp_path: Path) -> None:
-    running = running_parts(tmp_path)
-    (tmp_path / "device-plugins").mkdir()
+async def test_a_socket_that_answers_is_alive(kubelet_dir: Path) -> None:
+    running = running_parts(kubelet_dir)
     await running.endpoint.open()
     try:
         assert (await probes.live(running))["socket"] is None
