@@ -86,13 +86,15 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                     tasks.start_soon(_register_when_listed, running)
                     tasks.start_soon(running.reloader.follow_file)
                     await _obey(signals, running)
+                    # Asked again while it ends, it would end by the signal. Held back before the
+                    # timer's thread is made, which takes this over.
+                    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
                     running.stopping.set()
                     _end_at_the_latest(running.endpoint)
                     tasks.cancel_scope.cancel()
             finally:
                 await running.endpoint.close()
     for number in _SIGNALS:
-        # Asked again while the interpreter ends, the process would end by the signal.
         signal.signal(number, signal.SIG_IGN)
     _log.info("stopped")
 
