@@ -112,11 +112,12 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     async def _list_and_watch(self, stream: Stream[v1beta1.Empty, EncodedList]) -> None:
         await stream.recv_message()
         sent = None
-        with self._watch_streams.opened():
+        with self._watch_streams.opened() as watch_stream:
             async for listing in self._listings.follow():
                 if listing is not None and listing.frame is not sent:
                     sent = listing.frame
                     await stream.send_message(EncodedList(sent))
+                    watch_stream.sent(len(sent))
 
     async def allocate(self, message: v1beta1.AllocateRequest) -> v1beta1.AllocateResponse:
         """Hand each container the way to the TEE and tell it how much memory its units are.

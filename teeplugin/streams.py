@@ -3,8 +3,13 @@
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from time import monotonic
 
 import anyio
+
+DIGEST_SECONDS = 0.05
+DIGEST_SECONDS_A_BYTE = 0.5e-6
+"""Twice what a kubelet 1.36 was seen to spend on a list: 0.34 s on 65,536 devices, 1.3 MB."""
 
 
 class WatchStream:
@@ -13,7 +18,12 @@ class WatchStream:
     def __init__(self, serial: int) -> None:
         self.serial = serial
         self.ended = anyio.Event()
+        self.digested_at = 0.0
         self._scope = anyio.CancelScope()
+
+    def sent(self, list_bytes: int) -> None:
+        """Note that a list of so many bytes was sent: its client is busy with it for a while."""
+        self.digested_at = monotonic() + DIGEST_SECONDS + list_bytes * DIGEST_SECONDS_A_BYTE
 
     def end(self) -> None:
         """End the stream from our side; the client sees it end well."""

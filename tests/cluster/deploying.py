@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,32 @@ def wait_for_plugin(lab: Lab) -> dict[str, Any]:
         explain=lambda: lab.kubectl("describe", "pods", f"--namespace={NAMESPACE}", check=False),
     )
     return plugin_pods(lab)[0]
+
+
+def wait_until_settled(lab: Lab) -> None:
+    """Wait until the next roll-out doesn't get stuck for having come too soon.
+
+    The DaemonSet's controller wakes up once a second after a pod that got ready has been so for
+    minReadySeconds. A pod that gets ready meanwhile is not looked at again (Kubernetes 1.36.3).
+    """
+    found = lab.get("daemonset", DAEMON_SET, NAMESPACE) or {}
+    seconds = found["spec"].get("minReadySeconds", 0) + 1
+    wait_until(
+        f"the plugin's pod has been ready for over {seconds} s",
+        lambda: [_ready_seconds(pod) for pod in plugin_pods(lab)],
+        READY_SECONDS,
+        accept=lambda ages: len(ages) == 1 and ages[0] > seconds + 1,
+    )
+
+
+def _ready_seconds(pod: dict[str, Any]) -> float:
+    """For how long a pod has been ready, by whole seconds; 0 if it isn't."""
+    since = [
+        datetime.fromisoformat(one["lastTransitionTime"])
+        for one in pod.get("status", {}).get("conditions", [])
+        if (one["type"], one["status"]) == ("Ready", "True")
+    ]
+    return (datetime.now(UTC) - since[0]).total_seconds() if since else 0
 
 
 def plugin_log(lab: Lab, pod: dict[str, Any] | None = None, *flags: str) -> str:

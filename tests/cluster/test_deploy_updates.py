@@ -24,6 +24,7 @@ from tests.cluster.deploying import (
     shell,
     wait_for_newer_pod,
     wait_for_plugin,
+    wait_until_settled,
 )
 from tests.cluster.kubelet_watch import Gaps, watched
 from tests.cluster.lab import Lab
@@ -63,6 +64,7 @@ def deployment(replicas: int) -> dict[str, Any]:
 
 async def rolled(shell: Shell, *lines: str) -> Gaps:
     """Type the lines of an update, wait for its end, and tell how long the kubelet had nothing."""
+    await run_sync(wait_until_settled, shell.lab)
     async with watched(shell.lab) as gaps:
         for line in (*lines, WAIT):
             await run_sync(shell.typed, line)
@@ -140,6 +142,7 @@ def test_settings_that_cant_be_used_are_told_while_the_older_pod_serves(
         wait_for_allocatable(lab, UNITS)
         older = wait_for_plugin(lab)
         holder = run_holder(lab)
+        wait_until_settled(lab)
         overlay(shell, "mistaken", f"precision: 5\n{SETTINGS}")
         shell.typed("kubectl apply -k deploy/overlays/mistaken")
         newer = wait_for_newer_pod(lab)

@@ -21,6 +21,7 @@ from tests.cluster.deploying import (
     deployed,
     shell,
     wait_for_plugin,
+    wait_until_settled,
 )
 from tests.cluster.lab import Lab
 from tests.cluster.settings import NODE_NAME
@@ -33,6 +34,7 @@ __all__ = ["shell"]  # the fixture
 UNITS = (1024 - 600) * 2
 NEWER_IMAGE = "lab.local/tee-device-plugin:2"
 CREATE = "kubectl create -f deploy/tee-device-plugin.yml"
+ROLL_OUT = "rollout status"
 
 PLACEHOLDERS = {
     "REGISTRY/tee-device-plugin:0.1.0": IMAGE,
@@ -62,6 +64,8 @@ class Reader:
                 body = body.replace(placeholder, name)
             assert "NODE" not in body.replace("NODE:", ""), block.name
             assert "REGISTRY" not in body, block.name
+            if ROLL_OUT in body:
+                wait_until_settled(self.shell.lab)
             yield block.body, self.shell.typed(f"set -eu\n{body}")
 
 
