@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from teeplugin.cli_flags import read_flags
 from teeplugin.config import ConfigError
-from teeplugin.config_sources import Loaded, load
+from teeplugin.config_sources import FlagValue, Loaded, load
 from teeplugin.console import PROGRAM, put
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
     """A command's flags; a mistake is a ConfigError, and the help goes out as any output does."""
 
     def __init__(
-        self, command: str, *, usage: str, description: str, add_help: bool = True
+        self, command: str, *, usage: str | None, description: str, add_help: bool = True
     ) -> None:
         super().__init__(
             prog=f"{PROGRAM} {command}",
@@ -60,20 +60,25 @@ class CommandParser(Parser):
         self.add_argument("--format", choices=("text", "json"), default="text", help="text or json")
         self.add_argument("--help", action="store_true", help="print this")
 
-    def split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]] | None:
-        """Give the command's flags and the daemon's words; None if help was asked for, and given.
+    def split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, Sequence[FlagValue]] | None:
+        """Give the command's flags and the daemon's; None if help was asked for, and given.
 
         Raises:
-            ConfigError: a flag of the command can't be used.
+            ConfigError: a flag is unknown, or can't be used here.
         """
         flags, rest = self.parse_known_args(argv)
-        if flags.help:
+        line = read_flags(rest, {})
+        if flags.help or "help" in line.switches:
             put(self.format_help())
             return None
-        return flags, rest
+        if line.switches:
+            raise ConfigError(
+                f"--{min(line.switches)}: is the daemon's alone: see {self.prog} --help"
+            )
+        return flags, line.values
 
     def read(self, argv: Sequence[str]) -> tuple[argparse.Namespace, Loaded] | None:
-        """Like `split`, with the daemon's settings instead of the words.
+        """Like `split`, with the daemon's settings instead of its flags.
 
         Raises:
             ConfigError: the flags or settings can't be used.
@@ -81,11 +86,5 @@ class CommandParser(Parser):
         found = self.split(argv)
         if found is None:
             return None
-        flags, rest = found
-        line = read_flags(rest, {})
-        if "help" in line.switches:
-            put(self.format_help())
-            return None
-        for switch in line.switches:
-            raise ConfigError(f"--{switch}: is the daemon's alone: see {self.prog} --help")
-        return flags, load(line.values, os.environ)
+        flags, values = found
+        return flags, load(values, os.environ)

@@ -99,6 +99,14 @@ class Health:
         self.answered = anyio.Event()
         self._counted_at = -math.inf
 
+    @property
+    def external_use_min_bytes(self) -> int | None:
+        """What others than pods with units used at the least; None while it isn't known."""
+        if self.observed is None:
+            return None
+        unheld_bytes = self.observed.unheld_use_bytes(self.terms.unit_bytes)
+        return units.external_use_min_bytes(unheld_bytes, self.terms.reserve_bytes or 0)
+
     def ask_now(self) -> None:
         """Ask the TEE without waiting for the next time; at once after a query under way."""
         self._asked.set()

@@ -42,6 +42,9 @@ FAULT_SECONDS = 5.0
 MISSING_ON_NODE = "missing-on-node"
 """The kind of cause that is no fault of the TEE's, so that Allocate doesn't fail for it."""
 
+SHORTAGE = "shortage"
+"""What makes units unhealthy while there is no cause."""
+
 FIRST_BACK_OFF_SECONDS = 0.5
 """The first wait while the TEE has given no reading yet; doubled at each fault up to the above."""
 
@@ -97,6 +100,11 @@ class Judgement:
     suspicious_answers: tuple[type[TeeError], ...] = ()
     faults_before_first: int = 0
     ask_again_seconds: float | None = 0.0
+
+    @property
+    def unhealthy_kind(self) -> str:
+        """The kind of what makes units unhealthy, where there are such."""
+        return self.cause.kind if self.cause else SHORTAGE
 
 
 @dataclass(frozen=True, slots=True)

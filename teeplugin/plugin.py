@@ -1,7 +1,4 @@
-"""Wires backend, health, service and registration in one task group; started by the command line.
-
-Values flow one way: TEE → backend → health → listing → service → kubelet.
-"""
+"""Runs what running has wired, in one task group, until a signal ends it; for the command line."""
 
 import asyncio
 import gc
@@ -9,9 +6,10 @@ import importlib
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import anyio
 
@@ -23,7 +21,7 @@ from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.endpoint import Endpoint, remove_socket
 from teeplugin.health import Health
 from teeplugin.log import get_logger
-from teeplugin.registration import DirectoryLostError, socket_path_fits
+from teeplugin.registration import DirectoryLostError, Registration, socket_path_fits
 from teeplugin.reload import Sources, warn_without_interval
 from teeplugin.running import Running, assemble
 from teeplugin_backends.base import TeeBackend
@@ -39,6 +37,7 @@ PATIENCE_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = get_logger()
+T = TypeVar("T")
 
 
 def run(settings: Settings, sources: Sources | None = None) -> int:
@@ -83,6 +82,7 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(running.health.run)
                     tasks.start_soon(_announce, settings, running.health)
+                    tasks.start_soon(_warn_of_another_unit_size, settings, running.registration)
                     tasks.start_soon(_register_when_listed, running)
                     tasks.start_soon(running.reloader.follow_file)
                     await _obey(signals, running)
@@ -107,13 +107,8 @@ async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
         with anyio.move_on_after(PATIENCE_SECONDS):
             await running.registration.registered_once.wait()
         try:
-            # No part of the start, and in a thread: it takes a tenth of a second, in which an
-            # Allocate may come.
-            with ThreadPoolExecutor(1) as thread:
-                loaded = asyncio.get_running_loop().run_in_executor(
-                    thread, importlib.import_module, "teeplugin.telemetry.server"
-                )
-                server = await loaded
+            # No part of the start: it takes a tenth of a second.
+            server = await _in_a_thread(importlib.import_module, "teeplugin.telemetry.server")
             await server.serve(settings.listen, running)
         except Exception:  # noqa: BLE001 - pods go before figures: the rest of the plugin lives on
             _log.error("telemetry_bug", exc_info=True)
@@ -123,6 +118,12 @@ async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
             tasks.start_soon(tell)
         yield
         tasks.cancel_scope.cancel()
+
+
+async def _in_a_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Run what takes long beside the loop, where an Allocate may come; no thread is left of it."""
+    with ThreadPoolExecutor(1) as thread:
+        return await asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
 
 
 @asynccontextmanager
@@ -188,7 +189,20 @@ async def _announce(settings: Settings, health: Health) -> None:
         precision_kb=settings.precision_kb,
         health_interval_seconds=settings.health_interval_seconds,
     )
-    by_size = held_units_by_size(settings.device_plugins_dir, settings.resource_name)
+    if settings.backend == "simulated":
+        _log.warning(
+            "simulated_tee",
+            effect="the units listed stand for no memory: never use this where pods are to run",
+        )
+    warn_without_interval(settings)
+
+
+async def _warn_of_another_unit_size(settings: Settings, registration: Registration) -> None:
+    """Once registered, say which units pods hold that were counted in another size."""
+    await registration.registered_once.wait()
+    by_size = await _in_a_thread(
+        held_units_by_size, settings.device_plugins_dir, settings.resource_name
+    )
     others = {size: held for size, held in by_size.items() if size != settings.unit_bytes}
     if others:
         _log.warning(
@@ -199,9 +213,3 @@ async def _announce(settings: Settings, health: Health) -> None:
             effect="pods hold units that were counted in another size",
             cure="start these pods anew, or give each precision a resource name of its own",
         )
-    if settings.backend == "simulated":
-        _log.warning(
-            "simulated_tee",
-            effect="the units listed stand for no memory: never use this where pods are to run",
-        )
-    warn_without_interval(settings)

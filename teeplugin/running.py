@@ -1,4 +1,7 @@
-"""The parts of a running plugin, made and wired: run by plugin, read by telemetry."""
+"""The parts of a running plugin, made and wired: run by plugin, read by telemetry.
+
+Values flow one way: TEE → backend → health → listing → service → kubelet.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ from teeplugin import __version__
 from teeplugin.config import Settings
 from teeplugin.endpoint import Endpoint
 from teeplugin.health import Health
-from teeplugin.inventory import Listing
+from teeplugin.inventory import Inventory, Listing
 from teeplugin.judgement import Terms
 from teeplugin.latest import Latest
 from teeplugin.ledger import Ledger
@@ -37,6 +40,12 @@ class Running:
     reloader: Reloader
     watch_streams: WatchStreams
     stopping: anyio.Event
+
+    @property
+    def inventory(self) -> Inventory:
+        """The units that are listed: none before the first reading."""
+        listing = self.listings.value
+        return listing.inventory if listing else Inventory()
 
 
 def assemble(settings: Settings, backend: TeeBackend, sources: Sources | None = None) -> Running:

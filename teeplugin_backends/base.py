@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Final, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +185,10 @@ class Exhausted(TeeError):
 
     kind = "exhausted"
     default_cure = "free secure memory: end trusted applications that are not needed"
+
+
+TEE_ERRORS: Final = (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)
+"""Every kind there is."""
 
 
 class OptionError(ValueError):

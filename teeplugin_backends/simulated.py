@@ -16,24 +16,20 @@ from typing import Any, Final, Self
 import anyio
 
 from teeplugin_backends.base import (
+    TEE_ERRORS,
     BadReply,
-    Busy,
     ContainerAccess,
     Device,
-    Exhausted,
     Finding,
     Mount,
     OptionError,
-    Refused,
     TeeBackend,
     TeeError,
     TeeMemory,
-    TimedOut,
-    Unreachable,
 )
 
 _FAULTS: Final[Mapping[str, type[TeeError]]] = MappingProxyType(
-    {kind.kind: kind for kind in (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)}
+    {kind.kind: kind for kind in TEE_ERRORS}
 )
 _OTHER_FAULTS = ("none", "hang", "bug")
 

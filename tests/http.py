@@ -7,6 +7,9 @@ import anyio.to_thread
 
 from tests.plugin_process import Plugin
 
+ANY_PORT = "127.0.0.1:0"
+"""To be given as --listen; `telemetry_of` tells which it was."""
+
 
 @dataclass(frozen=True)
 class Response:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
-from teeplugin.cli_flags import read_flags
 from teeplugin.command_flags import CommandParser
 from teeplugin.config_sources import FlagValue
 from teeplugin.console import put
@@ -37,8 +36,7 @@ def main(argv: Sequence[str]) -> int:
     found = CommandParser("doctor", _DESCRIPTION).split(argv)
     if found is None:
         return 0
-    flags, rest = found
-    values = read_flags(rest, {}).values
+    flags, values = found
     # Libraries' complaints stay off the report.
     configure("text", "error")
     report = seen_within(values, os.environ, lambda report: _end(report, flags.format))

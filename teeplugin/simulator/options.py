@@ -6,8 +6,9 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
+from teeplugin.command_flags import Parser
 from teeplugin.config import ConfigError, shown
 from teeplugin.config_rules import MOST_BYTES, size
 from teeplugin.config_sources import FlagValue, Given, load
@@ -21,15 +22,13 @@ from teeplugin.simulator.playing.scenario import (
 from teeplugin.simulator.stage import Setup
 from teeplugin.units import KIB, MAX_UNITS, MIN_PRECISION_KB, finest_precision_kb, format_size
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
 _DESCRIPTION = """\
 Play the plugin's life on this machine, without any TEE and without Kubernetes: a simulated kubelet
 and the real plugin as a child process, with a TEE that fails and recovers. Without flags it is a
 tour, which takes seconds."""
 
-_PROGRAM = "tee-device-plugin simulate"
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,9 @@ class Options:
     verbose: bool
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message}: see {_PROGRAM} --help")
-
+class _Parser(Parser):
     def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
-        """Let errors of the output through, which argparse would hide."""
+        """Let errors of the output through: they end the command as those of the tour do."""
         if (stream := file or sys.stdout) is not None:
             stream.write(self.format_help() + _scenario_lines())
 
@@ -121,7 +117,7 @@ def _more(setup: Setup, units: int) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog=_PROGRAM, description=_DESCRIPTION, allow_abbrev=False)
+    parser = _Parser("simulate", usage=None, description=_DESCRIPTION)
     parser.add_argument(
         "--scenario",
         metavar="NAME|FILE",

@@ -5,21 +5,10 @@ The plugin's backend `simulated` reads the file again at every query.
 
 from pathlib import Path
 
-from teeplugin_backends.base import (
-    BadReply,
-    Busy,
-    Exhausted,
-    Refused,
-    TimedOut,
-    Unreachable,
-)
+from teeplugin_backends.base import TEE_ERRORS
 
 NO_FAULT = "none"
-FAULTS = (
-    *(kind.kind for kind in (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)),
-    "hang",
-    "bug",
-)
+FAULTS = (*(kind.kind for kind in TEE_ERRORS), "hang", "bug")
 """What the backend can play: every kind of TeeError, no answer at all, and a bug of its own."""
 
 

@@ -14,18 +14,11 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from teeplugin import units
+from teeplugin.judgement import SHORTAGE
 from teeplugin.running import Running
-from teeplugin_backends.base import BadReply, Busy, Exhausted, Refused, TimedOut, Unreachable
+from teeplugin_backends.base import TEE_ERRORS
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-
-FAULT_KINDS = tuple(
-    kind.kind for kind in (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)
-)
-
-SHORTAGE = "shortage"
-"""The cause of unhealthy units while the TEE answers; the others are the kinds of its faults."""
 
 
 class Metrics:
@@ -113,9 +106,8 @@ class PluginCollector(Collector):
 
     def _units(self) -> Iterator[Metric]:
         listing, judgement = self._running.listings.value, self._running.health.judgement
-        inventory = listing.inventory if listing else None
-        listed = len(inventory.ids) if inventory else 0
-        unhealthy = len(inventory.unhealthy) if inventory else 0
+        inventory = self._running.inventory
+        listed, unhealthy = len(inventory.ids), len(inventory.unhealthy)
         held = self._running.ledger.held
         yield from self._gauge("capacity_units", "Units that are listed.", listed)
         yield from self._gauge(
@@ -126,12 +118,11 @@ class PluginCollector(Collector):
             "Units that pods hold; absent while it is not known.",
             None if held is None else len(held),
         )
-        cause = judgement.cause.kind if judgement.cause else SHORTAGE
         yield from self._gauges(
             "unhealthy_units",
             "Units that are listed as unhealthy, by cause.",
             ("cause",),
-            {(SHORTAGE,): 0} | {(cause,): unhealthy},
+            {(SHORTAGE,): 0} | {(judgement.unhealthy_kind,): unhealthy},
         )
         yield from self._gauges(
             "tee_fault",
@@ -161,13 +152,10 @@ class PluginCollector(Collector):
             "tee_free_bytes", "What of it was free at the last reading.", memory.free_bytes
         )
         yield from self._gauge("reserve_bytes", "What is kept for the TEE OS.", reserve_bytes)
-        if health.observed is None:
-            return
-        unheld_bytes = health.observed.unheld_use_bytes(terms.unit_bytes)
         yield from self._gauge(
             "external_use_min_bytes",
             "Used at the least by others than pods with units and the reserve.",
-            units.external_use_min_bytes(unheld_bytes, reserve_bytes),
+            health.external_use_min_bytes,
         )
         yield from self._gauge(
             "unheld_use_lowest_bytes",
@@ -192,7 +180,7 @@ class PluginCollector(Collector):
         yield from self._counter(
             "queries",
             "Queries of the TEE, by result.",
-            {"ok": 0} | dict.fromkeys(FAULT_KINDS, 0) | queries.results,
+            {"ok": 0} | {kind.kind: 0 for kind in TEE_ERRORS} | queries.results,
             "result",
         )
         yield from self._gauge(

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-from teeplugin import units
 from teeplugin.log import recent_events
 from teeplugin.running import Running
-from teeplugin.telemetry.metrics import SHORTAGE
 
 
 def status_of(running: Running) -> dict[str, Any]:
@@ -13,10 +11,7 @@ def status_of(running: Running) -> dict[str, Any]:
 
     What isn't known yet is null.
     """
-    listing, judgement = running.listings.value, running.health.judgement
-    held = running.ledger.held
-    listed = len(listing.inventory.ids) if listing else 0
-    unhealthy = len(listing.inventory.unhealthy) if listing else 0
+    judgement, inventory, held = running.health.judgement, running.inventory, running.ledger.held
     cause = judgement.cause or judgement.suspicion
     return {
         "resource": running.resource,
@@ -24,11 +19,11 @@ def status_of(running: Running) -> dict[str, Any]:
         "backend": running.backend,
         "units": {
             "bytes": running.health.terms.unit_bytes,
-            "capacity": listed,
-            "allocatable": listed - unhealthy,
+            "capacity": len(inventory.ids),
+            "allocatable": len(inventory.ids) - len(inventory.unhealthy),
             "held": None if held is None else len(held),
-            "unhealthy": unhealthy,
-            "unhealthy_cause": _unhealthy_cause(running) if unhealthy else None,
+            "unhealthy": len(inventory.unhealthy),
+            "unhealthy_cause": judgement.unhealthy_kind if inventory.unhealthy else None,
         },
         "tee": _tee(running),
         "cause": cause
@@ -55,25 +50,15 @@ def status_of(running: Running) -> dict[str, Any]:
     }
 
 
-def _unhealthy_cause(running: Running) -> str:
-    cause = running.health.judgement.cause
-    return cause.kind if cause else SHORTAGE
-
-
 def _tee(running: Running) -> dict[str, Any] | None:
     health = running.health
     memory, terms = health.judgement.memory, health.terms
     if memory is None:
         return None
-    reserve_bytes = terms.reserve_bytes or 0
-    external_bytes = None
-    if health.observed is not None:
-        unheld_bytes = health.observed.unheld_use_bytes(terms.unit_bytes)
-        external_bytes = units.external_use_min_bytes(unheld_bytes, reserve_bytes)
     return {
         "total_bytes": memory.total_bytes,
         "free_bytes": memory.free_bytes,
-        "reserve_bytes": reserve_bytes,
-        "external_use_min_bytes": external_bytes,
+        "reserve_bytes": terms.reserve_bytes or 0,
+        "external_use_min_bytes": health.external_use_min_bytes,
         "last_reading": health.queries.last_reading or None,
     }

@@ -120,6 +120,7 @@ class Simulated(KubeletUnderTest):
         *,
         units: int = 128,
         flags: Sequence[str] = ("--health-interval", "0.1"),
+        listen: str = "off",
     ) -> Plugin:
         return Plugin(
             directory,
@@ -128,6 +129,7 @@ class Simulated(KubeletUnderTest):
             flags=flags,
             units=units,
             name=name,
+            listen=listen,
         )
 
     async def start(self) -> None:

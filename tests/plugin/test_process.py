@@ -4,13 +4,11 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
-from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import ACCESS_PATHS, Simulated
 from tests.plugin_process import Plugin
 from tests.waiting import eventually
@@ -19,12 +17,6 @@ pytestmark = pytest.mark.anyio
 
 UNITS = 128
 END_SECONDS = 2
-
-
-@pytest.fixture
-async def kubelet(kubelet_dir: Path, tmp_path: Path) -> AsyncIterator[Simulated]:
-    async with SimulatedKubelet(kubelet_dir) as simulated:
-        yield Simulated(simulated, tmp_path / "node")
 
 
 def children(pid: int) -> list[int]:

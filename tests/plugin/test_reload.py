@@ -1,26 +1,18 @@
 """Settings that change while the plugin runs: by SIGHUP, by their file, by a ConfigMap's links."""
 
 import signal
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import Simulated
-from tests.http import get, telemetry_of
+from tests.http import ANY_PORT, get, telemetry_of
 from tests.plugin_process import UNIT_BYTES, Plugin
 
 pytestmark = pytest.mark.anyio
 
 UNITS = 128
 FIRST = "health-interval: 0.1\nreserve: 0\nprecision: 512\n"
-
-
-@pytest.fixture
-async def kubelet(kubelet_dir: Path, tmp_path: Path) -> AsyncIterator[Simulated]:
-    async with SimulatedKubelet(kubelet_dir) as simulated:
-        yield Simulated(simulated, tmp_path / "node")
 
 
 @pytest.fixture
@@ -43,13 +35,7 @@ def publish(volume: Path, text: str) -> None:
 
 
 def reading(kubelet: Simulated, directory: Path, file: Path) -> Plugin:
-    return Plugin(
-        directory,
-        kubelet_dir=kubelet.kubelet_dir,
-        host_root=kubelet.host_root,
-        flags=("--config", str(file)),
-        listen="127.0.0.1:0",
-    )
+    return kubelet.plugin(directory, flags=("--config", str(file)), listen=ANY_PORT)
 
 
 async def test_a_new_reserve_is_in_force_after_sighup(

@@ -4,35 +4,18 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import anyio
 import pytest
 
-from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import Simulated
-from tests.http import telemetry_of
-from tests.plugin_process import UNIT_BYTES, Plugin
+from tests.http import ANY_PORT, telemetry_of
+from tests.plugin_process import UNIT_BYTES
 
 pytestmark = pytest.mark.anyio
 
 UNITS = 128
-
-
-@pytest.fixture
-async def kubelet(kubelet_dir: Path, tmp_path: Path) -> AsyncIterator[Simulated]:
-    async with SimulatedKubelet(kubelet_dir) as simulated:
-        yield Simulated(simulated, tmp_path / "node")
-
-
-def telling(kubelet: Simulated, directory: Path) -> Plugin:
-    return Plugin(
-        directory,
-        kubelet_dir=kubelet.kubelet_dir,
-        host_root=kubelet.host_root,
-        listen="127.0.0.1:0",
-    )
 
 
 async def status(*words: str) -> subprocess.CompletedProcess[str]:
@@ -44,7 +27,7 @@ async def status(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: Path) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         await kubelet.admit("vault", 10)
         plugin.play(pods=10 * UNIT_BYTES, others=20 * UNIT_BYTES)
@@ -65,7 +48,7 @@ async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: P
 async def test_a_failed_tee_is_told_with_cause_and_cure_and_the_exit_status(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         address = await telemetry_of(plugin)
         plugin.play(fault="unreachable")
@@ -81,7 +64,7 @@ async def test_a_failed_tee_is_told_with_cause_and_cure_and_the_exit_status(
 
 
 async def test_a_tee_that_never_answered_is_told(kubelet: Simulated, tmp_path: Path) -> None:
-    plugin = telling(kubelet, tmp_path)
+    plugin = kubelet.plugin(tmp_path, listen=ANY_PORT)
     plugin.play(fault="hang")
     with plugin:
         shown = await status("--listen", await telemetry_of(plugin))
@@ -126,7 +109,7 @@ async def test_an_address_that_is_off_is_told() -> None:
 
 
 async def test_units_that_are_all_short_are_not_well(kubelet: Simulated, tmp_path: Path) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         await kubelet.admit("vault", 10)
         plugin.play(others=UNITS * UNIT_BYTES)

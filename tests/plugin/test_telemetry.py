@@ -5,38 +5,19 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import Simulated
-from tests.http import Response, get, telemetry_of
-from tests.plugin_process import UNIT_BYTES, Plugin
+from tests.http import ANY_PORT, Response, get, telemetry_of
+from tests.plugin_process import UNIT_BYTES
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 UNITS = 128
-ANY_PORT = "127.0.0.1:0"
-
-
-@pytest.fixture
-async def kubelet(kubelet_dir: Path, tmp_path: Path) -> AsyncIterator[Simulated]:
-    async with SimulatedKubelet(kubelet_dir) as simulated:
-        yield Simulated(simulated, tmp_path / "node")
-
-
-def telling(kubelet: Simulated, directory: Path, **more: str) -> Plugin:
-    return Plugin(
-        directory,
-        kubelet_dir=kubelet.kubelet_dir,
-        host_root=kubelet.host_root,
-        listen=more.get("listen", ANY_PORT),
-        name=more.get("name", "plugin"),
-    )
 
 
 def samples(page: Response) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
@@ -57,7 +38,7 @@ async def figures(address: str) -> dict[str, float]:
 
 
 async def test_all_is_well(kubelet: Simulated, tmp_path: Path) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         address = await telemetry_of(plugin)
         live, ready = await get(address, "/livez"), await get(address, "/readyz")
@@ -74,7 +55,7 @@ async def test_all_is_well(kubelet: Simulated, tmp_path: Path) -> None:
 async def test_metrics_tell_what_the_kubelets_books_tell(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         address = await telemetry_of(plugin)
         for pod, units in (("one", 10), ("two", 3)):
@@ -115,7 +96,7 @@ async def test_metrics_tell_what_the_kubelets_books_tell(
 async def test_every_metric_has_the_resource_and_a_name_by_the_rules(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         page = await get(await telemetry_of(plugin), "/metrics")
     assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
     families = list(text_string_to_metric_families(page.text))
@@ -133,7 +114,7 @@ async def test_every_metric_has_the_resource_and_a_name_by_the_rules(
 async def test_while_the_kubelet_is_away_it_is_live_and_not_ready(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         address = await telemetry_of(plugin)
         await kubelet.stop()
@@ -156,7 +137,7 @@ async def test_while_the_kubelet_is_away_it_is_live_and_not_ready(
 async def test_a_tee_that_fails_is_named_and_one_that_hangs_changes_nothing_at_once(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         address = await telemetry_of(plugin)
         plugin.play(fault="unreachable")
@@ -179,7 +160,7 @@ async def test_a_tee_that_fails_is_named_and_one_that_hangs_changes_nothing_at_o
 async def test_a_tee_that_hangs_from_the_start_is_waited_for_and_told(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
-    plugin = telling(kubelet, tmp_path)
+    plugin = kubelet.plugin(tmp_path, listen=ANY_PORT)
     plugin.play(fault="hang")
     with plugin:
         address = await telemetry_of(plugin)
@@ -192,7 +173,7 @@ async def test_a_tee_that_hangs_from_the_start_is_waited_for_and_told(
 
 
 async def test_at_its_end_it_is_not_ready(kubelet: Simulated, tmp_path: Path) -> None:
-    with telling(kubelet, tmp_path) as plugin:
+    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
         address = await telemetry_of(plugin)
         (own,) = kubelet.device_plugins_dir.glob("tee-ram-*.sock")
@@ -212,7 +193,7 @@ async def test_an_address_that_is_taken_is_told_and_taken_over_when_free(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with telling(kubelet, tmp_path, listen=address) as plugin:
+        with kubelet.plugin(tmp_path, listen=address) as plugin:
             await kubelet.has(UNITS)
             entry = await plugin.logged("telemetry_unavailable")
             assert (entry["address"], entry["error"]) == (address, "Address already in use")
@@ -222,7 +203,7 @@ async def test_an_address_that_is_taken_is_told_and_taken_over_when_free(
 
 
 async def test_neither_rich_nor_the_simulator_is_loaded(kubelet: Simulated, tmp_path: Path) -> None:
-    plugin = telling(kubelet, tmp_path)
+    plugin = kubelet.plugin(tmp_path, listen=ANY_PORT)
     at = plugin.command.index(sys.executable) + 1
     plugin.command[at:at] = ["-X", "importtime"]
     with plugin:

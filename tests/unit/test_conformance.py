@@ -10,14 +10,11 @@ import anyio
 import pytest
 
 from teeplugin_backends.base import (
-    BadReply,
-    Busy,
+    TEE_ERRORS,
     ContainerAccess,
-    Exhausted,
     Refused,
     TeeError,
     TeeMemory,
-    TimedOut,
     Unreachable,
 )
 from teeplugin_backends.conformance import BackendConformance, played, resources, running, suite
@@ -37,7 +34,7 @@ from tests.unit.broken_backends import (
 class TestSimulatedTee(BackendConformance):
     backend = SimulatedTee
     name = "simulated"
-    kinds = (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)
+    kinds = TEE_ERRORS
     bad_options = (
         {"total": "much"},
         {"latency": "-1"},

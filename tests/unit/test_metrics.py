@@ -3,7 +3,8 @@
 from prometheus_client.parser import text_string_to_metric_families
 
 from teeplugin.running import Running
-from teeplugin.telemetry.metrics import FAULT_KINDS, Metrics
+from teeplugin.telemetry.metrics import Metrics
+from teeplugin_backends.base import TEE_ERRORS
 from tests.running_parts import UNIT_BYTES, running_in_full, running_parts
 
 
@@ -23,7 +24,7 @@ def test_before_the_first_reading_nothing_is_invented() -> None:
     assert found["capacity_units"] == found["allocatable_units"] == {"": 0}
     assert found["unhealthy_units"] == {"shortage": 0}
     assert found["registered"] == found["ledger_readable"] == {"": 0}
-    assert found["queries_total"] == dict.fromkeys(("ok", *FAULT_KINDS), 0)
+    assert found["queries_total"] == dict.fromkeys(("ok", *(kind.kind for kind in TEE_ERRORS)), 0)
     unknown = {"held_units", "tee_total_bytes", "tee_free_bytes", "external_use_min_bytes"}
     assert unknown & found.keys() == set()
     assert "reserve_bytes" not in found  # the backend's own is known from its first reading

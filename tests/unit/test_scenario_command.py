@@ -58,9 +58,9 @@ SimulatedTee.memory = all_free
 """
 
 BELIEVES_AT_ONCE = """
-from teeplugin_backends import simulated
+from teeplugin_backends import base, simulated
 
-simulated._FAULTS = {**simulated._FAULTS, "busy": simulated.Unreachable}
+simulated._FAULTS = {**simulated._FAULTS, "busy": base.Unreachable}
 """
 
 NEVER_LOOKS_AT_THE_NODE = """
