@@ -1,6 +1,7 @@
 """What CI and developers run: `nox` for everything fast, `nox -l` for the rest."""
 
 import filecmp
+import json
 import os
 import shutil
 import subprocess
@@ -149,6 +150,35 @@ def requirements(session: nox.Session) -> None:
         *("nox -s requirements", "--output-file", "deploy/docker/requirements.txt"),
         "pyproject.toml",
     )
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Ask PyPI which of the image's pins have known vulnerabilities; needs the network."""
+    _dependency_group(session, "audit")
+    report = Path(session.create_tmp()).resolve() / "audit.json"
+    report.unlink(missing_ok=True)
+    session.run(
+        *("pip-audit", "--requirement", "deploy/docker/requirements.txt", "--require-hashes"),
+        *("--disable-pip", "--vulnerability-service", "pypi", "--progress-spinner", "off"),
+        *("--format", "json", "--output", str(report)),
+        # 1 is for vulnerabilities as well as for no network: the report tells which.
+        success_codes=[0, 1],
+        silent=True,
+    )
+    pins = json.loads(report.read_text(encoding="utf-8"))["dependencies"] if report.exists() else []
+    vulnerable = [
+        f"{pin['name']} {pin['version']}: {flaw['id']}, mended in "
+        f"{' or '.join(flaw['fix_versions']) or 'no version yet'}"
+        for pin in pins
+        for flaw in pin.get("vulns", ())
+    ]
+    if vulnerable:
+        session.error(f"{'; '.join(vulnerable)}: run nox -s requirements")
+    # Pins that it couldn't ask about it passes over, and finds nothing wrong.
+    if not pins or any("skip_reason" in pin for pin in pins):
+        session.error("nothing is known: PyPI's JSON interface isn't reachable from here")
+    session.log(f"none of {len(pins)} pins has a known vulnerability")
 
 
 @nox.session

@@ -6,6 +6,8 @@ serves for a warning only. PodResources names ids but not what their containers 
 
 import base64
 import json
+import os
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -22,14 +24,25 @@ LARGEST_BYTES = 64 * 1024 * 1024
 
 def held_units_by_size(directory: Path, resource_name: str) -> Mapping[int, int]:
     """Count units in the checkpoint by the bytes that one had; those not told aren't counted."""
-    path = directory / FILE_NAME
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            return {}
-        entries = json.loads(path.read_bytes())["Data"]["PodDeviceEntries"] or ()
+        entries = json.loads(_content(directory / FILE_NAME))["Data"]["PodDeviceEntries"] or ()
         return Counter(size for entry in entries for size in _unit_sizes(entry, resource_name))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except Exception:  # noqa: BLE001 - json and betterproto2 raise many kinds on bad bytes
         return {}
+
+
+def _content(path: Path) -> bytes:
+    """Read a plain file: no link is followed, and a pipe is not waited for.
+
+    Raises:
+        OSError: it can't be read.
+        ValueError: it is something else, or too large.
+    """
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST_BYTES:
+            raise ValueError(f"{path} is no file of {LARGEST_BYTES} bytes or fewer")
+        return file.read()
 
 
 def _unit_sizes(entry: Mapping[str, Any], resource_name: str) -> Iterator[int]:

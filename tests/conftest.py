@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ from hypothesis import settings
 # Tests are bounded by the time-out each of them has, not by how busy the machine is.
 settings.register_profile("untimed", deadline=None, print_blob=True)
 settings.load_profile("untimed")
+
+# A usual one, whatever the shell's: the plugin takes no directory that others may write to.
+os.umask(0o022)
 
 
 @pytest.fixture

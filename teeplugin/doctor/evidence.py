@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 from teeplugin.config import Settings
 from teeplugin.config_sources import Loaded
 from teeplugin.doctor.sockets import SocketState
+from teeplugin.endpoint import Weakness
 from teeplugin_backends.base import Finding, TeeError, TeeMemory
 
 T = TypeVar("T")
@@ -43,8 +44,8 @@ class DirectorySeen:
     is_missing: bool = False
     is_dead_mount: bool = False
     is_writable: bool = False
-    foreign_owner: int | None = None
-    """Whose it is, if it is neither root's nor our own user's."""
+    weakness: Weakness | None = None
+    """Why the plugin wouldn't listen there: others could exchange its socket for theirs."""
     mode: int = 0
 
 

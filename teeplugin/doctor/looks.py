@@ -21,7 +21,7 @@ from teeplugin.doctor.kubelet_books import look_at_books
 from teeplugin.doctor.page import look_at_page
 from teeplugin.doctor.process import look_at_process
 from teeplugin.doctor.sockets import connected, state_of
-from teeplugin.endpoint import ORIGINAL_SOCKET
+from teeplugin.endpoint import ORIGINAL_SOCKET, weakness_of
 from teeplugin.registration import socket_path_fits
 from teeplugin.watch import is_dead_mount
 from teeplugin_backends.base import TeeBackend
@@ -101,7 +101,7 @@ def _look_at_backend(evidence: Evidence, settings: Settings) -> TeeBackend | Non
 
 def _directory(path: Path) -> DirectorySeen:
     try:
-        status = path.stat()
+        status, weakness = path.stat(), weakness_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return DirectorySeen(path, is_missing=True)
     except OSError as error:
@@ -111,7 +111,7 @@ def _directory(path: Path) -> DirectorySeen:
     return DirectorySeen(
         path,
         is_writable=os.access(path, os.W_OK | os.X_OK),
-        foreign_owner=None if status.st_uid in (0, os.geteuid()) else status.st_uid,
+        weakness=weakness,
         mode=stat.S_IMODE(status.st_mode),
     )
 

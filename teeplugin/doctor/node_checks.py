@@ -3,7 +3,7 @@
 import stat
 from pathlib import Path
 
-from teeplugin.doctor.evidence import DirectorySeen, Evidence, SocketsSeen, seen
+from teeplugin.doctor.evidence import Evidence, SocketsSeen, seen
 from teeplugin.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.doctor.sockets import SocketState
 
@@ -27,7 +27,7 @@ def containers(evidence: Evidence) -> Outcome:
 
 
 def kubelet_directory(evidence: Evidence) -> Outcome:
-    """The directory is there, the node's own, and writable for the plugin but not for everybody."""
+    """The directory is there, the node's own, and writable for the plugin but for no others."""
     directory = seen(evidence.directory, "the kubelet's directory")
     path = directory.path
     if directory.is_missing:
@@ -45,18 +45,9 @@ def kubelet_directory(evidence: Evidence) -> Outcome:
     if not directory.is_writable:
         cure = "run the plugin as root, and in a container don't mount the directory read-only"
         return failed(f"{path} can't be written to", cure)
-    return _permissions(directory)
-
-
-def _permissions(directory: DirectorySeen) -> Outcome:
-    path, mode = directory.path, stat.filemode(directory.mode | stat.S_IFDIR)
-    if directory.mode & stat.S_IWOTH:
-        text = f"{path} is {mode}: everybody may put a socket there and be a plugin"
-        return warning(text, f"chmod o-w {path}")
-    if directory.foreign_owner is not None:
-        text = f"{path} belongs to uid {directory.foreign_owner}, not to root as the kubelet's does"
-        return warning(text, f"give the kubelet's directory as --kubelet-dir, or chown root {path}")
-    return ok(f"{path}: {mode}, writable")
+    if directory.weakness:
+        return failed(*directory.weakness)
+    return ok(f"{path}: {stat.filemode(directory.mode | stat.S_IFDIR)}, writable")
 
 
 def kubelet_socket(evidence: Evidence) -> Outcome:

@@ -80,7 +80,8 @@ class SimulatedKubelet:
         if self.running:
             raise RuntimeError("the simulated kubelet runs already: stop() or kill() it first")
         for directory in (self.device_plugins_dir, self.pod_resources_socket.parent):
-            directory.mkdir(parents=True, exist_ok=True)
+            # As a real one's, whatever the umask: the plugin wants it to be its owner's alone.
+            directory.mkdir(mode=0o750, parents=True, exist_ok=True)
         clear_directory(
             self.device_plugins_dir, every_file=self.profile.deletes_every_file, keep=CHECKPOINT
         )

@@ -76,7 +76,7 @@ class Stage:
         self.plugin: PluginProcess | None = None
         self.last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
         self._host_root = directory / "host"
-        self.kubelet.device_plugins_dir.mkdir()
+        self.kubelet.device_plugins_dir.mkdir(mode=0o750)
         self.plugin_wanted = False
         self.set_missing(())
 

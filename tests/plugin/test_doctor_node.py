@@ -49,9 +49,23 @@ async def test_no_directory_for_plugins(stopped: Node) -> None:
     mended(report, "kubelet-directory")
 
 
-async def test_a_directory_that_everybody_may_write_to(node: Node) -> None:
-    node.directory.chmod(0o757)
-    cure = warned(await node.examined(), "kubelet-directory", "drwxr-xrwx")
+@pytest.mark.parametrize("mode", [0o757, 0o770])
+async def test_a_directory_that_others_may_write_to(stopped: Node, mode: int) -> None:
+    stopped.directory.chmod(mode)
+    stopped.plugin.start()
+    told = await stopped.plugin.logged("not_registered")
+    assert "must be writable for its owner only" in told["error"]
+    cure = broken(await stopped.examined(), "kubelet-directory", "must be writable for its owner")
+    assert told["error"].endswith(f": {cure}")
+    await anyio.run_process(command_in(cure, "chmod"))
+    # By itself: the plugin looks every second.
+    await stopped.kubelet.has(UNITS)
+    mended(await stopped.examined(), "kubelet-directory")
+
+
+async def test_a_directory_below_one_that_others_may_write_to(node: Node) -> None:
+    node.directory.parent.chmod(0o777)
+    cure = broken(await node.examined(), "kubelet-directory", f"{node.directory.parent} is drwx")
     await anyio.run_process(command_in(cure, "chmod"))
     mended(await node.examined(), "kubelet-directory")
 

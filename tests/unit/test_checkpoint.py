@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,31 @@ def test_others_and_those_that_were_told_nothing_are_not_counted(tmp_path: Path)
 def test_no_checkpoint_and_one_without_entries_are_nothing(tmp_path: Path) -> None:
     assert held_units_by_size(tmp_path, RESOURCE) == {}
     (tmp_path / FILE_NAME).write_text('{"Data":{"PodDeviceEntries":null},"Checksum":0}')
+    assert held_units_by_size(tmp_path, RESOURCE) == {}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        json.dumps({"Data": {"PodDeviceEntries": [entry(["0"]) | {"AllocResp": "Cg=="}]}}),
+    ],
+    ids=["too deep for json", "no message"],
+)
+def test_what_the_parsers_fail_on_in_their_own_ways_is_nothing(
+    tmp_path: Path, content: str
+) -> None:
+    (tmp_path / FILE_NAME).write_text(content)
+    assert held_units_by_size(tmp_path, RESOURCE) == {}
+
+
+def test_a_link_or_a_pipe_is_nothing_and_is_not_waited_for(tmp_path: Path) -> None:
+    checkpoint(tmp_path, entry(["0"]))
+    (tmp_path / FILE_NAME).rename(tmp_path / "elsewhere")
+    (tmp_path / FILE_NAME).symlink_to("elsewhere")
+    assert held_units_by_size(tmp_path, RESOURCE) == {}
+    (tmp_path / FILE_NAME).unlink()
+    os.mkfifo(tmp_path / FILE_NAME)
     assert held_units_by_size(tmp_path, RESOURCE) == {}
 
 

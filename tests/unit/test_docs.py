@@ -46,6 +46,7 @@ DOCUMENTS = (
     "docs/operations.md",
     "docs/measured.md",
     "docs/limits.md",
+    "docs/security.md",
     "README.zh-CN.md",
     "docs/installation.zh-CN.md",
 )

@@ -20,6 +20,7 @@ from teeplugin.doctor.evidence import (
 )
 from teeplugin.doctor.examine import Check, examine
 from teeplugin.doctor.sockets import SocketState
+from teeplugin.endpoint import Weakness
 from teeplugin_backends.base import BadReply, Busy, Finding, Result, TimedOut, Unreachable
 from tests.doctoring import (
     DIRECTORY,
@@ -68,6 +69,9 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "was deleted and made again", "restart the plugin's pod"),
     ("a read-only mount", "kubelet-directory", {"directory": directory(is_writable=False)},
      "can't be written to", "read-only"),
+    ("a directory that others can change", "kubelet-directory",
+     {"directory": directory(weakness=Weakness("/k is drwxrwxrwx: must be", "chmod go-w /k"))},
+     "/k is drwxrwxrwx: must be", "chmod go-w /k"),
     ("no kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.MISSING)},
      "there is no /k/device-plugins/kubelet.sock", "start the kubelet"),
     ("a dead kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.REFUSES)},
@@ -192,10 +196,6 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("an exhausted TEE", "figures", {"answer": answer(free=0)}, "0B free", "free secure memory"),
     ("units of another size", "held-unit-size", {"held_units_by_size": {MIB: 7, UNIT: 2}},
      "7 units of 1MiB, which count as 512KiB now", "start these pods anew"),
-    ("a directory for everybody", "kubelet-directory", {"directory": directory(mode=0o777)},
-     "drwxrwxrwx", "chmod o-w /k/device-plugins"),
-    ("somebody's directory", "kubelet-directory", {"directory": directory(foreign_owner=1000)},
-     "uid 1000", "chown root /k/device-plugins"),
     ("a killed plugin's socket", "stale-sockets",
      {"sockets": sockets(plugins={OURS: SocketState.LISTENS, OLD: SocketState.REFUSES})},
      f"any more at {OLD}", f"rm {OLD}"),

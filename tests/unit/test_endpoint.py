@@ -1,3 +1,4 @@
+import os
 import socket
 import stat
 from pathlib import Path
@@ -45,6 +46,27 @@ async def test_the_socket_is_ours_alone_to_connect_to(directory: Path) -> None:
     assert list(directory.iterdir()) == []
 
 
+async def test_there_is_no_moment_in_which_others_could_connect(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = make_endpoint(directory)
+    modes = []
+    listen = socket.socket.listen
+
+    def look_and_listen(self: socket.socket, *backlog: int) -> None:
+        modes.append(stat.S_IMODE(endpoint.path.stat().st_mode))
+        listen(self, *backlog)
+
+    monkeypatch.setattr(socket.socket, "listen", look_and_listen)
+    before = os.umask(0)
+    try:
+        await endpoint.open()
+    finally:
+        os.umask(before)
+    await endpoint.close()
+    assert modes[:1] == [0o600]
+
+
 async def test_two_instances_have_sockets_of_different_names(directory: Path) -> None:
     older, newer = make_endpoint(directory), make_endpoint(directory)
     await older.open()
@@ -75,8 +97,10 @@ async def test_what_is_no_socket_is_left_alone(directory: Path) -> None:
     (directory / "tee-ram-1.sock").write_text("a file")
     (directory / "tee-ram-2.sock").mkdir()
     (directory / "tee-ram-3.sock").symlink_to(directory / "elsewhere")
+    leave_dead_socket(directory / "others.sock")
+    (directory / "tee-ram-4.sock").symlink_to(directory / "others.sock")
     remove_stale_sockets(directory)
-    assert len(list(directory.iterdir())) == 3
+    assert len(list(directory.iterdir())) == 5
 
 
 async def test_a_socket_that_was_removed_or_replaced_is_noticed_and_not_unlinked(
