@@ -42,6 +42,9 @@ class Plugin:
             *("--kubelet-dir", str(kubelet_dir), "--host-root", str(host_root)),
             *("--listen", listen, "--log-format", "json", *flags),
         ]
+        self.environment = {
+            key: value for key, value in os.environ.items() if not key.startswith("TEEPLUGIN_")
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -66,12 +69,9 @@ class Plugin:
         fresh.rename(self.state)
 
     def start(self) -> None:
-        environment = {
-            key: value for key, value in os.environ.items() if not key.startswith("TEEPLUGIN_")
-        }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stderr=log, env=environment
+                self.command, stdin=subprocess.DEVNULL, stderr=log, env=self.environment
             )
 
     def signal(self, number: signal.Signals) -> None:

@@ -11,12 +11,16 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from tests.chaos.clock import WallClock
 from tests.chaos.model import Model
 from tests.contract.under_test import KubeletUnderTest
 from tests.plugin_process import Plugin
 from tests.waiting import eventually
 
 FAULTS = ("unreachable", "refused", "busy", "timed-out", "bad-reply", "exhausted", "bug", "hang")
+CLOCKS = (-365 * 86_400, -3_600, -1, 0, 1, 3_600, 86_400)
+"""Seconds by which the clock is wrong: as without a battery, in the wrong zone, slightly."""
+
 CAPACITIES = (64, 100, 128, 160)
 HELD = 10
 FEW_DESCRIPTORS = 3
@@ -51,6 +55,9 @@ class World:
     hung: bool = False
     serial: int = 0
 
+    def __post_init__(self) -> None:
+        self.clock = WallClock(self.directory)
+
     @property
     def plugin(self) -> Plugin:
         """The newest plugin."""
@@ -62,6 +69,7 @@ class World:
         plugin = self.kubelet.plugin(
             self.directory, f"plugin-{self.serial}", units=self.model.total
         )
+        plugin.environment |= self.clock.environment
         self.plugins.append(plugin)
         self.play()
         plugin.start()
@@ -104,6 +112,7 @@ class World:
             Disturbance("plugin killed", self._kill_plugin, self._start_plugin),
             Disturbance("plugin overlapped", self._start_plugin, self._end_older),
             Disturbance("SIGHUP", self._hang_up),
+            Disturbance("clock set", self._set_clock),
             Disturbance("capacity changed", self._change_capacity),
             Disturbance("others' use changed", self._change_others),
             Disturbance("TEE slow", partial(self._fail, "latency", "0.3"), self._mend),
@@ -179,6 +188,9 @@ class World:
             # Before the interpreter is there, nobody can keep a signal from ending a process.
             if plugin.running and plugin.events():
                 plugin.signal(signal.SIGHUP)
+
+    async def _set_clock(self) -> None:
+        self.clock.set(self.random.choice(CLOCKS))
 
     async def _change_capacity(self) -> None:
         self.model.total = self.random.choice(CAPACITIES)

@@ -18,6 +18,7 @@ _PROGRAMS = {
     "containerd-shim-runc-v2": "containerd",
     "ctr": "containerd",
     "etcd": "etcd-server",
+    "faketime": "faketime",
     "gcc": "gcc",
     "ip": "iproute2",
     "mountpoint": "util-linux",
