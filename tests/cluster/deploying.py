@@ -193,7 +193,9 @@ def wait_until_settled(lab: Lab) -> None:
     The DaemonSet's controller wakes up once a second after a pod that got ready has been so for
     minReadySeconds. A pod that gets ready meanwhile is not looked at again (Kubernetes 1.36.3).
     """
-    found = lab.get("daemonset", DAEMON_SET, NAMESPACE) or {}
+    found = lab.get("daemonset", DAEMON_SET, NAMESPACE)
+    if found is None:
+        return  # this roll-out is the first
     seconds = found["spec"].get("minReadySeconds", 0) + 1
     wait_until(
         f"the plugin's pod has been ready for over {seconds} s",
