@@ -25,13 +25,14 @@ class WallClock:
         self.environment = {
             "LD_PRELOAD": LIBRARY,
             "FAKETIME_TIMESTAMP_FILE": str(self._offset),
-            "FAKETIME_NO_CACHE": "1",
+            # Seconds. Without this it reads the file for whatever has to do with time, locks too.
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
             "DONT_FAKE_MONOTONIC": "1",  # its name up to libfaketime 0.9.8
         }
 
     def set(self, seconds: int) -> None:
-        """Be so many seconds ahead of the machine's clock, or behind it, from now on."""
+        """Be so many seconds ahead of the machine's clock, or behind it, within a second."""
         fresh = self._offset.with_suffix(".new")
         fresh.write_text(f"{seconds:+d}\n")
         fresh.rename(self._offset)
