@@ -72,8 +72,11 @@ def main(arguments: Sequence[str]) -> int:
     print(about, file=shown, flush=True)
     results = Results()
     try:
-        asyncio.run(_measure(options, results))
-        print(f"\n{as_table(results, options.units)}", file=shown)
+        try:
+            asyncio.run(_measure(options, results))
+        finally:
+            # What was measured until something failed is told as well.
+            print(f"\n{as_table(results, options.units)}", file=shown)
         if options.imports:
             print(f"\n{imports.breakdown()}", file=shown)
         if options.json:
