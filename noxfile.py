@@ -206,6 +206,21 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "-m", "tests.chaos", *session.posargs)
 
 
+# There are wheels of the fuzzer for these only; the first that is there will do.
+_FUZZED_BY = [
+    nox.param(path, id=version) for version, path in PYTHONS if version in ("3.11", "3.12", "3.13")
+]
+
+
+@nox.session
+@nox.parametrize("python", _FUZZED_BY[:1])
+def fuzz(session: nox.Session) -> None:
+    """Fuzz all parsers, 10 minutes each; `-- TARGET... --seconds N`, `-- --list`."""
+    _dependency_group(session, "fuzz")
+    _install_wheel(session)
+    session.run("python", "-m", "tests.fuzz", *session.posargs)
+
+
 @nox.session
 def picture(session: nox.Session) -> None:
     """Draw docs/live-view.svg anew, from a live view that runs in a terminal."""

@@ -36,10 +36,14 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class ConfigError(Exception):
-    """The configuration can't be used: one line with the value, the rule and the cure."""
+    """The configuration can't be used: one line with the value, the rule and the cure.
+
+    Whatever it quotes, no control character of it reaches the terminal.
+    """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.splitlines()))
+        line = " ".join(message.splitlines())
+        super().__init__("".join(each if each.isprintable() else repr(each)[1:-1] for each in line))
 
 
 def shown(value: str) -> str:

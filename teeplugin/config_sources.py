@@ -18,6 +18,9 @@ CONFIG_KEY = "config"
 CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
 OPTIONS_KEY = "backend-options"
 
+_LONGEST_NAME = 100
+"""Of a backend's option: YAML, in which it may be printed, has no key of more than 1,024."""
+
 
 class FlagValue(NamedTuple):
     """A flag of the command line: the key of its setting, as it was spelled, and its value."""
@@ -154,9 +157,13 @@ def validated(
     Raises:
         ConfigError: a value breaks its rule.
     """
-    for given in (*values.values(), *options.values()):
+    for name, given in (*values.items(), *options.items()):
+        if len(name) > _LONGEST_NAME:
+            raise ConfigError(
+                f"{given.origin}: {shown(name)}: no option has so long a name: give KEY=VALUE"
+            )
         try:
-            (given.text or "").encode()
+            f"{name}{given.text or ''}".encode()
         except UnicodeEncodeError:
             raise given.refused("not UTF-8", "write it in UTF-8") from None
     raw: dict[str, Any] = {SETTINGS[key].attribute: given.text for key, given in values.items()}

@@ -14,6 +14,9 @@ from teeplugin.units import format_size
 
 ANSWER_SECONDS = 5.0
 
+MOST_ANSWER_BYTES = 64 * 1024**2
+"""Far more than a page that names every unit's holder: whoever answers there may never end."""
+
 EXIT_NOT_WELL = 1
 """Units can't be given to pods now; or nobody answered."""
 
@@ -48,8 +51,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         text = json.dumps(status, indent=2) if flags.format == "json" else "\n".join(lines(status))
         exit_status = 0 if _is_well(status) else EXIT_NOT_WELL
-    except (LookupError, TypeError, ValueError, AttributeError):
-        raise _no_plugin(listen) from None
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError):
+        raise _no_plugin(listen) from None  # OverflowError and OSError: a time that no clock shows
     return put(f"{text}\n") or exit_status
 
 
@@ -86,9 +89,9 @@ def _asked(listen: str) -> dict[str, Any]:
     try:
         connection.request("GET", "/status")
         answer = connection.getresponse()
-        body = answer.read()
+        body = answer.read(MOST_ANSWER_BYTES)
         status = json.loads(body) if answer.status == http.client.OK else None
-    except (http.client.HTTPException, ValueError):
+    except (http.client.HTTPException, ValueError, OverflowError, RecursionError):
         status = None
     finally:
         connection.close()

@@ -23,7 +23,10 @@ COMFORTABLE_UNITS = 2000
 HEALTHY_ROW_BYTES = 13
 """One device's row without its id: two tags, two lengths, and the field `Healthy` of 9 bytes."""
 
-_SIZE = re.compile(r"(?P<number>[0-9]+(?:\.[0-9]+)?)\s*(?P<suffix>[a-z]*)", re.IGNORECASE)
+# More digits are nobody's size, and Python refuses 4,301.
+_SIZE = re.compile(
+    r"(?P<number>[0-9]{1,100}(?:\.[0-9]{1,100})?)\s*(?P<suffix>[a-z]*)", re.IGNORECASE
+)
 _SUFFIX_BYTES = {"": 1, "b": 1} | {
     spelling: KIB**power
     for power, letter in enumerate("kmgt", start=1)

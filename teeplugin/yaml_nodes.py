@@ -8,14 +8,19 @@ only YAML's nodes are looked at.
 import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from teeplugin.config import ConfigError, shown
 from teeplugin.config_sources import Given
 
-MOST_FILE_BYTES = 1024**2
-"""A configuration has hundreds of bytes; this keeps a file without end from filling the memory."""
+MOST_FILE_BYTES = 64 * 1024
+"""A configuration has hundreds of bytes; PyYAML takes 1 s for 64 KiB of the worst, and meanwhile
+the plugin, which may be reading its file anew, does nothing else."""
+
+MOST_FLOW_DEPTH = 32
+"""Brackets within brackets: PyYAML's time grows with the square of them."""
 
 _TAG = "tag:yaml.org,2002:"
 NULL, BOOL = f"{_TAG}null", f"{_TAG}bool"
@@ -23,7 +28,7 @@ _PLAIN_TAGS = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "timestamp", 
 
 
 def read_text(path: Path, file: Given) -> str:
-    """Read a file of at most 1 MiB; `file` is what named it, for the error lines.
+    """Read a file of at most 64 KiB; `file` is what named it, for the error lines.
 
     Raises:
         ConfigError: it can't be read, is too long, or no UTF-8.
@@ -38,12 +43,26 @@ def read_text(path: Path, file: Given) -> str:
     except OSError as error:
         raise file.refused(f"can't be read ({error.strerror})", cure) from None
     if len(content) > MOST_FILE_BYTES:
-        raise file.refused("more than 1 MiB: not a configuration", cure)
+        raise file.refused("more than 64 KiB: not a configuration", cure)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise file.refused(f"not UTF-8 in line {line}", "save the file as UTF-8") from None
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's, with a bound on brackets within brackets."""
+
+    def fetch_flow_collection_start(self, TokenClass: Any) -> None:  # noqa: N803 - PyYAML's name
+        """Take note of a bracket that opens.
+
+        Raises:
+            yaml.scanner.ScannerError: there are too many open ones.
+        """
+        if self.flow_level >= MOST_FLOW_DEPTH:
+            raise yaml.scanner.ScannerError(None, None, "nested too deeply", self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
 
 
 def parsed(name: str, text: str) -> yaml.Node | None:
@@ -54,7 +73,7 @@ def parsed(name: str, text: str) -> yaml.Node | None:
     """
     try:
         # PyYAML builds nodes only; types-PyYAML calls the result Any or None.
-        root: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+        root: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = f" line {mark.line + 1}" if mark else ""
@@ -64,6 +83,11 @@ def parsed(name: str, text: str) -> yaml.Node | None:
         line_number = text.count("\n", 0, error.position) + 1
         raise ConfigError(
             f"{name} line {line_number}: broken YAML: a character that YAML forbids: remove it"
+        ) from None
+    except (ValueError, OverflowError):  # PyYAML's own slips over numbers beyond all bounds
+        raise ConfigError(
+            f"{name}: broken YAML: an escape like \\UFFFFFFFF, or a %YAML line, has a number that "
+            "means nothing: remove it"
         ) from None
     except RecursionError:
         raise ConfigError(
@@ -109,7 +133,8 @@ def given_at(name: str, key: str, node: yaml.Node) -> Given:
     if not isinstance(node, yaml.ScalarNode):
         kind = "a list" if isinstance(node, yaml.SequenceNode) else "a mapping"
         raise ConfigError(f"{line}: {key}: must be one value, not {kind}: write `{key}: VALUE`")
-    if node.tag not in _PLAIN_TAGS | {NULL, BOOL}:
+    is_no_bool = node.tag == BOOL and node.value.lower() not in yaml.SafeLoader.bool_values
+    if node.tag not in _PLAIN_TAGS | {NULL, BOOL} or is_no_bool:
         raise ConfigError(f"{line}: {key}: has the tag {shown(node.tag)}: remove the tag")
     return Given(
         None if node.tag == NULL else str(node.value),

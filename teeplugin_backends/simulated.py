@@ -46,7 +46,8 @@ _ACCESS: Final[Mapping[str, ContainerAccess]] = MappingProxyType(
     }
 )
 
-_SIZE = re.compile(r"([0-9]+)\s*(?:([kmgt])(?:i?b)?|b?)", re.IGNORECASE)
+# More digits are no TEE's, and Python refuses 4,301.
+_SIZE = re.compile(r"([0-9]{1,20})\s*(?:([kmgt])(?:i?b)?|b?)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ class SimulatedTee(TeeBackend):
             return replace(self.script, **_parse(pairs, _SCRIPT_PARSERS))
         except FileNotFoundError:
             return self.script
-        except (OSError, UnicodeDecodeError, OptionError) as error:
+        except (OSError, ValueError) as error:  # no UTF-8, no option, or a NUL in the path
             raise BadReply(
                 f"state file {self.state}: {error}", cure="mend the simulated TEE's state file"
             ) from error

@@ -66,7 +66,7 @@ async def _asked(hosts: Iterable[str], port: int) -> PageSeen:
             continue
         try:
             status = _understood(await _page(reader, writer, f"{host}:{port}"))
-        except (h11.RemoteProtocolError, ValueError, LookupError, TypeError):
+        except (h11.RemoteProtocolError, ValueError, LookupError, TypeError, RecursionError):
             status = None
         finally:
             writer.transport.abort()

@@ -95,8 +95,11 @@ class HttpServer:
     async def _answer(self, request: h11.Request) -> Answer:
         if request.method not in (b"GET", b"HEAD"):
             return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET: nothing can be changed here\n")
-        # Through a proxy the target is a whole URL.
-        path = urlsplit(request.target.decode("ascii", "replace")).path
+        try:
+            # Through a proxy the target is a whole URL.
+            path = urlsplit(request.target.decode("ascii", "replace")).path
+        except ValueError:
+            return Answer(HTTPStatus.BAD_REQUEST, b"Bad Request: the target is no URL\n")
         page = self._pages.get(path)
         if page is None:
             known = ", ".join(self._pages)

@@ -1,11 +1,13 @@
 """From how a helper ended to a reading or a TeeError; pure, used by backend."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from teeplugin_backends.base import BadReply, Refused, TeeError, TeeMemory, Unreachable
+from teeplugin_backends.libteec.client import VENDORS
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
 from teeplugin_backends.libteec.results import error_of
 
@@ -54,6 +56,8 @@ _LAST = {"words", "result", "free"}
 
 _LOADING = "dlopen "
 
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,20}")
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -69,7 +73,7 @@ def reading_of(ended: Ended) -> Reading:
     Raises:
         TeeError: there is none, and its kind says why.
     """
-    told = ended.told
+    told = believable(ended.told)
     if ended.status != 0 or not _LAST & told.keys():
         raise _unfinished(ended)
     try:
@@ -86,6 +90,20 @@ def reading_of(ended: Ended) -> Reading:
             cure="report it to the plugin's authors",
         ) from error
     return Reading(memory, vendor)
+
+
+def believable(told: Mapping[str, str]) -> Mapping[str, str]:
+    """Leave out what no helper of ours tells in full, because it was ended meanwhile or went wild.
+
+    `problem` then is one of `PROBLEMS` and has words, `vendor` is one of the vendors, and where a
+    call `failed`, result and origin are whole numbers.
+    """
+    is_sound = {
+        "problem": told.get("problem") in PROBLEMS and bool(told.get("words")),
+        "vendor": told.get("vendor") in VENDORS,
+        "failed": all(_WHOLE_NUMBER.fullmatch(told.get(key, "")) for key in ("result", "origin")),
+    }
+    return {key: value for key, value in told.items() if is_sound.get(key, True)}
 
 
 def _unfinished(ended: Ended) -> TeeError:

@@ -11,7 +11,7 @@ from typing import Final
 
 from teeplugin_backends.base import Finding
 from teeplugin_backends.libteec import files, results
-from teeplugin_backends.libteec.answers import PROBLEMS
+from teeplugin_backends.libteec.answers import PROBLEMS, believable
 from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
 from teeplugin_backends.libteec.helper import passwd_name
 from teeplugin_backends.libteec.options import AUTO, CONFIDENTIAL_NODE, TEECD, Options
@@ -48,7 +48,7 @@ class Way:
 
     def __init__(self, options: Options, told: Mapping[str, str], host_root: Path) -> None:
         self._options = options
-        self._told = told
+        self._told = told = believable(told)
         self._host_root = host_root
         named = None if options.flavour == AUTO else options.flavour
         self._vendor = told.get("vendor") or named

@@ -1,7 +1,6 @@
 """Looks at what the way through libteec needs of the file system and the processes; for checks."""
 
 import os
-import re
 import stat
 from pathlib import Path
 
@@ -22,9 +21,18 @@ def find_library(names: tuple[str, ...]) -> str:
         for directory in filter(None, searched):
             if (path := Path(directory) / name).exists():
                 return str(path)
-        # The cache's own list of paths, each ended by a zero.
-        if listed := re.search(rb"(/[^\0]*/" + re.escape(name.encode()) + rb")\0", cache):
-            return os.fsdecode(listed[1])
+        if listed := _listed(cache, name):
+            return listed
+    return ""
+
+
+def _listed(cache: bytes, name: str) -> str:
+    """Look for a library in the cache's own list of paths, each ended by a zero."""
+    ending = b"/" + name.encode()
+    for text in cache.split(b"\0")[:-1]:
+        # The first path has the end of a binary table before it.
+        if text.endswith(ending) and text.find(b"/") < len(text) - len(ending):
+            return os.fsdecode(text[text.find(b"/") :])
     return ""
 
 

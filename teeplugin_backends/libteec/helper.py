@@ -112,7 +112,9 @@ def passwd_name(uid: int) -> str | None:
             rows = [line.split(b":") for line in file]
     except OSError:
         return None
-    for name, *fields in rows:
-        if fields[1:2] == [b"%d" % uid]:
-            return os.fsdecode(name)
+    for row in rows:
+        match row:
+            # Without a gid it is no row to libc either.
+            case [name, _, number, _, *_] if number == b"%d" % uid:
+                return os.fsdecode(name)
     return None

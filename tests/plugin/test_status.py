@@ -85,14 +85,23 @@ async def test_nobody_there_is_one_line_with_the_cure() -> None:
     )
 
 
-async def test_somebody_else_there_is_told_apart() -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'content-length: 13\r\n\r\n{"units": {}}',
+        b"content-length: 1000000000000000000000000\r\n\r\n{",
+        b"\r\n" + b"[" * 50_000,
+    ],
+    ids=["other keys", "a length beyond all", "too deep for json"],
+)
+async def test_somebody_else_there_is_told_apart(body: bytes) -> None:
     async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
         port = listener.extra_attributes[anyio.abc.SocketAttribute.local_port]()
 
         async def answer(stream: anyio.abc.SocketStream) -> None:
             async with stream:
                 await stream.receive()
-                await stream.send(b'HTTP/1.1 200 OK\r\ncontent-length: 13\r\n\r\n{"units": {}}')
+                await stream.send(b"HTTP/1.1 200 OK\r\n" + body)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(listener.serve, answer)

@@ -237,6 +237,15 @@ def test_what_the_daemon_refuses_is_one_line_as_well(
     assert capsys.readouterr().err == expected
 
 
+def test_no_control_character_of_a_value_reaches_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["size", "--\x1b[2J\t", "a.xml"]) == 2
+    told = capsys.readouterr().err
+    assert r"unrecognized arguments: --\x1b[2J\t: see" in told
+    assert told.strip().isprintable()
+
+
 @pytest.mark.usefixtures("_quiet_log")
 def test_a_bug_of_the_daemon_ends_it_with_1(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object) -> int:

@@ -255,6 +255,13 @@ def test_an_option_in_the_environment_shows_how_to_write_it_there() -> None:
 
 def test_bytes_that_are_no_text_are_refused() -> None:
     assert "not UTF-8" in refusal(("backend-options", "a=\udcff"))
+    assert "not UTF-8" in refusal(("backend-options", "\udcff=a"))
+
+
+def test_an_option_s_name_is_short_enough_to_be_printed_as_yaml() -> None:
+    told = refusal(("backend-options", "a" * 1_100 + "=b"))
+    assert "no option has so long a name" in told
+    assert len(told) < 300
 
 
 def test_a_value_with_a_newline_stays_on_the_line() -> None:

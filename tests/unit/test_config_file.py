@@ -139,7 +139,7 @@ def test_a_file_that_is_not_utf_8_is_refused_with_its_line(tmp_path: Path) -> No
 def test_a_huge_file_is_refused(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, "")
     os.truncate(file, 1024**3)
-    assert "more than 1 MiB" in refusal(file=file)
+    assert "more than 64 KiB" in refusal(file=file)
 
 
 def test_the_config_flag_needs_a_file() -> None:
@@ -150,10 +150,27 @@ def test_a_file_nested_too_deeply_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def compose(*_: object, **__: object) -> None:
-        raise RecursionError  # as 2,000 brackets do, after a second
+        raise RecursionError  # as 1,000 times `- ` do
 
     monkeypatch.setattr("yaml.compose", compose)
     assert "broken YAML: nested too deeply" in refusal(file=yaml_file(tmp_path, "precision: 512"))
+
+
+def test_brackets_within_brackets_are_refused_with_their_line(tmp_path: Path) -> None:
+    # Without a bound 2,000 of them take PyYAML more than a second.
+    told = refusal(file=yaml_file(tmp_path, "precision: 512\nlisten: " + "[" * 50_000))
+    assert " line 2: broken YAML: nested too deeply" in told
+    assert "must be one value" in refusal(file=yaml_file(tmp_path, "listen: [[[[a]]]]"))
+
+
+@pytest.mark.parametrize("text", ['backend: "\\UFFFFFFFF"', f"%YAML 1.{'9' * 4400}\n--- a"])
+def test_a_number_that_pyyaml_stumbles_over_is_refused(tmp_path: Path, text: str) -> None:
+    assert "broken YAML: an escape like \\UFFFFFFFF" in refusal(file=yaml_file(tmp_path, text))
+
+
+def test_a_truth_that_is_none_is_refused(tmp_path: Path) -> None:
+    told = refusal(file=yaml_file(tmp_path, "backend-options:\n  a: !!bool maybe"))
+    assert " line 2: a: has the tag tag:yaml.org,2002:bool: remove the tag" in told
 
 
 def test_yaml_is_imported_only_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:

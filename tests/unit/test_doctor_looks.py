@@ -113,6 +113,7 @@ def http(body: bytes, status: str = "200 OK", length: int | None = None) -> byte
         http(b"{}"),
         http(b'{"units": 3, "cause": null}'),
         http(b"not json"),
+        http(b"[" * 50_000),
         http(b"\xff\xfe"),
         http(b"{}", "404 Not Found"),
         http(b"{", length=100),

@@ -1,5 +1,7 @@
 """What libteec's results and a helper's end become: the kind, the words, the cure."""
 
+from pathlib import Path
+
 import pytest
 
 from teeplugin_backends.base import (
@@ -12,6 +14,8 @@ from teeplugin_backends.base import (
     Unreachable,
 )
 from teeplugin_backends.libteec.answers import Reading, reading_of
+from teeplugin_backends.libteec.checks import Way
+from teeplugin_backends.libteec.options import Options
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
 from teeplugin_backends.libteec.results import MEANINGS, LibteecError, error_of
 
@@ -114,6 +118,26 @@ def test_a_problem_before_or_after_the_calls_has_its_kind_and_cure(
     assert type(error) is kind
     assert str(error) == "that is so"
     assert cure in error.cure
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"vendor": "optee", "failed": OPEN, "result": "4294901768"},
+        {"vendor": "optee", "failed": OPEN, "result": "1u", "origin": "3"},
+        {"vendor": "opt", "total": "2", "free": "1"},
+        {"vendor": "optee", "total": "1", "free": "2"},
+        {"problem": "user", "words": ""},
+        {"problem": "hunger", "words": "so it is"},
+    ],
+    ids=["half", "no number", "vendor", "too much free", "no words", "problem"],
+)
+def test_what_no_helper_tells_is_a_bad_reply_and_no_surprise_to_doctor(
+    told: dict[str, str],
+) -> None:
+    with pytest.raises(BadReply, match=r"."):
+        reading_of(Ended(0, told))
+    assert list(Way(Options(), told, Path("/nowhere")).findings())
 
 
 def test_a_crash_is_named_by_its_signal_and_its_call() -> None:

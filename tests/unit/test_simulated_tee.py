@@ -64,6 +64,12 @@ async def test_a_state_file_that_cannot_be_meant_is_a_bad_reply(tmp_path: Path, 
         await tee.memory()
 
 
+@pytest.mark.parametrize("options", [{"state": "a\0b"}, {"state": "/dev/null/a"}])
+async def test_a_state_file_that_cannot_be_opened_is_a_bad_reply(options: dict[str, str]) -> None:
+    with pytest.raises(BadReply, match="state file"):
+        await SimulatedTee.from_options(options).memory()
+
+
 async def test_a_total_of_nothing_is_a_bad_reply() -> None:
     with pytest.raises(BadReply, match="total_bytes=0"):
         await SimulatedTee.from_options({"total": "0"}).memory()
@@ -74,6 +80,7 @@ async def test_a_total_of_nothing_is_a_bad_reply() -> None:
     [
         ({"colour": "red"}, ("colour=red", "total")),
         ({"total": "much"}, ("total=much", "64MiB")),
+        ({"total": "9" * 4400}, ("total=9", "64MiB")),
         ({"latency": "nan"}, ("latency=nan", "seconds")),
         ({"fault": "tired"}, ("fault=tired", "unreachable")),
         ({"access": "all"}, ("access=all", "itrustee")),

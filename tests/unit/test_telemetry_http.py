@@ -92,9 +92,10 @@ async def test_nothing_but_get_is_allowed(address: str) -> None:
         (b"\x16\x03\x01\x02\x00 a TLS greeting\r\n\r\n", b"400"),
         (b"GET /page HTTP/1.1\r\nbad header\r\n\r\n", b"400"),
         (b"GET /page HTTP/1.1\r\n\r\n", b"400"),  # no Host
+        (b"GET http://[/page HTTP/1.1\r\nHost: a\r\n\r\n", b"400"),
         (b"GET /page HTTP/1.1\r\nHost: a\r\nx: " + b"y" * 20_000, b"431"),
     ],
-    ids=["tls", "header", "no host", "long header"],
+    ids=["tls", "header", "no host", "no url", "long header"],
 )
 async def test_what_is_no_request_is_told_so(address: str, data: bytes, status: bytes) -> None:
     answer = await answer_to(address, data)

@@ -75,7 +75,23 @@ def test_sizes_are_read_in_1024s(text: str, size_bytes: int) -> None:
     assert units.parse_size(text) == size_bytes
 
 
-@pytest.mark.parametrize("text", ["", "M", "-1M", "1e3", "12X", "1.5", "0.3K", "1 2", "٣M", "NaN"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "M",
+        "-1M",
+        "1e3",
+        "12X",
+        "1.5",
+        "0.3K",
+        "1 2",
+        "٣M",
+        "NaN",
+        "9" * 4400,
+        "1." + "0" * 4400,
+    ],
+)
 def test_what_is_no_size_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="write"):
         units.parse_size(text)
