@@ -206,6 +206,22 @@ def chaos(session: nox.Session) -> None:
     session.run("python", "-m", "tests.chaos", *session.posargs)
 
 
+@nox.session
+def hostile(session: nox.Session) -> None:
+    """Measure Allocate among 50 hostile clients; `-- --fuzz --seconds 600` for mutated sessions."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("python", "-m", "tests.hostile", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Have thousands of things happen to the plugin; it must stay as large as it was; wants gcc."""
+    _dependency_group(session, "test")
+    _install_wheel(session)
+    session.run("python", "-m", "tests.soak", *session.posargs)
+
+
 # There are wheels of the fuzzer for these only; the first that is there will do.
 _FUZZED_BY = [
     nox.param(path, id=version) for version, path in PYTHONS if version in ("3.11", "3.12", "3.13")

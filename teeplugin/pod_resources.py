@@ -33,7 +33,7 @@ def holders_in(data: bytes, resource_name: str) -> Iterator[Holder | None]:
         ValueError: the bytes are cut off or no protobuf, or a name is no UTF-8.
     """
     resource = resource_name.encode()
-    for number, start, end in _fields(data, 0, len(data)):
+    for number, start, end in fields(data, 0, len(data)):
         if number == _PODS:
             yield from _holders_of_pod(data, (start, end), resource)
             yield None
@@ -42,7 +42,7 @@ def holders_in(data: bytes, resource_name: str) -> Iterator[Holder | None]:
 def _holders_of_pod(data: bytes, pod: Span, resource: bytes) -> Iterator[Holder]:
     name = namespace = ""
     containers: list[Span] = []
-    for number, start, end in _fields(data, *pod):
+    for number, start, end in fields(data, *pod):
         if number == _POD_NAME:
             name = data[start:end].decode()
         elif number == _POD_NAMESPACE:
@@ -51,7 +51,7 @@ def _holders_of_pod(data: bytes, pod: Span, resource: bytes) -> Iterator[Holder]
             containers.append((start, end))
     for container in containers:
         container_name, ids = "", list[int]()
-        for number, start, end in _fields(data, *container):
+        for number, start, end in fields(data, *container):
             if number == _CONTAINER_NAME:
                 container_name = data[start:end].decode()
             elif number == _CONTAINER_DEVICES:
@@ -64,7 +64,7 @@ def _ids(data: bytes, devices: Span, resource: bytes) -> Iterator[int]:
     """Our ids; one of another form is another plugin's, of this name before us, and no unit."""
     texts = []
     ours = False
-    for number, start, end in _fields(data, *devices):
+    for number, start, end in fields(data, *devices):
         if number == _DEVICES_RESOURCE:
             ours = data[start:end] == resource
         elif number == _DEVICES_IDS:
@@ -77,8 +77,12 @@ def _ids(data: bytes, devices: Span, resource: bytes) -> Iterator[int]:
                 yield device_id
 
 
-def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Give number, begin and end of each field that has a length; skip the others."""
+def fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Give number, begin and end of each field that has a length; for the others nothing at 0.
+
+    Raises:
+        ValueError: the bytes are cut off or no protobuf.
+    """
     while position < end:
         tag, position = _varint(data, position, end)
         kind = tag & 7
@@ -87,13 +91,15 @@ def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, in
             position = start + size
             if position <= end:
                 yield tag >> 3, start, position
-        elif kind == _VARINT:
+            continue
+        if kind == _VARINT:
             _, position = _varint(data, position, end)
         else:
             try:
                 position += _FIXED_BYTES[kind]
             except KeyError:
                 raise ValueError(f"wire type {kind} at byte {position}") from None
+        yield 0, position, position
     if position > end:
         raise ValueError(f"cut off at byte {end}")
 

@@ -14,6 +14,11 @@ from tests.waiting import eventually
 UNIT_BYTES = 512 * 1024
 
 
+def plain_environment() -> dict[str, str]:
+    """What this process has, but for what would be settings of the plugin's."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("TEEPLUGIN_")}
+
+
 class Plugin:
     """One plugin, not yet started; `directory` takes its log and the TEE's state file.
 
@@ -42,9 +47,7 @@ class Plugin:
             *("--kubelet-dir", str(kubelet_dir), "--host-root", str(host_root)),
             *("--listen", listen, "--log-format", "json", *flags),
         ]
-        self.environment = {
-            key: value for key, value in os.environ.items() if not key.startswith("TEEPLUGIN_")
-        }
+        self.environment = plain_environment()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
