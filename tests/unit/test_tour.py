@@ -23,10 +23,7 @@ HANDS_OUT_NOTHING = """
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.service import DevicePluginService
 
-async def allocate(self, message):
-    return v1beta1.AllocateResponse([v1beta1.ContainerAllocateResponse()])
-
-DevicePluginService.allocate = allocate
+DevicePluginService._container_response = lambda *_: v1beta1.ContainerAllocateResponse()
 """
 
 NEVER_NOTICES_A_FAULT = """
