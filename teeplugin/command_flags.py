@@ -65,11 +65,13 @@ class CommandParser(Parser):
 
         Raises:
             ConfigError: a flag is unknown, or can't be used here.
+            SystemExit: the help can't be written.
         """
         flags, rest = self.parse_known_args(argv)
         line = read_flags(rest, {})
         if flags.help or "help" in line.switches:
-            put(self.format_help())
+            if status := put(self.format_help()):
+                raise SystemExit(status)
             return None
         if line.switches:
             raise ConfigError(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from teeplugin.command_flags import Parser
 from teeplugin.config import SETTINGS, ConfigError, Settings, shown
-from teeplugin.config_sources import CONFIG_VARIABLE, FlagValue, load
+from teeplugin.config_sources import CONFIG_VARIABLE, FlagValue, Given, Loaded, load, validated
 from teeplugin.sizing.binary import code_bytes
 from teeplugin.sizing.description import Description
 from teeplugin.sizing.estimate import Application, Estimate
@@ -81,6 +81,8 @@ def estimate(flags: argparse.Namespace) -> Estimate:
                 multi_session=each.multi_session,
                 sessions=sessions[index],
                 code_bytes=binaries.get(index),
+                heap_stated="heap_size" in each.written,
+                stack_stated="stack_size" in each.written,
             ),
         )
         for index, each in enumerate(descriptions)
@@ -102,8 +104,27 @@ def _settings(flags: argparse.Namespace) -> Settings:
     given = {"precision": flags.precision, "resource-name": flags.resource_name}
     values = [FlagValue(key, f"--{key}", text) for key, text in given.items() if text is not None]
     # The daemon's other variables, like its directory, needn't make sense where this runs.
-    names = {CONFIG_VARIABLE, *(SETTINGS[key].variable for key in _READ_SETTINGS)}
-    return load(values, {name: os.environ[name] for name in names if name in os.environ}).settings
+    names = {SETTINGS[key].variable for key in _READ_SETTINGS}
+    found = load(values, {name: os.environ[name] for name in names if name in os.environ})
+    file = os.environ.get(CONFIG_VARIABLE)
+    return found.settings if not file else _with_file(found, file)
+
+
+def _with_file(found: Loaded, file: str) -> Settings:
+    """Take from the daemon's file what else concerns units.
+
+    It has to be such a file, but its other values may name what is only where the daemon runs.
+    """
+    # Loads YAML, which isn't needed without a file.
+    from teeplugin.config_file import from_file  # noqa: PLC0415
+
+    origin = f"environment {CONFIG_VARIABLE}"
+    named = Given(file, origin, place=f"{origin}=", spelling=f"{CONFIG_VARIABLE}=")
+    filed = from_file(named).values
+    wanted = [key for key in _READ_SETTINGS if key in filed and found.provenance[key] == "default"]
+    settings = validated({key: filed[key] for key in wanted}, {}, ())
+    attributes = [SETTINGS[key].attribute for key in wanted]
+    return found.settings.model_copy(update={name: getattr(settings, name) for name in attributes})
 
 
 def _sessions(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, int]:
@@ -145,26 +166,32 @@ def _binaries(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapp
 
 
 def _choice(flag: str, text: str, descriptions: Sequence[Description]) -> _Choice:
-    """Split TA=VALUE; a text whose beginning names no TA is all value."""
-    name, equals, rest = text.partition("=")
-    named = [at for at, each in enumerate(descriptions) if _is_called(each, name)]
-    if not equals or not named:
+    """Split TA=VALUE; a text whose beginning names no TA is all value.
+
+    A TA's name may have an = itself, so the longest name that the text begins with counts.
+    """
+    lengths = [_length_of_name(each, text) for each in descriptions]
+    longest = max(lengths)
+    if not longest:
+        name, equals, _ = text.rpartition("=")
         if equals and flag == "--sessions":
             raise ConfigError(
                 f"{flag} {shown(text)}: no TA is called {shown(name)}: "
                 f"give one of {_names(descriptions)}"
             )
         return _Choice(None, text)
-    if len(named) > 1:
+    if lengths.count(longest) > 1:
         raise ConfigError(f"{flag} {shown(text)}: several TAs are called so: give the UUID")
-    return _Choice(named[0], rest)
+    return _Choice(lengths.index(longest), text[longest + 1 :])
 
 
-def _is_called(description: Description, name: str) -> bool:
-    return name.lower() == description.uuid or name in (
-        description.service_name,
-        *description.files,
-    )
+def _length_of_name(description: Description, text: str) -> int:
+    """Count the characters by which the text calls the TA before an =; 0: it doesn't."""
+    names = [description.service_name, *description.files]
+    called = [len(name) for name in names if name and text.startswith(f"{name}=")]
+    if description.uuid and text.lower().startswith(f"{description.uuid}="):
+        called.append(len(description.uuid))
+    return max(called, default=0)
 
 
 def _names(descriptions: Sequence[Description]) -> str:

@@ -16,7 +16,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.sax import parseString
 
 from teeplugin.config import ConfigError, shown
-from teeplugin.sizing.description import Description, Written, describe
+from teeplugin.sizing.description import MOST_UNKNOWN, Description, Written, describe, doubts_of
 
 KIND = "configs.xml"
 ROOT = "ConfigInfo"
@@ -32,15 +32,20 @@ SECTIONS: Mapping[str, str] = {
 }
 """The tags that matter here, each with the section that it belongs into."""
 
+_DOUBTED = "TA_Manifest_Info"
+"""The section in which an unknown tag may be a misspelling of a known one."""
+
+_BY_NAME = {tag: tag for tag, section in SECTIONS.items() if section == _DOUBTED}
 _VALUE_DEPTH = 3
 
 
-def read_configs_xml(file: str, content: bytes) -> Description:
-    """Read a configs.xml; `file` is its name as error lines tell it.
+def read_configs_xml(path: str, content: bytes) -> Description:
+    """Read a configs.xml from its content; `path` is where that came from.
 
     Raises:
         ConfigError: it is broken, hostile or no configs.xml, or a value breaks its rule.
     """
+    file = shown(path)
     handler = _Handler(file)
     try:
         parseString(content, handler, forbid_dtd=True)
@@ -57,7 +62,7 @@ def read_configs_xml(file: str, content: bytes) -> Description:
         raise handler.fault("is in an encoding that can't be read: save it as UTF-8") from None
     if "TA_Manifest_Info" not in handler.sections:
         raise ConfigError(f"{file}: has no TA_Manifest_Info: give the configs.xml of a TA")
-    return describe(file, KIND, handler.written)
+    return describe(path, KIND, handler.written, doubts_of(handler.unknown, _BY_NAME))
 
 
 class _Handler(ContentHandler):
@@ -72,6 +77,7 @@ class _Handler(ContentHandler):
         self._value_line = 0
         self.sections: dict[str, int] = {}
         self.written: dict[str, Written] = {}
+        self.unknown: dict[str, None] = {}
 
     def fault(self, message: str) -> ConfigError:
         """Make an error line for where the parser is."""
@@ -91,6 +97,8 @@ class _Handler(ContentHandler):
             self._enter_section(name)
         self._path.append(name)
         section = SECTIONS.get(name)
+        if section is None and self._path == [ROOT, _DOUBTED, name]:
+            self._doubt(name)
         if section and self._path != [ROOT, section, name]:
             raise self.fault(f"{name} belongs into {section}: move it there")
         if section:
@@ -115,6 +123,10 @@ class _Handler(ContentHandler):
         if name in SECTIONS.values() and name in self.sections:
             raise self.fault(f"{name} stands in line {self.sections[name]}: write one TA a file")
         self.sections[name] = self._line()
+
+    def _doubt(self, name: str) -> None:
+        if len(self.unknown) < MOST_UNKNOWN:
+            self.unknown[name] = None
 
     def _known(self) -> bool:
         return len(self._path) == _VALUE_DEPTH and self._path[-1] in SECTIONS

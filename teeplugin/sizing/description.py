@@ -7,12 +7,12 @@ refuses it.
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from teeplugin import units
-from teeplugin.config import ConfigError, shown
+from teeplugin.config import ConfigError, nearest, shown
 
 LEAST_SIZE_BYTES = 1024
 """No TA has a smaller heap or stack; who writes `80` has other units in mind than bytes."""
@@ -38,6 +38,15 @@ DEFAULTS: Mapping[str, str] = {
 }
 """What the signing tool writes for what a file leaves out."""
 
+MOST_UNKNOWN = 20
+"""Of so many unknown names in a file it is asked what they were meant to be; each takes a while."""
+
+_LEAST_LIKENESS = 0.75
+"""Files may say what isn't known here: a guess as wild as for a flag would mislead.
+
+A letter left out of a name gives 0.9 and more; two names of the SDK have less than 0.7.
+"""
+
 _MOST_DIGITS = 20
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
@@ -60,8 +69,9 @@ class Written(NamedTuple):
 class Description:
     """A TA as its file describes it, or its two files that agree.
 
-    `kinds` are `configs.xml` and `manifest.txt`, one for each of the `files`, whose names are as
-    error lines tell them; `written` has what the first file says, by the tags of configs.xml.
+    `kinds` are `configs.xml` and `manifest.txt`, one for each of the `files`, which are paths as
+    they were given; `written` has what any of the files says, by the tags of configs.xml; `doubts`
+    are notes of what was probably meant to be such a tag.
     """
 
     files: tuple[str, ...]
@@ -75,33 +85,56 @@ class Description:
     keep_alive: bool
     target_type: str | None
     written: Mapping[str, Written]
+    doubts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """What to call it in a line."""
+        """What to call it; in a line only as `shown`, because it may be a path."""
         return self.service_name or self.uuid or self.files[0]
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What the file doesn't say, so that the default counts."""
+        """What no file says, so that the default counts."""
         return tuple(tag for tag in DEFAULTS if tag not in self.written)
 
     def place(self, tag: str) -> str:
         """Tell where the first file says it, and under which name."""
         value = self.written.get(tag)
         if value is None:
-            return f"{self.files[0]}: the default of {tag}"
+            return f"{shown(self.files[0])}: the default of {tag}"
         return f"{value.file} line {value.line}: {value.name}"
 
     def value(self, tag: str) -> str | None:
         """Give what counts for a tag, in a form that can be compared."""
         text = self.written[tag].text if tag in self.written else DEFAULTS.get(tag)
-        if text is None or tag not in DEFAULTS:
+        if text is None or tag not in {"target_type", *DEFAULTS}:
             return text
         return str(int(text)) if text.isdigit() else text.lower()
 
 
-def describe(file: str, kind: str, written: Mapping[str, Written]) -> Description:
+def doubts_of(
+    unknown: Iterable[str], known: Mapping[str, str], prefix: str = ""
+) -> tuple[str, ...]:
+    """Note which unknown names are near misses of known ones.
+
+    `known` has the names by how they are in lower case; the prefix that all have counts for
+    nothing, else every name would be near.
+    """
+    from difflib import SequenceMatcher  # noqa: PLC0415 - only for a name that isn't known
+
+    candidates = {lower.removeprefix(prefix): name for lower, name in known.items()}
+    meant = {name: nearest(name[len(prefix) :], candidates) for name in unknown}
+    return tuple(
+        f"{shown(name)} isn't known: did you mean {candidates[near]}?"
+        for name, near in meant.items()
+        if near is not None
+        and SequenceMatcher(None, name[len(prefix) :].lower(), near).ratio() >= _LEAST_LIKENESS
+    )
+
+
+def describe(
+    path: str, kind: str, written: Mapping[str, Written], doubts: tuple[str, ...] = ()
+) -> Description:
     """Check what was read, and fill in the defaults.
 
     `kind` is `configs.xml` or `manifest.txt`; `written` has what was read, by configs.xml's tags.
@@ -110,7 +143,7 @@ def describe(file: str, kind: str, written: Mapping[str, Written]) -> Descriptio
         ConfigError: a value breaks its rule.
     """
     return Description(
-        files=(file,),
+        files=(path,),
         kinds=(kind,),
         uuid=_uuid(written["uuid"]) if "uuid" in written else None,
         service_name=_name(written["service_name"]) if "service_name" in written else None,
@@ -121,6 +154,7 @@ def describe(file: str, kind: str, written: Mapping[str, Written]) -> Descriptio
         keep_alive=_truth(written, "instance_keep_alive"),
         target_type=_target_type(written["target_type"]) if "target_type" in written else None,
         written=written,
+        doubts=doubts,
     )
 
 

@@ -36,6 +36,7 @@ class Application:
         description = self.description
         for tag in description.left_out:
             yield f"{tag} isn't given: the signing tool's {description.value(tag)} counts"
+        yield from description.doubts
         if description.uuid is None:
             yield "the UUID isn't given: the TA can't be loaded without one"
         if description.keep_alive:

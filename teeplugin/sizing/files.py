@@ -57,14 +57,16 @@ def read_description(path: str) -> Description:
             f"{name}: is a TA's binary: give its configs.xml or manifest.txt, and with --binary "
             "its libcombine.so"
         )
+    if content.startswith(_UTF16_MARKS) and not _decoded(content).lstrip().startswith("<"):
+        raise ConfigError(f"{name}: is in UTF-16: save it as UTF-8")
     if content.removeprefix(codecs.BOM_UTF8).lstrip().startswith((b"<", *_UTF16_MARKS)):
         # Loads the parser, which manifests don't need.
         from teeplugin.sizing.configs_xml import read_configs_xml  # noqa: PLC0415
 
-        return read_configs_xml(name, content)
+        return read_configs_xml(path, content)
     from teeplugin.sizing.manifest_txt import read_manifest_txt  # noqa: PLC0415 - as its sister
 
-    return read_manifest_txt(name, content)
+    return read_manifest_txt(path, content)
 
 
 def _content(path: str) -> bytes:
@@ -75,18 +77,32 @@ def _content(path: str) -> bytes:
             raise unreadable(path, error.strerror or "unknown error") from None
 
 
+def _decoded(content: bytes) -> str:
+    """Decode UTF-16 by its mark; what is broken in it, the parser will tell."""
+    return content.decode("utf-16", "replace")
+
+
 def _merged(old: Description, new: Description) -> Description:
     """Take two files that describe one TA for one, if they are of both kinds and agree."""
     if new.kinds[0] in old.kinds:
         raise ConfigError(
-            f"{new.place('uuid')}: {new.uuid} is the UUID of the TA in {old.files[0]} too: "
+            f"{new.place('uuid')}: {new.uuid} is the UUID of the TA in "
+            f"{shown(old.files[0])} too: "
             "give each TA once, with a UUID of its own"
         )
-    for tag in ("service_name", *DEFAULTS):
+    for tag in ("service_name", "target_type", *DEFAULTS):
         ours, theirs = new.value(tag), old.value(tag)
         if ours != theirs and ours and theirs:
             raise ConfigError(
                 f"{new.place(tag)}: {shown(ours)}, but {old.place(tag)}: {shown(theirs)}, for "
                 "the same UUID: make them agree, or the signed TA is refused"
             )
-    return replace(old, files=old.files + new.files, kinds=old.kinds + new.kinds)
+    return replace(
+        old,
+        files=old.files + new.files,
+        kinds=old.kinds + new.kinds,
+        service_name=old.service_name or new.service_name,
+        target_type=old.target_type or new.target_type,
+        written={**new.written, **old.written},
+        doubts=old.doubts + new.doubts,
+    )

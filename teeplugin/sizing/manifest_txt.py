@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from teeplugin.config import ConfigError, shown
-from teeplugin.sizing.description import Description, Written, describe
+from teeplugin.sizing.description import MOST_UNKNOWN, Description, Written, describe, doubts_of
 
 KIND = "manifest.txt"
 TAGS: Mapping[str, str] = {
@@ -22,19 +22,24 @@ TAGS: Mapping[str, str] = {
 }
 """The properties that matter here, each with the tag of configs.xml that says the same."""
 
+_PREFIX = "gpd.ta."
+"""How a property begins that may be a misspelling of a known one."""
+
 _NAMES = {name.lower(): name for name in TAGS}
 _PROPERTY = re.compile(r"(?P<name>[A-Za-z0-9][A-Za-z0-9_.-]+):(?P<value>.*)")
 _BLANKS = " \t\xa0"
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
-def read_manifest_txt(file: str, content: bytes) -> Description:
-    """Read a manifest.txt; `file` is its name as error lines tell it.
+def read_manifest_txt(path: str, content: bytes) -> Description:
+    """Read a manifest.txt from its content; `path` is where that came from.
 
     Raises:
         ConfigError: it is no manifest.txt, or a value breaks its rule.
     """
+    file = shown(path)
     written: dict[str, Written] = {}
+    unknown: dict[str, None] = {}
     for number, line in enumerate(re.split(r"\r\n|\r|\n", _text(file, content)), start=1):
         if line.startswith("#") or not line.strip():
             continue
@@ -46,6 +51,8 @@ def read_manifest_txt(file: str, content: bytes) -> Description:
             )
         name = _NAMES.get(match["name"].lower())
         if name is None:
+            if match["name"].lower().startswith(_PREFIX) and len(unknown) < MOST_UNKNOWN:
+                unknown[match["name"]] = None
             continue
         value = Written(file, number, name, match["value"].strip(_BLANKS))
         if (first := written.get(TAGS[name])) is not None:
@@ -55,7 +62,7 @@ def read_manifest_txt(file: str, content: bytes) -> Description:
         raise ConfigError(
             f"{file}: says nothing of a TA: give a configs.xml or a manifest.txt with gpd.ta lines"
         )
-    return describe(file, KIND, written)
+    return describe(path, KIND, written, doubts_of(unknown, _NAMES, _PREFIX))
 
 
 def _text(file: str, content: bytes) -> str:

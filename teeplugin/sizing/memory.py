@@ -49,7 +49,7 @@ class Certainty(StrEnum):
     ESTIMATED = "estimated"
     """By the formula of the open sibling OS."""
     ASSUMED = "assumed"
-    """A round figure of ours: measure where it matters."""
+    """A round figure of ours, or made from a default: measure where it matters."""
 
 
 class PartName(StrEnum):
@@ -75,7 +75,8 @@ class Part:
 class Load:
     """A TA as one container uses it: sizes in bytes, sessions open at the same time.
 
-    `code_bytes` are the pages of its code and data, None where its binary wasn't given.
+    `code_bytes` are the pages of its code and data, None where its binary wasn't given. Whether
+    the files state heap and stack is for the certainty only: else they are the defaults.
     """
 
     heap_bytes: int
@@ -84,6 +85,8 @@ class Load:
     multi_session: bool
     sessions: int = 1
     code_bytes: int | None = None
+    heap_stated: bool = True
+    stack_stated: bool = True
 
     @property
     def instances(self) -> int:
@@ -109,14 +112,14 @@ def parts_of(load: Load) -> tuple[Part, ...]:
             PartName.HEAP,
             page_up(load.heap_bytes) * times,
             f"heap of {load.heap_bytes} B in pages{suffix}",
-            Certainty.STATED,
+            Certainty.STATED if load.heap_stated else Certainty.ASSUMED,
         ),
         _session_stacks(load),
         Part(
             PartName.STACKS,
             max(page_up(load.stack_bytes) + THREAD_BYTES, LEAST_MAIN_STACK_BYTES) * times,
             f"main thread: a stack and a page{suffix}",
-            Certainty.ESTIMATED,
+            _of_stacks(load),
         ),
     ]
     if load.code_bytes is not None:
@@ -141,8 +144,12 @@ def _session_stacks(load: Load) -> Part:
         PartName.STACKS,
         page_up(load.stack_bytes) * stacks * load.instances,
         f"stack of {load.stack_bytes} B in pages{why}{_times(load.instances, 'instance')}",
-        Certainty.ESTIMATED,
+        _of_stacks(load),
     )
+
+
+def _of_stacks(load: Load) -> Certainty:
+    return Certainty.ESTIMATED if load.stack_stated else Certainty.ASSUMED
 
 
 def _overhead(load: Load, suffix: str) -> Iterable[Part]:

@@ -21,7 +21,21 @@ MOST_UID = 2**31 - 1
 _LONGEST_NAME = 63
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9]+")
-_IMAGE = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:/@\[\]-]*")
+_HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_PATH_PART = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
+_IMAGE = re.compile(
+    # An image's ID isn't to be taken for a name: distribution's reference.Parse refuses it too.
+    r"(?![a-f0-9]{64}$)"
+    rf"(?P<name>(?:(?:{_HOST_LABEL}(?:\.{_HOST_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?"
+    rf"{_PATH_PART}(?:/{_PATH_PART})*)"
+    r"(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"
+    r"(?:@(?:sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128}))?"
+)
+"""The grammar of container images' names, which distribution's package reference defines."""
+
+_LONGEST_IMAGE_NAME = 255
+"""Without tag and digest: distribution's RepositoryNameTotalLengthMax."""
+
 _LONGEST_IMAGE = 1024
 _DIGITS = re.compile(r"[0-9]{1,10}")
 
@@ -75,9 +89,11 @@ def _name(text: str) -> str:
 
 
 def _image(text: str) -> str:
-    if len(text) > _LONGEST_IMAGE or not _IMAGE.fullmatch(text):
+    match = _IMAGE.fullmatch(text) if len(text) <= _LONGEST_IMAGE else None
+    if match is None or len(match["name"]) > _LONGEST_IMAGE_NAME:
         raise ConfigError(
-            f"--image {shown(text)}: is no image's name: give e.g. --image registry.example/ca:1"
+            f"--image {shown(text)}: is no image's name: give [HOST[:PORT]/]PATH[:TAG][@DIGEST], "
+            "PATH in lower case, e.g. --image registry.example/ca:1"
         )
     return text
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from teeplugin import __version__
+from teeplugin.config import shown
 from teeplugin.sizing.estimate import Estimate
 from teeplugin.units import format_size
 
@@ -91,7 +92,7 @@ def _head(estimate: Estimate) -> Iterator[str]:
     for each in estimate.applications:
         load = each.load
         yield (
-            f"- {each.description.name}: {format_size(each.needed_bytes)}, sessions: "
+            f"- {shown(each.description.name)}: {format_size(each.needed_bytes)}, sessions: "
             f"{load.sessions}, instances: {load.instances}"
         )
         yield from (f"  {note}" for note in each.notes())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from teeplugin.config import shown
 from teeplugin.sizing.estimate import Application, Estimate
 from teeplugin.sizing.memory import CONTAINER, Certainty, Part, PartName, total_bytes, units_for
 from teeplugin.sizing.precision import USUAL_PRECISIONS_KB, wasted_bytes
@@ -12,7 +13,7 @@ _MEANINGS: Mapping[Certainty, str] = {
     Certainty.STATED: "it is in the TA's files",
     Certainty.READ: "it is in the TA's binary",
     Certainty.ESTIMATED: "by a formula that wasn't tried on hardware",
-    Certainty.ASSUMED: "a round figure, to be measured where it matters",
+    Certainty.ASSUMED: "a round figure or a default, to be measured where it matters",
 }
 _ROUNDING = "rounding"
 _Row = tuple[str, str, str, str]
@@ -124,7 +125,7 @@ def _heading(application: Application) -> str:
     description, load = application.description, application.load
     identity = " ".join(filter(None, (description.service_name, description.uuid)))
     uses = f"{_count(load.sessions, 'session')}, {_count(load.instances, 'instance')}"
-    files = ", ".join(description.files)
+    files = ", ".join(shown(file) for file in description.files)
     return f"{identity or 'a TA without a name'}: {uses} ({files})"
 
 
@@ -167,7 +168,7 @@ def _precision_lines(estimate: Estimate) -> Iterator[str]:
             marks[estimate.precision_kb] = "this one, which wastes least"
         mark = marks.get(row["precision_kb"], "")
         percent = f"{row['waste_percent']:.1f} %"
-        yield f"{row['precision_kb']:>10}{row['units']:>9}{percent:>10}  {mark}"
+        yield f"{row['precision_kb']:>10} {row['units']:>8} {percent:>9}  {mark}"
 
 
 def _kib(size_bytes: int) -> str:

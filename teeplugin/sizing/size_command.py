@@ -35,7 +35,8 @@ def _json(made: Estimate) -> str:
 def _yaml(made: Estimate) -> str:
     import yaml  # noqa: PLC0415 - only where it is asked for
 
-    return yaml.safe_dump(as_data(made), sort_keys=False, allow_unicode=True, width=1000)
+    # In ASCII, with YAML's own escapes: an output that can't write a character would have another.
+    return yaml.safe_dump(as_data(made), sort_keys=False, allow_unicode=False, width=1000)
 
 
 _FORMATS: Mapping[str, Callable[[Estimate], str]] = {

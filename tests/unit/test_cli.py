@@ -115,6 +115,21 @@ def test_help_for_a_reader_that_leaves_early_is_no_traceback() -> None:
     assert (ended.returncode, ended.stderr) == (1, "")
 
 
+@pytest.mark.parametrize("command", [None, *cli.COMMANDS])
+def test_help_that_cannot_be_written_is_a_failure(command: str | None) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "teeplugin", *([command] if command else []), "--help"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+
+
 def test_printing_the_configuration_onto_a_full_disk_is_told(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

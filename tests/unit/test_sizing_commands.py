@@ -117,6 +117,55 @@ def test_names_that_the_output_cannot_write_are_escaped(tmp_path: Path) -> None:
     assert "\\u5185\\u5b58: 1 session" in ended.stdout
 
 
+def test_yaml_is_the_same_data_where_the_output_has_ascii_only(tmp_path: Path) -> None:
+    (tmp_path / "ta.xml").write_text(
+        configs_xml("<heap_size>81920</heap_size>", basic="<service_name>内存 😀</service_name>")
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "teeplugin", "size", "--format=yaml", str(tmp_path / "ta.xml")],
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    assert yaml.safe_load(ended.stdout)["tas"][0]["service_name"] == "内存 😀"
+
+
+def test_what_no_file_states_is_assumed(tmp_path: Path) -> None:
+    texts = {
+        "none": "",
+        "heap": "gpd.ta.dataSize: 16384\n",
+        "stack": "gpd.ta.stackSize: 2048\n",
+    }
+    found: dict[str, list[str]] = {}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(f"gpd.ta.appID: {UUID}\n{text}")
+        parts = data(tmp_path / name)["tas"][0]["parts"]
+        found[name] = [part["certainty"] for part in parts if part["part"] in {"heap", "stacks"}]
+    assert found == {
+        "none": ["assumed"] * 3,
+        "heap": ["stated", "assumed", "assumed"],
+        "stack": ["assumed", "estimated", "estimated"],
+    }
+
+
+def test_a_name_that_is_nearly_a_known_one_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "ta.xml").write_text(configs_xml("<heapsize>81920</heapsize>"))
+    note = "heapsize isn't known: did you mean heap_size?"
+    assert note in data(tmp_path / "ta.xml")["tas"][0]["notes"]
+    assert f"  note: {note}\n" in size(tmp_path / "ta.xml")
+
+
+def test_the_columns_of_precisions_stay_apart_at_nine_digits(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.txt"
+    huge.write_text(
+        "gpd.ta.dataSize: 4294967295\ngpd.ta.stackSize: 4294967295\ngpd.ta.singleInstance: false\n"
+    )
+    table = size("--sessions", "10000", "--precision", "1000000", huge)
+    assert re.search(r"^ +512 +[0-9]{9} +[0-9.]+ %", table, re.MULTILINE), table
+
+
 # Flags
 
 
@@ -133,6 +182,32 @@ def test_sessions_are_given_for_all_tas_or_for_one(tmp_path: Path) -> None:
         found = data(*flags, *files)["tas"]
         assert [ta["sessions"] for ta in found] == sessions
         assert [ta["instances"] for ta in found] == [1, sessions[1]]
+
+
+def test_a_file_is_named_as_it_was_given_whatever_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("lib.so").write_bytes(elf((0, 8192)))
+    plain = "gpd.ta.dataSize: 81920\ngpd.ta.singleInstance: false\n"
+    for name in ("other.txt", "a=b.txt"):
+        Path(name).write_text(plain)
+    for name in ("m s.xml", "a=b.txt", "a", "n" * 150, "li\nne", "内存"):
+        Path(name).write_text(plain)
+        words = ["--sessions", f"{name}=7", "--binary", f"{name}=lib.so", "a=b.txt", "other.txt"]
+        found = data(*words, *([] if name == "a=b.txt" else [name]))["tas"]
+        assert {ta["files"][0]: ta["sessions"] for ta in found} == {
+            "a=b.txt": 1,
+            "other.txt": 1,
+            name: 7,
+        }
+    assert "('m s.xml')" in size("m s.xml")
+    # Of two names that it begins with, the longer.
+    assert [ta["sessions"] for ta in data("--sessions", "a=b.txt=7", "a", "a=b.txt")["tas"]] == [
+        1,
+        7,
+    ]
+    assert "no TA is called a=c.txt" in refusal("--sessions", "a=c.txt=2", "other.txt", "a=b.txt")
 
 
 def test_a_binary_is_given_for_the_only_ta_or_for_one_of_them(tmp_path: Path) -> None:
@@ -163,6 +238,24 @@ def test_precision_and_resource_are_those_of_the_daemons_settings(
     assert data(EXAMPLE, "--precision", "512")["precision_kb"] == 512
     limits = yaml.safe_load(pod(*IMAGE, EXAMPLE))["spec"]["containers"][0]["resources"]["limits"]
     assert limits == {"example.com/tee": 11}
+
+
+def test_what_only_the_nodes_have_may_stand_in_the_daemons_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "plugin.yaml"
+    file.write_text("precision: 2048\nhost-root: /not/there\nkubelet-dir: /nor/this\n")
+    monkeypatch.setenv("TEEPLUGIN_CONFIG", str(file))
+    assert data(EXAMPLE)["precision_kb"] == 2048
+    assert "huawei.com/tee-ram: 6" in pod(*IMAGE, EXAMPLE)
+    # What is read from it has to be right, though, and the file to be one.
+    file.write_text("precision: 511\n")
+    assert refusal(EXAMPLE).startswith(f"{file} line 1: precision: 511: must be 512 or more: give")
+    assert data(EXAMPLE, "--precision", "512")["precision_kb"] == 512
+    file.write_text("precison: 512\n")
+    assert "did you mean precision?" in refusal(EXAMPLE)
+    file.unlink()
+    assert "can't be read" in refusal(EXAMPLE)
 
 
 # Value, rule and cure of each line, in this order.

@@ -220,6 +220,14 @@ MANIFESTS: dict[str, tuple[bytes, list[str]]] = {
 }
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_manifest_in_utf_16_is_told_to_be_saved_as_utf_8(here: Path, encoding: str) -> None:
+    content = "\ufeffgpd.ta.dataSize: 81920\r\n".encode(encoding)
+    for damaged in (content, content[:-1]):
+        (here / "manifest.txt").write_bytes(damaged)
+        assert refusal("manifest.txt") == "manifest.txt: is in UTF-16: save it as UTF-8"
+
+
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_what_is_no_manifest_is_refused(here: Path, name: str) -> None:
     content, parts = MANIFESTS[name]
@@ -308,6 +316,31 @@ def test_configs_and_manifest_of_one_ta_that_differ_are_refused(
     (here / "manifest.txt").write_text(f"gpd.ta.appID: {UUID}\n{lines}\n")
     line = refusal("configs.xml", "manifest.txt")
     assert [part for part in [*parts, "make them agree"] if part not in line] == [], line
+
+
+def test_two_files_of_one_ta_say_the_same_in_either_order(here: Path) -> None:
+    (here / "configs.xml").write_text(configs_xml(HEAP, basic=f"<uuid>{UUID}</uuid>"))
+    (here / "manifest.txt").write_text(
+        f"gpd.ta.appID: {UUID}\ngpd.ta.dataSize: 81920\ngpd.ta.stackSize: 2048\n"
+        "gpd.ta.service_name: demo\ngpd.ta.target_type: 07\ngpd.ta.stackSizes: 1\n"
+    )
+    names = ("configs.xml", "manifest.txt")
+    for files in (names, names[::-1]):
+        (found,) = read_descriptions(files)
+        assert (found.service_name, found.target_type) == ("demo", "7")
+        assert found.left_out == ("single_instance", "multi_session", "instance_keep_alive")
+        assert found.doubts == ("gpd.ta.stackSizes isn't known: did you mean gpd.ta.stackSize?",)
+
+
+def test_a_target_type_that_differs_is_refused_and_one_with_zeros_before_it_is_not(
+    here: Path,
+) -> None:
+    (here / "configs.xml").write_text(configs_xml("<target_type>7</target_type>"))
+    for text in ("07", "6"):
+        (here / f"{text}.txt").write_text(f"gpd.ta.appID: {UUID}\ngpd.ta.target_type: {text}\n")
+    assert len(read_descriptions(["configs.xml", "07.txt"])) == 1
+    line = refusal("6.txt", "configs.xml")
+    assert line.startswith("configs.xml line 4: target_type: 7, but 6.txt line 2: gpd.ta.target_ty")
 
 
 def test_tas_without_a_uuid_are_different_tas(here: Path) -> None:

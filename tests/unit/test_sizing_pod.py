@@ -110,6 +110,27 @@ POD_MISTAKES: dict[tuple[str, ...], list[str]] = {
     ("--image", "a b", "{xml}"): ["--image 'a b'", "is no image's name", "give"],
     ("--image", "a\nb: c", "{xml}"): [r"--image 'a\nb: c'", "is no image's name", "give"],
     ("--image", "x" * 1025, "{xml}"): ["--image xxx", "is no image's name", "give"],
+    **{
+        ("--image", image, "{xml}"): [
+            f"--image {image[:99]}",
+            "is no image's name",
+            "in lower case",
+        ]
+        for image in (
+            "UPPER/Case",
+            "Case",
+            "a..b//c",
+            "a/",
+            "a:",
+            "a:b:c",
+            "a@b",
+            "a@sha256:12",
+            "host:port/a",
+            "[::1]",
+            "a" * 64,  # an ID
+            "a/" * 127 + "aa",
+        )
+    },
     ("--image", "a", "--name", "My", "{xml}"): ["--name My", "lower-case", "e.g. --name my-ca"],
     ("--image", "a", "--name", "a-", "{xml}"): ["--name a-", "letter or digit at both ends"],
     ("--image", "a", "--name", "", "{xml}"): ["--name ''", "at most 63"],
@@ -127,8 +148,36 @@ def test_a_mistake_in_pods_flags_is_one_line_too(words: tuple[str, ...]) -> None
     assert [part for part in POD_MISTAKES[words] if part not in line] == [], line
 
 
+@pytest.mark.parametrize(
+    "image",
+    [
+        "ca",
+        "ca:1.0_B",
+        "localhost:5000/ca",
+        "Registry.Example/a__b/c-d.e:V1",
+        f"registry.example/ca:1@sha256:{'0a' * 32}",
+        "[2001:db8::1]:5000/ca:1",
+        "a/" * 127 + "a",
+    ],
+)
+def test_every_form_of_an_images_name_is_taken(image: str) -> None:
+    (container,) = manifest("--image", image, EXAMPLE)["spec"]["containers"]
+    assert container["image"] == image
+
+
+def test_a_path_that_could_leave_its_comment_is_quoted_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "a\nkind: Other"
+    path.write_text("gpd.ta.dataSize: 81920\n")
+    assert manifest(*IMAGE, path)["kind"] == "Pod"
+    assert r"\nkind: Other': " in pod(*IMAGE, path)
+
+
 @given(
-    image=st.from_regex(r"[A-Za-z0-9\[][A-Za-z0-9._:/@\[\]-]{0,40}", fullmatch=True),
+    image=st.from_regex(
+        r"([A-Za-z0-9]{1,9}(:[0-9]{1,5})?/)?[a-z0-9]{1,9}([._/-][a-z0-9]{1,9}){0,3}"
+        r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?",
+        fullmatch=True,
+    ),
     name=st.from_regex(r"[a-z0-9]([-a-z0-9]{0,20}[a-z0-9])?", fullmatch=True),
     command=st.text(st.characters(codec="utf-8"), max_size=20).map(lambda tail: f"/{tail}"),
 )
