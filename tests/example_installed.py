@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.plugin_process import Plugin, plain_environment
+from tests.plugin_process import Plugin
 
 SOURCE: Final = Path(__file__).parent / "example_backend"
 TOTAL_BYTES: Final = 1 << 30
@@ -83,7 +83,6 @@ class ExamplePlugin(Plugin):
             *("--kubelet-dir", str(kubelet_dir), "--host-root", str(host_root)),
             *("--listen", "off", "--log-format", "json", "--health-interval", "0.1"),
         ]
-        self.environment = plain_environment()
         self._process = None
 
     def run_as_program(self, script: str) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -47,8 +48,12 @@ class Plugin:
             *("--kubelet-dir", str(kubelet_dir), "--host-root", str(host_root)),
             *("--listen", listen, "--log-format", "json", *flags),
         ]
-        self.environment = plain_environment()
         self._process: subprocess.Popen[bytes] | None = None
+
+    @cached_property
+    def environment(self) -> dict[str, str]:
+        """What it is started with; a test may add to it."""
+        return plain_environment()
 
     def __enter__(self) -> Self:
         self.start()
