@@ -73,13 +73,19 @@ class Loaded:
     file: Path | None = None
 
 
-def load(flags: Sequence[FlagValue], environ: Mapping[str, str]) -> Loaded:
-    """Read all sources and validate what they give together.
+def load(
+    flags: Sequence[FlagValue],
+    environ: Mapping[str, str],
+    keys: Collection[str] = SETTINGS.keys(),
+) -> Loaded:
+    """Read all sources and validate what they give together, of the settings that `keys` names.
+
+    The file has to be one of the daemon's all the same, but its other values may be of any kind.
 
     Raises:
         ConfigError: a value breaks its rule, or a source can't be read.
     """
-    flag_layer, environment_layer = _from_flags(flags), _from_environment(environ)
+    flag_layer, environment_layer = _from_flags(flags), _from_environment(environ, keys)
     file = flag_layer.values.pop(CONFIG_KEY, None) or _config_variable(environ)
     layers = [environment_layer, flag_layer]
     if file is not None:
@@ -89,8 +95,9 @@ def load(flags: Sequence[FlagValue], environ: Mapping[str, str]) -> Loaded:
     values: dict[str, Given] = {}
     options: dict[str, Given] = {}
     for layer in layers:
-        values |= layer.values
-        options |= layer.options
+        values |= {key: given for key, given in layer.values.items() if key in keys}
+        if OPTIONS_KEY in keys:
+            options |= layer.options
     by_hand = environment_layer.values.keys() | flag_layer.values.keys()
     settings = validated(values, options, by_hand)
     path = config_path(file) if file is not None else None
@@ -108,7 +115,7 @@ def _from_flags(flags: Sequence[FlagValue]) -> Layer:
     return layer
 
 
-def _from_environment(environ: Mapping[str, str]) -> Layer:
+def _from_environment(environ: Mapping[str, str], keys: Collection[str]) -> Layer:
     """Look for our own variables only, and take an empty one for not set.
 
     Others that begin like ours must be ignored: a Kubernetes Service called `teeplugin` puts
@@ -117,7 +124,7 @@ def _from_environment(environ: Mapping[str, str]) -> Layer:
     layer = Layer()
     for key, setting in SETTINGS.items():
         text = environ.get(setting.variable)
-        if not text:
+        if not text or key not in keys:
             continue
         given = _variable(setting.variable, text)
         if key == OPTIONS_KEY:

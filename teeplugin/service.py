@@ -5,7 +5,7 @@ bytes that the health task left, each stream following the newest at its own pac
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -265,22 +265,15 @@ async def _requested(data: bytes, listing: Listing) -> list[list[int]]:
 
     Message objects take 50 µs a container and 10 µs an id, in which everything else would wait.
     """
-    containers: list[list[int]] = []
+    containers: list[dict[int, None]] = []
     left = len(listing.inventory.ids) + _MOST_FIELDS_BESIDES
     try:
-        for number, start, end in fields(data, 0, len(data)):
+        for number, text in _fields_asked(data):
             left -= 1
-            if number == _CONTAINER_REQUESTS:
-                ids: dict[int, None] = {}
-                for inner, begin, until in fields(data, start, end):
-                    left -= 1
-                    if inner == _DEVICES_IDS:
-                        _take_id(data[begin:until].decode(), listing, ids)
-                    if not left % _BREATH_FIELDS:
-                        await anyio.lowlevel.checkpoint()
-                    if left < 0:
-                        break
-                containers.append(list(ids))
+            if number > len(containers):
+                containers.append({})
+            if text is not None:
+                _take_id(text, listing, containers[-1])
             if not left % _BREATH_FIELDS:
                 await anyio.lowlevel.checkpoint()
             if left < 0 or len(containers) > MOST_CONTAINERS:
@@ -295,27 +288,33 @@ async def _requested(data: bytes, listing: Listing) -> list[list[int]]:
             f"{len(data)} bytes are no AllocateRequest ({error}): "
             "send the kubelet's device plugin API v1beta1",
         ) from None
-    return containers
+    return [list(ids) for ids in containers]
+
+
+def _fields_asked(data: bytes) -> Iterator[tuple[int, str | None]]:
+    """Give each field of an AllocateRequest: how many containers there are so far, and its id."""
+    containers = 0
+    for number, start, end in fields(data, 0, len(data)):
+        is_container = number == _CONTAINER_REQUESTS
+        containers += is_container
+        yield containers, None
+        for inner, begin, until in fields(data, start, end) if is_container else ():
+            yield containers, data[begin:until].decode() if inner == _DEVICES_IDS else None
 
 
 def _take_id(text: str, listing: Listing, ids: dict[int, None]) -> None:
     device_id = _known_id(text, listing)
     if device_id in ids:
-        raise _named_twice(device_id)
+        raise GRPCError(Status.INVALID_ARGUMENT, f"device {device_id} is named twice: name it once")
     ids[device_id] = None
-
-
-def _named_twice(device_id: int) -> GRPCError:
-    return GRPCError(Status.INVALID_ARGUMENT, f"device {device_id} is named twice: name it once")
 
 
 def _known_ids(texts: Sequence[str], listing: Listing) -> list[int]:
     """Read device ids: all of them listed, none twice."""
-    ids = [_known_id(text, listing) for text in texts]
-    if len(set(ids)) < len(ids):
-        ((twice, _),) = Counter(ids).most_common(1)
-        raise _named_twice(twice)
-    return ids
+    ids: dict[int, None] = {}
+    for text in texts:
+        _take_id(text, listing, ids)
+    return list(ids)
 
 
 def _known_id(text: str, listing: Listing) -> int:

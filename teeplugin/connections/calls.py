@@ -146,6 +146,7 @@ class BoundedCalls(AbstractHandler):
                 self._reading.pop(stream, None)
             return data
 
+        # grpclib makes the stream, and has no hook between it and its buffer.
         stream.recv_data = recv_bounded  # type: ignore[method-assign]
 
     def _bound_sending(self, stream: Stream) -> None:
@@ -166,6 +167,7 @@ class BoundedCalls(AbstractHandler):
             # Its WINDOW_UPDATEs, and a PING for each round trip.
             self._gate.earn(len(data) >> 10)
 
+        # As above.
         stream.send_data = send_bounded  # type: ignore[method-assign]
 
     def _book(self, size: int) -> int | None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from teeplugin.command_flags import Parser
 from teeplugin.config import SETTINGS, ConfigError, Settings, shown
-from teeplugin.config_sources import CONFIG_VARIABLE, FlagValue, Given, Loaded, load, validated
+from teeplugin.config_sources import FlagValue, load
 from teeplugin.sizing.binary import code_bytes
 from teeplugin.sizing.description import Description
 from teeplugin.sizing.estimate import Application, Estimate
@@ -103,28 +103,8 @@ def _settings(flags: argparse.Namespace) -> Settings:
     """Read what concerns units as the daemon does: flags, its variables, its file, the default."""
     given = {"precision": flags.precision, "resource-name": flags.resource_name}
     values = [FlagValue(key, f"--{key}", text) for key, text in given.items() if text is not None]
-    # The daemon's other variables, like its directory, needn't make sense where this runs.
-    names = {SETTINGS[key].variable for key in _READ_SETTINGS}
-    found = load(values, {name: os.environ[name] for name in names if name in os.environ})
-    file = os.environ.get(CONFIG_VARIABLE)
-    return found.settings if not file else _with_file(found, file)
-
-
-def _with_file(found: Loaded, file: str) -> Settings:
-    """Take from the daemon's file what else concerns units.
-
-    It has to be such a file, but its other values may name what is only where the daemon runs.
-    """
-    # Loads YAML, which isn't needed without a file.
-    from teeplugin.config_file import from_file  # noqa: PLC0415
-
-    origin = f"environment {CONFIG_VARIABLE}"
-    named = Given(file, origin, place=f"{origin}=", spelling=f"{CONFIG_VARIABLE}=")
-    filed = from_file(named).values
-    wanted = [key for key in _READ_SETTINGS if key in filed and found.provenance[key] == "default"]
-    settings = validated({key: filed[key] for key in wanted}, {}, ())
-    attributes = [SETTINGS[key].attribute for key in wanted]
-    return found.settings.model_copy(update={name: getattr(settings, name) for name in attributes})
+    # The daemon's others, like its directory, needn't make sense where this runs.
+    return load(values, os.environ, _READ_SETTINGS).settings
 
 
 def _sessions(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, int]:

@@ -215,7 +215,7 @@ def test_a_pod_of_the_originals_time_goes_on_and_its_container_may_restart(
         assert removed.count(original_stand_in.SOCKET) == 1
         assert lab.restarts("old-timer") == 0
         # The container may end before the command in it has.
-        lab.kubectl("exec", "old-timer", "--", "touch", "/tmp/end", check=False)  # noqa: S108
+        lab.kubectl("exec", "old-timer", "--", "touch", "/tmp/end", check=False)  # noqa: S108 - inside
         wait_until("its container restarted", lambda: lab.restarts("old-timer") == 1, 30)
         pod = lab.wait_pod("old-timer", "Running", 30)
         assert pod["spec"]["nodeName"] == NODE_NAME

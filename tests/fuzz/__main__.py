@@ -143,7 +143,7 @@ def main(arguments: Sequence[str]) -> int:
         Run(
             TARGETS[name],
             options.seconds,
-            random.randrange(1, 2**31) if options.seed is None else options.seed,  # noqa: S311
+            random.randrange(1, 2**31) if options.seed is None else options.seed,  # noqa: S311 - it is printed
             directory / name,
         )
         for name in options.targets or TARGETS
