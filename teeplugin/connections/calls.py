@@ -140,6 +140,8 @@ class BoundedCalls(AbstractHandler):
                 raise _cut_short() from None
             finally:
                 self._unbook(booked, size)
+            if len(data) < size:
+                raise _cut_short()
             if is_head:
                 _check_head(data)
             else:
@@ -192,8 +194,6 @@ class BoundedCalls(AbstractHandler):
 
 
 def _check_head(data: bytes) -> None:
-    if not data:
-        raise _cut_short()
     if data[0]:
         raise GRPCError(Status.UNIMPLEMENTED, "a compressed message: send it uncompressed")
 

@@ -9,6 +9,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import pydantic
+
 from teeplugin.config import Settings
 from teeplugin.config_sources import Loaded
 from teeplugin.doctor.sockets import SocketState
@@ -99,7 +101,11 @@ class PageState(Enum):
     SILENT = auto()
 
 
-@dataclass(frozen=True, slots=True)
+# Read from an answer of whoever listens: so the types are checked, and nothing is taken for them.
+_TOLD = pydantic.ConfigDict(strict=True)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
 class Trouble:
     """What the running plugin says is wrong with its TEE; `believed` once that is certain."""
 
@@ -109,7 +115,7 @@ class Trouble:
     believed: bool
 
 
-@dataclass(frozen=True, slots=True)
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
 class PluginStatus:
     """What the running plugin tells of itself on its page /status, as far as doctor uses it."""
 
@@ -130,7 +136,7 @@ class PluginStatus:
         """Take what is needed from the page.
 
         Raises:
-            LookupError, TypeError: it is no page of a tee-device-plugin.
+            LookupError, TypeError, ValueError: it is no page of a tee-device-plugin.
         """
         count, cause = page["units"], page["cause"]
         return cls(

@@ -17,7 +17,7 @@ from tests.fuzz.target import MOST_GROWTH_BYTES, Target, run_limited
 
 _INSTRUMENTED = (
     *("teeplugin", "teeplugin_backends", "tests.fuzz.targets"),
-    *("betterproto2", "defusedxml", "h11", "yaml"),
+    *("betterproto2", "defusedxml", "grpclib", "h11", "h2", "hpack", "hyperframe", "yaml"),
 )
 _OURS = ("teeplugin", "teeplugin_backends", "targets")
 

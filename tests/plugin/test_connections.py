@@ -167,11 +167,15 @@ async def test_more_calls_at_a_time_than_were_agreed_on_end_the_connection(plugi
         (wire.data(1, b"\0" + (MOST_REQUEST_BYTES + 1).to_bytes(4, "big")), b"8"),
         (wire.data(1, b"\1\0\0\0\0", "END_STREAM"), b"12"),
         (wire.data(1, b"\0\0\0\0\x09\x0a", "END_STREAM"), b"3"),
+        (wire.data(1, b"\0\0\0\0\x09", "END_STREAM"), b"3"),
         (wire.data(1, b"\0\0", "END_STREAM"), b"3"),
         (wire.data(1, b"", "END_STREAM"), b"3"),
         (wire.data(1, wire.message(b"\x0a\xff"), "END_STREAM"), b"3"),
     ],
-    ids=["4 GiB", "too long", "compressed", "cut short", "half a head", "none", "no protobuf"],
+    ids=[
+        *("4 GiB", "too long", "compressed", "cut short", "a head alone", "half a head", "none"),
+        "no protobuf",
+    ],
 )
 async def test_a_call_with_a_bad_message_gets_a_status_and_no_line_in_the_log(
     plugin: Socket, content: bytes, status: bytes, caplog: pytest.LogCaptureFixture

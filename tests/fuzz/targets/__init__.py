@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from tests.fuzz.target import Target
-from tests.fuzz.targets import http, kubelet, settings, simulator, sizing, tee
+from tests.fuzz.targets import connection, http, kubelet, settings, simulator, sizing, tee
 
 TARGETS: Mapping[str, Target] = {
     target.name: target
-    for module in (kubelet, settings, sizing, tee, simulator, http)
+    for module in (kubelet, connection, settings, sizing, tee, simulator, http)
     for target in module.TARGETS
 }

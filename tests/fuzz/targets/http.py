@@ -4,18 +4,25 @@ import asyncio
 import contextlib
 import http.client
 import io
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, cast
 from unittest import mock
 
 from teeplugin import status
 from teeplugin.config import ConfigError
-from teeplugin.doctor import page
-from teeplugin.doctor.evidence import PageState
+from teeplugin.config_sources import load
+from teeplugin.doctor import page, report
+from teeplugin.doctor.evidence import BooksSeen, Evidence, PageState, SocketsSeen
+from teeplugin.doctor.examine import examine
+from teeplugin.doctor.sockets import SocketState
 from teeplugin.telemetry.http import MOST_HEADER_BYTES, Answer, HttpServer
 from tests.fuzz.target import Target, check_line, result_of
 
 _BODY = b"hello\n"
+_EVIDENCE = Evidence(
+    loaded=load([], {}), sockets=SocketsSeen(SocketState.LISTENS), books=BooksSeen(error="is away")
+)
 _ANSWERS = {200, 400, 404, 405, 413, 414, 431, 501, 505}
 
 
@@ -117,7 +124,7 @@ def _status(data: bytes) -> None:
 
 
 def _doctor(data: bytes) -> None:
-    """A plugin's status, or somebody else's."""
+    """A plugin's status, with which every check ends and all of the report can be shown."""
     peer = _Peer(data, MOST_HEADER_BYTES)
 
     async def opened(*_: object) -> tuple[_Peer, _Peer]:
@@ -127,6 +134,9 @@ def _doctor(data: bytes) -> None:
         seen = result_of(page._asked(["localhost"], 9840))
     assert seen.state in (PageState.OURS, PageState.SOMEBODY_ELSE), seen
     assert (seen.status is not None) is (seen.state is PageState.OURS), seen
+    told = report.as_text(examine(replace(_EVIDENCE, page=seen)), coloured=False)
+    assert "doctor itself failed" not in told, told
+    assert told.replace("\n", "").isprintable(), told
 
 
 def _connects(data: bytes) -> Any:

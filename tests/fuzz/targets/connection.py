@@ -1,0 +1,214 @@
+"""What a client's connection brings before any message of it is read: HTTP/2's frames."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+from structlog.testing import capture_logs
+
+from teeplugin.connections.frames import MOST_FRAME_BYTES, PREFACE, FrameGate, TooMuchError
+from teeplugin.connections.server import ConnectionServer
+from teeplugin.connections.turns import SLICE_COST
+from teeplugin.inventory import IdSet, Inventory, Listing
+from teeplugin.latest import Latest
+from teeplugin.service import DevicePluginService, RequestCodec
+from teeplugin.streams import WatchStreams
+from teeplugin_backends.base import ContainerAccess
+from tests.fuzz.target import Target
+
+UNITS = 12
+
+_HEAD_BYTES = 9
+_KINDS = 9
+"""DATA to CONTINUATION: what we may send. A server pushes nothing, but that is h2's to keep."""
+
+_STEPS_FOR_A_PIECE = 3
+"""Of the loop: the kernel has the bytes for it at once, and a call's task begins in the next."""
+
+_MOST_STEPS = 20_000
+"""Of the loop, until nothing is left of a client that went; a dozen are usual."""
+
+
+# The gate, by itself
+
+
+def frames(data: bytes) -> None:
+    """What passes are whole frames at a bounded cost, the same in whatever pieces they come."""
+    passed, refused = _passed(data, max(1, len(data)))
+    for piece_bytes in (1, 10):
+        sooner, refused_again = _passed(data, piece_bytes)
+        assert refused_again == refused, (refused, refused_again)
+        # What comes together with a frame that is refused is refused with it.
+        assert sooner.startswith(passed) if refused else sooner == passed, piece_bytes
+    ends = [0, *_ends_of_frames(data)]
+    assert data.startswith(passed)
+    assert len(passed) in ends, (len(passed), ends)
+    assert refused or len(passed) == ends[-1], "a whole frame waits, and nothing will bring it on"
+
+
+def _passed(data: bytes, piece_bytes: int) -> tuple[bytes, str]:
+    """What a gate lets pass of bytes that come in pieces, and why it refuses the rest."""
+    gate = FrameGate(clock=lambda: 0.0)
+    inbox, passed = bytearray(), b""
+    for at in range(0, len(data), piece_bytes):
+        inbox += data[at : at + piece_bytes]
+        more = True
+        while more:
+            try:
+                end, cost, more = gate.next_frames(inbox, SLICE_COST)
+            except TooMuchError as error:
+                return passed, error.reason
+            assert end or not more
+            count = len(list(_ends_of_frames(inbox[:end])))
+            assert (cost > 0) is (count > 0), (cost, count)
+            # The costliest frame there is comes alone.
+            assert cost <= SLICE_COST or count == 1, (cost, count)
+            passed += inbox[:end]
+            del inbox[:end]
+    assert len(inbox) < _HEAD_BYTES + MOST_FRAME_BYTES, "more waits than a frame"
+    return passed, ""
+
+
+def _ends_of_frames(data: bytes | bytearray) -> Iterator[int]:
+    end = 0
+    while len(data) - end >= _HEAD_BYTES:
+        end += _HEAD_BYTES + int.from_bytes(data[end : end + 3], "big")
+        if end > len(data):
+            return
+        yield end
+
+
+# A whole connection, of a real socket
+
+
+class _Complaints(logging.Handler):
+    """What grpclib and asyncio have to say of a connection: nothing is to go wrong in them."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg not in _EXPECTED:
+            self.texts.append(self.format(record))
+
+
+_EXPECTED = ("Timeout occurred",)
+"""Of grpclib, where a call's time was over before it began; the daemon makes it a line."""
+
+_LOOP = asyncio.new_event_loop()
+
+
+def conversation(data: bytes) -> None:
+    """Whatever comes, we answer in whole frames, and keep nothing of a client that has gone.
+
+    The first byte tells in how large pieces the others come, 0 at once. Unless they look like a
+    preface of their own they have one.
+    """
+    piece_bytes, sent = (data[0] if data else 0), data[1:]
+    if not sent.startswith(PREFACE[:1]):
+        sent = PREFACE + sent
+    complaints = _Complaints()
+    logging.getLogger().addHandler(complaints)
+    _LOOP.set_exception_handler(lambda _, context: complaints.texts.append(str(context)))
+    try:
+        with capture_logs():  # the lines of clients that were cut: they are expected here
+            answered = _LOOP.run_until_complete(_conversed(sent, piece_bytes or len(sent)))
+    finally:
+        logging.getLogger().removeHandler(complaints)
+    assert not complaints.texts, complaints.texts
+    ends = [0, *_ends_of_frames(answered)]
+    assert ends[-1] == len(answered), "we broke off within a frame"
+    assert all(answered[end + 3] <= _KINDS for end in ends[:-1]), answered
+
+
+async def _conversed(sent: bytes, piece_bytes: int) -> bytes:
+    """Send it all to a server, go, and give what it answered before."""
+    server = _server()
+    client, served = socket.socketpair()
+    client.setblocking(False)
+    before = asyncio.all_tasks()
+    with client:
+        server._set_up(served, pid=0)
+        await _steps(_STEPS_FOR_A_PIECE)
+        (connection,) = server._connections
+        for at in range(0, len(sent), piece_bytes):
+            try:
+                client.send(sent[at : at + piece_bytes])
+            except OSError:  # it was cut, or isn't read from
+                break
+            await _steps(_STEPS_FOR_A_PIECE)
+        for _ in range(_MOST_STEPS):
+            if not connection._waits:
+                break
+            await _steps(1)
+        else:
+            raise AssertionError("it goes on for ever with what was sent")
+        answered = _received(client)
+    for _ in range(_MOST_STEPS):
+        if not server._connections and asyncio.all_tasks() <= before:
+            break
+        await _steps(1)
+    assert not server._connections, "the connection is still open"
+    assert asyncio.all_tasks() <= before, asyncio.all_tasks() - before
+    assert not server.held.total_bytes, server.held.total_bytes
+    assert not connection.calls.live
+    assert not connection.calls.sending
+    return answered
+
+
+async def _steps(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def _received(client: socket.socket) -> bytes:
+    answered = b""
+    while True:
+        try:
+            piece = client.recv(65_536)
+        except OSError:
+            return answered
+        if not piece:
+            return answered
+        answered += piece
+
+
+def _server() -> ConnectionServer:
+    service: Any = DevicePluginService(
+        listings=Latest[Listing | None](Listing(Inventory(IdSet.first(UNITS)), b"", None)),
+        watch_streams=WatchStreams(),
+        access=lambda: ContainerAccess((), (), {"TEE": "itrustee"}),
+        unit_bytes=512 * 1024,
+        on_allocated=lambda _: None,
+    )
+    return ConnectionServer([service], codec=RequestCodec())
+
+
+_HEADER_FRAME = b"\x01\x04\0\0\0\x01"
+"""A HEADERS frame's kind, its flag for the end of headers, and the first stream."""
+
+TARGETS = (
+    Target("frames", frames, words=(b"\0\0\0\x04\0", _HEADER_FRAME, b"\0\x40\0"), most_bytes=3000),
+    Target(
+        "connection",
+        conversation,
+        words=(
+            *(PREFACE, b"\0\0\0\x04\0\0\0\0\0", b"\0\0\0\x04\x01\0\0\0\0", _HEADER_FRAME),
+            *("/v1beta1.DevicePlugin/Allocate", "/v1beta1.DevicePlugin/ListAndWatch", "te"),
+            *(
+                "application/grpc",
+                ":path",
+                ":method",
+                "grpc-timeout",
+                "grpc-encoding",
+                "1n",
+                "a-bin",
+            ),
+            *(b"\0\0\0\0\x05\x0a\x03\x0a\x010", b"\0\0\0\0\0", b"\0\0\x04\x03\0\0\0\0\x01"),
+        ),
+        most_bytes=3000,
+    ),
+)
