@@ -77,6 +77,7 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
+        gc.enable()
         async with _entered(backend), _telling(settings, running):
             try:
                 async with anyio.create_task_group() as tasks:
