@@ -141,7 +141,7 @@ async def _conversed(sent: bytes, piece_bytes: int) -> bytes:
                 break
             await _steps(_STEPS_FOR_A_PIECE)
         for _ in range(_MOST_STEPS):
-            if not connection._waits:
+            if not connection._waits or connection.transport.is_closing():
                 break
             await _steps(1)
         else:
