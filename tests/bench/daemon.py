@@ -9,22 +9,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple, Self
+from typing import Self
 
 from tests.bench.errors import BenchError
-from tests.bench.figures import MEGABYTE
+from tests.usage import Usage
 
 UNIT_KIB = 512
 STOP_SECONDS = 5.0
 
 UNHEALTHY, HEALTHY = "unreachable", "none"
-
-
-class Usage(NamedTuple):
-    """CPU time and times of going to sleep, of all threads since the start."""
-
-    cpu_seconds: float
-    sleeps: int
 
 
 class Daemon:
@@ -119,31 +112,9 @@ class Daemon:
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
-    def rss_mb(self) -> float:
-        return self._status_kib("VmRSS") * 1024 / MEGABYTE
-
-    def peak_rss_mb(self) -> float:
-        return self._status_kib("VmHWM") * 1024 / MEGABYTE
-
     def usage(self) -> Usage:
-        cpu_seconds, sleeps = 0.0, 0
-        for task in self._proc("task").iterdir():
-            nanoseconds = (task / "schedstat").read_text().split()[0]
-            cpu_seconds += int(nanoseconds) / 1e9
-            sleeps += _status_number(task / "status", "voluntary_ctxt_switches")
-        return Usage(cpu_seconds, sleeps)
-
-    def _proc(self, name: str) -> Path:
         self.check_alive()
-        return Path("/proc") / str(self._process.pid) / name
-
-    def _status_kib(self, name: str) -> int:
-        return _status_number(self._proc("status"), name)
-
-
-def _status_number(path: Path, name: str) -> int:
-    for line in path.read_text().splitlines():
-        key, _, value = line.partition(":")
-        if key == name:
-            return int(value.split()[0])
-    raise BenchError(f"{path.name} of a process has no {name}: this kernel tells too little")
+        try:
+            return Usage.of(self._process.pid)
+        except LookupError as error:
+            raise BenchError(str(error)) from None

@@ -4,8 +4,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-MEGABYTE = 1_000_000
-
 Budget = Callable[[int], float | None]
 
 

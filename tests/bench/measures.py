@@ -94,7 +94,7 @@ async def answered_flips(units: int, results: Results) -> None:
 async def memory(units: int, results: Results) -> None:
     async with node(units, interval=ALWAYS) as running:
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("rss_start", units, running.daemon.rss_mb())
+        results.put("rss_start", units, running.daemon.usage().rss_mb)
         taken = []
         for number in range(FLIPS):
             # At every moment between two queries alike, not always just after one.
@@ -102,8 +102,8 @@ async def memory(units: int, results: Results) -> None:
             taken.append(await _flip(running, units, number))
         results.put("flip_asked", units, median(taken) * 1000)
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("rss_flips", units, running.daemon.rss_mb())
-        results.put("rss_peak", units, running.daemon.peak_rss_mb())
+        results.put("rss_flips", units, running.daemon.usage().rss_mb)
+        results.put("rss_peak", units, running.daemon.usage().peak_rss_mb)
 
 
 async def _flip(running: Node, units: int, number: int) -> float:
@@ -127,7 +127,7 @@ async def allocations(units: int, results: Results) -> None:
             raise BenchError("Allocate was answered without a container's response")
         cpu_seconds = running.daemon.usage().cpu_seconds - before.cpu_seconds
         results.put("allocate_cpu", units, cpu_seconds / ALLOCATIONS * 1000)
-        results.put("rss_allocate", units, running.daemon.rss_mb())
+        results.put("rss_allocate", units, running.daemon.usage().rss_mb)
     results.put("allocate_p50", units, median(taken))
     results.put("allocate_p99", units, quantiles(taken, n=100)[98])
 
@@ -172,11 +172,11 @@ async def soak_flips(units: int, flips: int, results: Results) -> None:
         for number in range(flips):
             if number == FLIPS:
                 await asyncio.sleep(SETTLE_SECONDS)
-                first_mb = running.daemon.rss_mb()
+                first_mb = running.daemon.usage().rss_mb
             await _flip(running, units, number)
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("soak_flips", units, running.daemon.rss_mb())
-        results.put("soak_flips_ratio", units, running.daemon.rss_mb() / first_mb)
+        results.put("soak_flips", units, running.daemon.usage().rss_mb)
+        results.put("soak_flips_ratio", units, running.daemon.usage().rss_mb / first_mb)
 
 
 async def soak_streams(units: int, results: Results) -> None:
@@ -187,8 +187,8 @@ async def soak_streams(units: int, results: Results) -> None:
         for number in range(FEW_STREAMS + MORE_STREAMS):
             if number == FEW_STREAMS:
                 await asyncio.sleep(SETTLE_SECONDS)
-                first_mb = running.daemon.rss_mb()
+                first_mb = running.daemon.usage().rss_mb
             await watch_once(path)
         await asyncio.sleep(SETTLE_SECONDS)
-        results.put("soak_streams", units, running.daemon.rss_mb())
-        results.put("soak_streams_ratio", units, running.daemon.rss_mb() / first_mb)
+        results.put("soak_streams", units, running.daemon.usage().rss_mb)
+        results.put("soak_streams_ratio", units, running.daemon.usage().rss_mb / first_mb)

@@ -9,6 +9,7 @@ from time import monotonic
 from tests.chaos.world import HELD, World
 from tests.contract.under_test import KubeletUnderTest
 from tests.plugin_process import Plugin
+from tests.usage import Usage
 from tests.waiting import eventually
 
 STEPS = 8
@@ -50,7 +51,7 @@ async def run(
         world.model.held = HELD
         held = await kubelet.held("stays")
         await world.plugin.logged("units_taken")
-        before = _Resources.of(world.plugin)
+        before = Usage.of(world.plugin.pid)
         for _ in range(STEPS):
             await world.disturb()
         await world.end_all()
@@ -103,34 +104,17 @@ def _is_registered(plugin: Plugin) -> bool:
     return said[-1:] == ["registered"]
 
 
-class _Resources:
-    """What a process has of the kernel."""
-
-    def __init__(self, descriptors: int, threads: int, children: int) -> None:
-        self.descriptors, self.threads, self.children = descriptors, threads, children
-
-    @classmethod
-    def of(cls, plugin: Plugin) -> "_Resources":
-        process = Path(f"/proc/{plugin.pid}")
-        children = (process / "task" / str(plugin.pid) / "children").read_text().split()
-        return cls(
-            len(list((process / "fd").iterdir())),
-            len(list((process / "task").iterdir())),
-            len(children),
-        )
-
-
-async def _check_what_is_left(world: World, before: _Resources) -> None:
+async def _check_what_is_left(world: World, before: Usage) -> None:
     # A plugin that has just started reads the kubelet's checkpoint in a thread. A connection to
     # the kubelet and one of its own may just be in use.
     await eventually(
         "no more descriptors, threads and child processes than before",
-        lambda: vars(_Resources.of(world.plugin)),
+        lambda: Usage.of(world.plugin.pid),
         5,
         until=lambda now: (
-            now["descriptors"] <= before.descriptors + 4
-            and now["threads"] <= before.threads
-            and now["children"] == 0
+            now.descriptors <= before.descriptors + 4
+            and now.threads <= before.threads
+            and now.children == 0
         ),
     )
     assert len(_sockets(world)) == 1, f"sockets: {_sockets(world)}"

@@ -5,12 +5,13 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from time import monotonic
 from typing import Self
 
 from tests.hostile.crowd import Crowd
 from tests.hostile.fuzz import fuzz
-from tests.hostile.node import Node, Served, Usage, node, percentile
+from tests.hostile.node import Node, Served, node, percentile
 from tests.waiting import eventually
 
 MOST_P99_MS = 20.0
@@ -37,11 +38,11 @@ class _Watched:
     async def _watch(self) -> None:
         while self._node.plugin.running:
             now = self._node.usage()
-            self.most = Usage(
-                max(self.most.rss_mb, now.rss_mb),
-                max(self.most.descriptors, now.descriptors),
-                max(self.most.threads, now.threads),
-                now.cpu_seconds,
+            self.most = replace(
+                now,
+                rss_mb=max(self.most.rss_mb, now.rss_mb),
+                descriptors=max(self.most.descriptors, now.descriptors),
+                threads=max(self.most.threads, now.threads),
             )
             await asyncio.sleep(0.1)
 
@@ -90,7 +91,7 @@ async def measure(options: argparse.Namespace) -> list[str]:
             most = watched.most
             cpu_percent = (one.usage().cpu_seconds - watched.before.cpu_seconds) / seconds * 100
         print(f"hostile:   {served.line()}")
-        print(f"           {most.line()} at most; the plugin's CPU {cpu_percent:.0f} %")
+        print(f"           {most} at most; the plugin's CPU {cpu_percent:.0f} %")
         acts = ", ".join(f"{count} {name}" for name, count in crowd.acts.most_common())
         print(f"           {options.clients} clients, {processes} processes: {acts}", flush=True)
         with suppress(AssertionError):
@@ -103,7 +104,7 @@ async def measure(options: argparse.Namespace) -> list[str]:
         after = await one.serve(QUIET_SECONDS)
         usage = one.usage()
         print(f"afterwards: {after.line()}")
-        print(f"           {usage.line()}, before {watched.before.line()}")
+        print(f"           {usage}, before {watched.before}")
         print(f"           descriptors as before after {recovered:.1f} s", flush=True)
         burned = await _burned(one, crowd, processes, seconds)
         cuts = {entry["reason"] for entry in one.plugin.events("clients_cut")}

@@ -128,9 +128,9 @@ async def fuzz(seconds: float, seed: int) -> list[str]:
         after = one.usage()
         print(f"{outcomes.total()} sessions, seed {seed}: {dict(outcomes.most_common())}")
         print(f"{len(flips)} flips, {max(flips):.0f} ms at most until the list was there")
-        print(f"before {before.line()}; afterwards {after.line()}")
+        print(f"before {before}; afterwards {after}")
         if at_first is not None:
-            print(f"after a fifth of the time {at_first.line()}")
+            print(f"after a fifth of the time {at_first}")
         logged = Counter(entry["event"] for entry in one.plugin.events())
         print(f"logged: {dict(logged.most_common(12))}")
         told = [entry for entry in one.plugin.events() if "logger" in entry]

@@ -1,7 +1,6 @@
 """A plugin process and its kubelet, of which we are told how well it is served."""
 
 import asyncio
-import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -14,8 +13,8 @@ from time import monotonic
 from tests.bench import peer
 from tests.hostile.wire import allocate
 from tests.plugin_process import Plugin
+from tests.usage import Usage
 
-MEGABYTE = 1_000_000
 INTERVAL_SECONDS = 0.1
 IDS = 10
 
@@ -49,32 +48,6 @@ def _spread(values: Sequence[float]) -> str:
         return f"{len(values)} times"
     middle, high = percentile(values, 50), percentile(values, 99)
     return f"p50 {middle:.1f}, p99 {high:.1f}, most {max(values):.1f} ms ({len(values)} times)"
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What the kernel says of a process."""
-
-    rss_mb: float
-    descriptors: int
-    threads: int
-    cpu_seconds: float
-
-    @classmethod
-    def of(cls, pid: int) -> "Usage":
-        process = Path(f"/proc/{pid}")
-        pages = int((process / "statm").read_text().split()[1])
-        tasks = list((process / "task").iterdir())
-        nanoseconds = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
-        return cls(
-            rss_mb=pages * os.sysconf("SC_PAGE_SIZE") / MEGABYTE,
-            descriptors=len(list((process / "fd").iterdir())),
-            threads=len(tasks),
-            cpu_seconds=nanoseconds / 1e9,
-        )
-
-    def line(self) -> str:
-        return f"RSS {self.rss_mb:.1f} MB, {self.descriptors} descriptors, {self.threads} threads"
 
 
 class Node:

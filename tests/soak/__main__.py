@@ -68,7 +68,7 @@ def not_flat(samples: Sequence[Sample]) -> list[str]:
         ("descriptors", lambda sample: sample.usage.descriptors),
         ("threads", lambda sample: sample.usage.threads),
         ("tasks", lambda sample: sample.tasks),
-        ("children", lambda sample: sample.children),
+        ("children", lambda sample: sample.usage.children),
     ):
         first, then = median(map(value, second)), median(map(value, last))
         if then > first:

@@ -3,17 +3,17 @@
 import asyncio
 import signal
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import Simulated
-from tests.hostile.node import Usage
 from tests.http import ANY_PORT
 from tests.plugin_process import Plugin
 from tests.tee.build import build
 from tests.tee.plugin import LibteecPlugin
+from tests.usage import Usage
 from tests.waiting import eventually
 
 UNITS = 848
@@ -54,13 +54,12 @@ class Sample:
     seconds: float
     usage: Usage
     tasks: int
-    children: int
 
     def row(self) -> str:
         usage = self.usage
         return (
             f"{self.events:>7} {self.seconds:>6.0f} {usage.rss_mb:>8.1f} {usage.descriptors:>6} "
-            f"{usage.threads:>8} {self.tasks:>6} {self.children:>9} {usage.cpu_seconds:>6.1f}"
+            f"{usage.threads:>8} {self.tasks:>6} {usage.children:>9} {usage.cpu_seconds:>6.1f}"
         )
 
 
@@ -81,18 +80,15 @@ class Watched:
             self._told.unlink(missing_ok=True)
             self.plugin.signal(signal.SIGUSR1)
             await eventually("what the plugin tells of itself", self._told.exists)
-            children = Path(f"/proc/{self.plugin.pid}/task/{self.plugin.pid}/children")
-            usage = Usage.of(self.plugin.pid)
-            samples.append((usage, int(self._told.read_text()), len(children.read_text().split())))
+            samples.append((Usage.of(self.plugin.pid), int(self._told.read_text())))
             await asyncio.sleep(0.03)
-        least = Usage(
-            rss_mb=samples[-1][0].rss_mb,
-            descriptors=min(usage.descriptors for usage, _, _ in samples),
-            threads=min(usage.threads for usage, _, _ in samples),
-            cpu_seconds=samples[-1][0].cpu_seconds,
+        least = replace(
+            samples[-1][0],
+            descriptors=min(usage.descriptors for usage, _ in samples),
+            threads=min(usage.threads for usage, _ in samples),
+            children=min(usage.children for usage, _ in samples),
         )
-        tasks = min(tasks for _, tasks, _ in samples)
-        return Sample(events, seconds, least, tasks, min(count for _, _, count in samples))
+        return Sample(events, seconds, least, min(tasks for _, tasks in samples))
 
 
 class _SmallState(Plugin):
