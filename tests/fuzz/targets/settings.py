@@ -137,7 +137,8 @@ def _sizes(text: str) -> None:
         stripped = text.strip().lower().removesuffix("b").removesuffix("i")
         power = " kmgt".find(stripped[-1:]) if stripped[-1:] in {*"kmgt"} else 0
         assert found == Fraction(stripped.rstrip("kmgt \t\n\r\v\f")) * KIB**power, (text, found)
-        assert parse_size(format_size(found)) == found
+        if found < 10**100:  # more digits aren't read
+            assert parse_size(format_size(found)) == found
     try:
         limited = size(text)
     except ValueError as error:
