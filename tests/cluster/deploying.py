@@ -33,6 +33,9 @@ NAMESPACE = "kube-system"
 DAEMON_SET = "k8s-tee-device-plugin-ds"
 LABEL = "teetype=trustzone"
 READY_SECONDS = 60
+MIN_READY_SECONDS = 3
+"""The manifests' minReadySeconds."""
+
 _LINE_SECONDS = 600
 
 
@@ -192,11 +195,12 @@ def wait_until_settled(lab: Lab) -> None:
 
     The DaemonSet's controller wakes up once a second after a pod that got ready has been so for
     minReadySeconds. A pod that gets ready meanwhile is not looked at again (Kubernetes 1.36.3).
+    They count for the older pod as well where the roll-out is what brings them.
     """
     found = lab.get("daemonset", DAEMON_SET, NAMESPACE)
     if found is None:
         return  # this roll-out is the first
-    seconds = found["spec"].get("minReadySeconds", 0) + 1
+    seconds = max(found["spec"].get("minReadySeconds", 0), MIN_READY_SECONDS) + 1
     wait_until(
         f"the plugin's pod has been ready for over {seconds} s",
         lambda: [_ready_seconds(pod) for pod in plugin_pods(lab)],
