@@ -5,13 +5,14 @@ for a while after it started. So ids that were handed out just now, and those of
 count as held for a time although the books don't show them.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from teeplugin.inventory import IdSet
 
 PROMISE_SECONDS = 60.0
-"""How long an id counts as held without being in the kubelet's books."""
+"""How long an id counts as held without being in the kubelet's books, and up to 1 s longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,12 @@ class Books:
     def promised(self, ids: IdSet, now: float) -> "Books":
         """These ids are handed out just now, whatever was promised of them before."""
         older = (_Promise(promise.ids - ids, promise.until) for promise in self.promises)
-        kept = tuple(promise for promise in older if promise.ids and promise.until > now)
-        return replace(self, promises=(*kept, _Promise(ids, now + PROMISE_SECONDS)))
+        kept = [promise for promise in older if promise.ids and promise.until > now]
+        # Those of a second together, so that there are never many to walk through.
+        until = math.ceil(now) + PROMISE_SECONDS
+        if kept and kept[-1].until == until:
+            ids |= kept.pop().ids
+        return replace(self, promises=(*kept, _Promise(ids, until)))
 
     def read(self, holders: tuple[Holder, ...], now: float, *, restarted: bool = False) -> "Books":
         """The kubelet's books show these holders now; `restarted` if it is another kubelet's.

@@ -6,6 +6,7 @@ socket may do their worst: what grpclib and h2 leave unbounded is bounded here.
 
 from teeplugin.connections.calls import MOST_REQUEST_BYTES, REQUEST_SECONDS
 from teeplugin.connections.server import MOST_CONNECTIONS, ConnectionServer
+from teeplugin.connections.turns import pause
 
 LONGEST_SOCKET_PATH = 107
 """Bytes of a unix socket's path: sun_path has 108 with the closing zero."""
@@ -16,4 +17,5 @@ __all__ = [
     "MOST_REQUEST_BYTES",
     "REQUEST_SECONDS",
     "ConnectionServer",
+    "pause",
 ]

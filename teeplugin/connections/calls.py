@@ -6,13 +6,16 @@ grpclib would read a message of any size, wait for it for ever, and log a traceb
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import cast
 
 from grpclib import GRPCError, Status
-from grpclib.protocol import AbstractHandler, Stream
+from grpclib.protocol import AbstractHandler, Buffer, Stream
 from h2.errors import ErrorCodes
 
 from teeplugin.connections.frames import PATIENCE_PER_CALL, FrameGate
 from teeplugin.connections.held import LONG_BYTES, MOST_HELD_BY_ONE_BYTES, Held
+from teeplugin.connections.turns import turns_of_calls
 
 Headers = list[tuple[str, str]]
 
@@ -35,10 +38,17 @@ _MESSAGE_HEAD_BYTES = 5
 """Whether it is compressed, and its length."""
 
 
+_NOT_FOR_US = ("-bin", "grpc-timeout")
+"""How headers end that are dropped: nobody reads binary ones, and grpclib fails on what isn't base
+64. A deadline is kept by the caller, who resets the call; grpclib logs an error if it has passed.
+"""
+
+
 class BoundedCalls(AbstractHandler):
     """Bounds what each call reads and sends.
 
-    `may_send` waits until something of a cost may be sent, `give_way` ends the connection.
+    `may_use` waits until something of a cost may be done, `give_way` ends the connection.
+    `held_bytes` is the book's.
     """
 
     def __init__(
@@ -46,18 +56,18 @@ class BoundedCalls(AbstractHandler):
         handler: AbstractHandler,
         gate: FrameGate,
         held: Held,
-        may_send: Callable[[int], Awaitable[None]],
+        may_use: Callable[[int], Awaitable[None]],
         give_way: Callable[[], None],
     ) -> None:
         self._handler = handler
         self._held = held
         self._gate = gate
-        self._may_send = may_send
-        self._give_way = give_way
+        self._may_use = may_use
+        self.give_way = give_way
         self._live: dict[Stream, Callable[[], None]] = {}
         self._reading: dict[Stream, float] = {}
-        self._booked: set[int] = set()
-        self._own_bytes = 0
+        self._booked: dict[Stream, int] = {}
+        self.held_bytes = 0
         self._closed = False
         self.began = 0
         self.sending = 0
@@ -73,21 +83,24 @@ class BoundedCalls(AbstractHandler):
             stream.reset_nowait(ErrorCodes.PROTOCOL_ERROR)
             release_stream()
             return
-        # Nobody reads them, and grpclib fails on those that aren't base 64.
-        headers = [header for header in headers if not header[0].endswith("-bin")]
+        headers = [header for header in headers if not header[0].endswith(_NOT_FOR_US)]
 
         def release() -> None:
             if self._live.pop(stream, None) is not None:
                 self._reading.pop(stream, None)
+                self._held.drop(self, self._booked.pop(stream, 0))
                 self._gate.earn(PATIENCE_PER_CALL)
                 release_stream()
+                _empty(stream.buffer)
 
         self.began += 1
         self._live[stream] = release
         self._reading[stream] = time.monotonic()
         self._bound_reading(stream)
         self._bound_sending(stream)
+        turns = turns_of_calls.set(self._may_use)
         self._handler.accept(stream, headers, release)
+        turns_of_calls.reset(turns)
 
     def cancel(self, stream: Stream) -> None:
         """End a call that the peer gave up."""
@@ -103,11 +116,12 @@ class BoundedCalls(AbstractHandler):
         """End all calls of the connection, and drop what they hold."""
         self._closed = True
         self._handler.close()
+        for stream in self._live:
+            _empty(stream.buffer)
         self._live.clear()
         self._reading.clear()
-        for serial in self._booked:
-            self._held.drop(serial)
         self._booked.clear()
+        self._held.drop_all(self)
 
     def end_overdue(self, now: float) -> None:
         """End the calls whose message hasn't come in time."""
@@ -133,19 +147,19 @@ class BoundedCalls(AbstractHandler):
                     Status.RESOURCE_EXHAUSTED,
                     f"a message of {size} bytes: at most {MOST_REQUEST_BYTES} are taken",
                 )
-            booked = self._book(size)
+            self._book(stream, size)
             try:
                 data = await recv_data(size)
             except AssertionError:
                 raise _cut_short() from None
-            finally:
-                self._unbook(booked, size)
             if len(data) < size:
                 raise _cut_short()
             if is_head:
                 _check_head(data)
             else:
                 self._reading.pop(stream, None)
+                # A call has one message: what follows would only be kept.
+                stream.buffer.add = partial(_refuse, stream)  # type: ignore[method-assign]
             return data
 
         # grpclib makes the stream, and has no hook between it and its buffer.
@@ -155,42 +169,43 @@ class BoundedCalls(AbstractHandler):
         send_data = stream.send_data
 
         async def send_bounded(data: bytes, end_stream: bool = False) -> None:
-            booked = self._book(len(data))
             self.sending += 1
             try:
                 if len(data) >= LIST_BYTES:
-                    await self._may_send(SEND_COST + (len(data) >> 7))
+                    await self._may_use(SEND_COST + (len(data) >> 7))
                 if self._closed:
                     await asyncio.sleep(0)  # this task was cancelled, and learns it here
                 await send_data(data, end_stream=end_stream)
             finally:
                 self.sending -= 1
-                self._unbook(booked, len(data))
             # Its WINDOW_UPDATEs, and a PING for each round trip.
             self._gate.earn(len(data) >> 10)
 
         # As above.
         stream.send_data = send_bounded  # type: ignore[method-assign]
 
-    def _book(self, size: int) -> int | None:
-        if size < LONG_BYTES:
-            return None
-        if self._own_bytes + size > MOST_HELD_BY_ONE_BYTES:
+    def _book(self, stream: Stream, size: int) -> None:
+        if size < LONG_BYTES or self._closed:
+            return
+        if self.held_bytes + size > MOST_HELD_BY_ONE_BYTES:
             raise GRPCError(
                 Status.RESOURCE_EXHAUSTED,
-                f"this connection's messages together have more than {MOST_HELD_BY_ONE_BYTES} "
+                f"this connection's requests together have more than {MOST_HELD_BY_ONE_BYTES} "
                 "bytes: let earlier calls end first",
             )
-        self._own_bytes += size
-        serial = self._held.add(size, self._give_way)
-        self._booked.add(serial)
-        return serial
+        self._booked[stream] = self._booked.get(stream, 0) + size
+        self._held.add(self, size)
 
-    def _unbook(self, serial: int | None, size: int) -> None:
-        if serial is not None:
-            self._own_bytes -= size
-            self._held.drop(serial)
-            self._booked.discard(serial)
+
+def _refuse(stream: Stream, _data: bytes, ack_size: int) -> None:
+    stream.connection.ack(cast("int", stream.id), ack_size)
+
+
+def _empty(buffer: Buffer) -> None:
+    """Drop what came for a call that has ended: grpclib remembers its stream for a while."""
+    while not buffer._unacked.empty():  # noqa: SLF001 - it has no method for that
+        buffer._unacked.get_nowait()  # noqa: SLF001 - likewise
+    buffer._acked.clear()  # noqa: SLF001 - likewise
 
 
 def _check_head(data: bytes) -> None:

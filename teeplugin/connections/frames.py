@@ -32,6 +32,9 @@ PATIENCE_PER_SECOND = 100
 PATIENCE_PER_CALL = 4
 """For a call that ended by itself: it may bring a WINDOW_UPDATE or two, and a PING."""
 
+FEW_BYTES = 256
+"""DATA that goes on after so few is tiresome: a message comes in frames as large as they may be."""
+
 _FRAME = struct.Struct(">HBBBI")
 """Length in two parts, type, flags, stream."""
 
@@ -117,7 +120,7 @@ class FrameGate:
         elif kind == _SETTINGS and length > MOST_SETTINGS_BYTES:
             raise TooMuchError(ErrorCodes.ENHANCE_YOUR_CALM, "flood")
         tiresome = _TIRESOME.get(kind, 1)
-        if kind == _DATA and not length and not flags & _END_STREAM:
+        if kind == _DATA and length < FEW_BYTES and not flags & _END_STREAM:
             tiresome = 1
         if tiresome:
             self._patience -= tiresome

@@ -7,16 +7,17 @@ import select
 import time
 from asyncio import BaseTransport, Transport
 from contextlib import suppress
-from functools import cache
+from functools import lru_cache
 from typing import Protocol, cast
 
 from grpclib.protocol import Connection, EventsProcessor, H2Protocol
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import UnknownFrameReceived
+from h2.events import Event, UnknownFrameReceived
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
+from hyperframe.frame import Frame, SettingsFrame
 
 from teeplugin.connections.calls import MOST_CALLS, BoundedCalls
 from teeplugin.connections.frames import (
@@ -37,8 +38,8 @@ STALLED_SECONDS = 60.0
 """How long nothing that we send may be taken. A kubelet that works a list off under its lock has
 been seen to take 9 s."""
 
-MOST_SETTINGS_KINDS = 32
-"""Nine are registered; h2 would remember 65,536."""
+MOST_HEADER_TABLE_BYTES = 4_096
+"""HPACK's own first value (RFC 9113, 6.5.2): our encoder looks through its table at each header."""
 
 WINDOW_BYTES = 256 * 1024
 """What a connection may send ahead of what is read; a stream HTTP/2's own 65,535."""
@@ -66,10 +67,25 @@ class Book(Protocol):
 
 
 class _Http2(H2Connection):
-    """h2 with our bounds."""
+    """h2 with our bounds.
+
+    Of a peer's settings it keeps what its windows need. Another size of frames would have a whole
+    list be written at once, and whatever is no setting at all would be remembered.
+    """
 
     DEFAULT_MAX_HEADER_LIST_SIZE = MOST_HEADER_BYTES
     MAX_CLOSED_STREAMS = _MOST_CLOSED_STREAMS
+
+    def _receive_settings_frame(self, frame: SettingsFrame) -> tuple[list[Frame], list[Event]]:
+        told = frame.settings
+        for setting, value in told.items():
+            self.remote_settings.validate_received_setting(setting, value)
+        frame.settings = {}
+        if (window := told.get(SettingCodes.INITIAL_WINDOW_SIZE)) is not None:
+            frame.settings[SettingCodes.INITIAL_WINDOW_SIZE] = window
+        if (table := told.get(SettingCodes.HEADER_TABLE_SIZE)) is not None:
+            frame.settings[SettingCodes.HEADER_TABLE_SIZE] = min(table, MOST_HEADER_TABLE_BYTES)
+        return super()._receive_settings_frame(frame)
 
 
 class BoundedProtocol(H2Protocol):
@@ -79,7 +95,7 @@ class BoundedProtocol(H2Protocol):
         self._gate = FrameGate()
         self.debtor = Debtor()
         self.calls = BoundedCalls(
-            made.handler, self._gate, book.held, self._may_send, self._give_way
+            made.handler, self._gate, book.held, self._may_use, self._give_way
         )
         super().__init__(self.calls, made.config, made.h2_config)
         self._book = book
@@ -195,16 +211,20 @@ class BoundedProtocol(H2Protocol):
             with suppress(ProtocolError):
                 if code is not None:
                     self._h2.close_connection(code)
-            self.connection.flush()
+            self._flush()
             self.processor.close(reason)
+        self._leave()
+        self._book.tell(reason)
+
+    def _leave(self) -> None:
+        self._ended = True
         self.transport.close()
         if self.transport.get_write_buffer_size():
             # Else it would stay until the peer reads.
             self.transport.abort()
         self._book.remove(self)
-        self._book.tell(reason)
 
-    async def _may_send(self, cost: int) -> None:
+    async def _may_use(self, cost: int) -> None:
         await self._book.turns.wait(self.debtor, cost)
 
     def _give_way(self) -> None:
@@ -277,6 +297,9 @@ class BoundedProtocol(H2Protocol):
         except Exception:  # noqa: BLE001 - h2 and grpclib take much about frames for granted
             _log.debug("frames_not_handled", exc_info=True)
             self.end(ErrorCodes.PROTOCOL_ERROR, "protocol-error")
+        if self.transport.is_closing() and not self._ended:
+            # The peer has said GOAWAY, on which grpclib closes; nothing more can be said.
+            self._leave()
 
     def _flush(self) -> None:
         if self.transport.is_closing():
@@ -298,7 +321,7 @@ def _http2(config: H2Configuration) -> H2Connection:
     return h2
 
 
-@cache
+@lru_cache(maxsize=1)
 def _greeting(config: H2Configuration) -> bytes:
     """Give what h2 has us say first, to all alike: it is set up for those only who answer."""
     return _http2(config).data_to_send()

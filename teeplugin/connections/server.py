@@ -229,10 +229,10 @@ class ConnectionServer(Server):
         self._timers["look"] = loop.call_later(LOOK_SECONDS, self._look)
 
     def _look(self) -> None:
+        self._look_later()
         now = time.monotonic()
         for connection in list(self._connections):
             connection.look(now)
-        self._look_later()
 
 
 async def _connect(protocol: H2Protocol, client: socket.socket) -> None:

@@ -7,8 +7,11 @@ at a time, and isn't read from meanwhile, so that the flood stays in its sender.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from typing import Protocol
+
+import anyio.lowlevel
 
 SLICE_COST = 1_000
 """Microseconds' worth of frames at a time: two calls. All others wait no longer than that."""
@@ -128,9 +131,11 @@ class Turns:
         # Of equals the one that has waited longest.
         who = min(self._queue, key=lambda waiting: waiting.debtor.debt)
         self._queue.remove(who)
-        if who.take_turn():
-            self._queue.append(who)
-        self._go_on(rests=self._is_contended(who))
+        try:
+            if who.take_turn():
+                self._queue.append(who)
+        finally:
+            self._go_on(rests=self._is_contended(who))
 
 
 class Turn:
@@ -144,3 +149,15 @@ class Turn:
         """Let it go on."""
         self.come.set()
         return False
+
+
+turns_of_calls: ContextVar[Callable[[int], Awaitable[None]]] = ContextVar("turns_of_calls")
+"""What waits for a turn of the connection whose call a task answers."""
+
+
+async def pause(cost: int) -> None:
+    """Within a call: let others have their turn, before going on with what takes `cost`."""
+    may_use = turns_of_calls.get(None)
+    if may_use is not None:
+        await may_use(cost)
+    await anyio.lowlevel.checkpoint()

@@ -106,15 +106,27 @@ async def test_who_asks_for_little_may_send_at_once_though_others_wait() -> None
     assert order == []
 
 
-def test_the_oldest_long_message_gives_way_and_a_young_one_does_not() -> None:
-    clock, gone = Clock(), list[str]()
-    book = Held(clock)
-    half = held.MOST_HELD_BYTES // 2
-    book.add(half, lambda: gone.append("old"))
-    clock.now += 2 * held.GIVES_WAY_SECONDS
-    book.add(half, lambda: gone.append("young"))
-    book.add(half, lambda: gone.append("new"))
-    assert gone == ["old"]
-    book.add(half, lambda: gone.append("newest"))
-    assert gone == ["old"]
-    assert book.total_bytes == 3 * half
+class Holding:
+    """A connection's calls, as the book knows them."""
+
+    def __init__(self, name: str, gone: list[str]) -> None:
+        self.held_bytes = 0
+        self._name, self._gone = name, gone
+
+    def give_way(self) -> None:
+        self._gone.append(self._name)
+
+
+def test_who_holds_most_gives_way_however_late_it_came() -> None:
+    gone = list[str]()
+    book, kubelet, crowd = Held(), Holding("kubelet", gone), Holding("crowd", gone)
+    book.add(kubelet, held.MOST_HELD_BYTES // 8)
+    for _ in range(3):
+        book.add(crowd, held.MOST_HELD_BYTES // 4)
+    assert gone == []
+    book.add(crowd, held.MOST_HELD_BYTES // 4)
+    assert gone == ["crowd"]
+    assert book.total_bytes == kubelet.held_bytes == held.MOST_HELD_BYTES // 8
+    book.drop(kubelet, kubelet.held_bytes)
+    book.drop_all(crowd)
+    assert book.total_bytes == 0
