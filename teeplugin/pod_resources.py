@@ -10,7 +10,7 @@ from teeplugin.books import Holder
 from teeplugin.inventory import IdSet
 from teeplugin.units import MAX_UNITS
 
-_LONGEST_ID = len(str(MAX_UNITS - 1))
+LONGEST_ID = len(str(MAX_UNITS - 1))
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _MORE = 0x80
@@ -71,7 +71,7 @@ def _ids(data: bytes, devices: Span, resource: bytes) -> Iterator[int]:
             texts.append(data[start:end])
     for text in texts if ours else ():
         # Bytes' isdigit knows ASCII digits only; a leading zero is no id of ours.
-        if text.isdigit() and len(text) <= _LONGEST_ID and (text[0] != ord("0") or len(text) == 1):
+        if text.isdigit() and len(text) <= LONGEST_ID and (text[0] != ord("0") or len(text) == 1):
             device_id = int(text)
             if device_id < MAX_UNITS:
                 yield device_id

@@ -18,9 +18,8 @@ from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.connections import pause
 from teeplugin.inventory import Listing
 from teeplugin.latest import Latest
-from teeplugin.pod_resources import fields
+from teeplugin.pod_resources import LONGEST_ID, fields
 from teeplugin.streams import WatchStreams
-from teeplugin.units import MAX_UNITS
 from teeplugin_backends.base import ContainerAccess
 
 UNITS_VARIABLE = "TEE_RAM_UNITS"
@@ -59,8 +58,6 @@ _UNCOMPRESSED = b"\0"
 
 _LONG_LIST_BYTES = 65_536
 """What is shorter is copied for each stream, to go out in one piece."""
-
-_LONGEST_ID = len(str(MAX_UNITS))
 
 # protos/deviceplugin/v1beta1: the numbers of Allocate's fields.
 _CONTAINER_REQUESTS, _DEVICES_IDS = 1, 1
@@ -318,7 +315,7 @@ def _known_ids(texts: Sequence[str], listing: Listing) -> list[int]:
 
 
 def _known_id(text: str, listing: Listing) -> int:
-    if len(text) <= _LONGEST_ID and text.isascii() and text.isdigit():
+    if len(text) <= LONGEST_ID and text.isascii() and text.isdigit():
         device_id = int(text)
         if str(device_id) == text and device_id in listing.inventory.ids:
             return device_id

@@ -34,6 +34,9 @@ LIST_BYTES = 1_024
 SEND_COST = 100
 """Microseconds, with another for each 128 bytes."""
 
+MOST_SEND_COST = 2_000
+"""Of one list: that it is long isn't its reader's doing. It goes out in pieces anyway."""
+
 _MESSAGE_HEAD_BYTES = 5
 """Whether it is compressed, and its length."""
 
@@ -47,7 +50,8 @@ _NOT_FOR_US = ("-bin", "grpc-timeout")
 class BoundedCalls(AbstractHandler):
     """Bounds what each call reads and sends.
 
-    `may_use` waits until something of a cost may be done, `give_way` ends the connection.
+    `may_use` waits until something of a cost may be done, `may_send` until it may be sent;
+    `give_way` ends the connection.
     `held_bytes` is the book's.
     """
 
@@ -56,13 +60,16 @@ class BoundedCalls(AbstractHandler):
         handler: AbstractHandler,
         gate: FrameGate,
         held: Held,
+        *,
         may_use: Callable[[int], Awaitable[None]],
+        may_send: Callable[[int], Awaitable[None]],
         give_way: Callable[[], None],
     ) -> None:
         self._handler = handler
         self._held = held
         self._gate = gate
         self._may_use = may_use
+        self._may_send = may_send
         self.give_way = give_way
         self._live: dict[Stream, Callable[[], None]] = {}
         self._reading: dict[Stream, float] = {}
@@ -172,7 +179,7 @@ class BoundedCalls(AbstractHandler):
             self.sending += 1
             try:
                 if len(data) >= LIST_BYTES:
-                    await self._may_use(SEND_COST + (len(data) >> 7))
+                    await self._may_send(min(SEND_COST + (len(data) >> 7), MOST_SEND_COST))
                 if self._closed:
                     await asyncio.sleep(0)  # this task was cancelled, and learns it here
                 await send_data(data, end_stream=end_stream)

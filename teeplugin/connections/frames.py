@@ -20,7 +20,7 @@ MOST_HEADER_BYTES = 16_384
 """A call's headers: what gRPC's C core takes at most; the kubelet's are a few hundred bytes."""
 
 MOST_SETTINGS_BYTES = 32 * 6
-"""Of one SETTINGS frame; nine settings are registered, and h2 remembers any that it is sent."""
+"""Of one SETTINGS frame; nine settings are registered."""
 
 PATIENCE = 1_000
 """Tiresome frames at a time. A list of 4 MiB brings about 550 from the kubelet's gRPC library: two

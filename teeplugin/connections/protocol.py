@@ -94,8 +94,15 @@ class BoundedProtocol(H2Protocol):
     def __init__(self, made: H2Protocol, book: Book, peer_pid: int) -> None:
         self._gate = FrameGate()
         self.debtor = Debtor()
+        # By itself: a list that changes is not the peer's doing, whose calls don't wait for it.
+        self._sends = Debtor()
         self.calls = BoundedCalls(
-            made.handler, self._gate, book.held, self._may_use, self._give_way
+            made.handler,
+            self._gate,
+            book.held,
+            may_use=self._may_use,
+            may_send=self._may_send,
+            give_way=self._give_way,
         )
         super().__init__(self.calls, made.config, made.h2_config)
         self._book = book
@@ -226,6 +233,9 @@ class BoundedProtocol(H2Protocol):
 
     async def _may_use(self, cost: int) -> None:
         await self._book.turns.wait(self.debtor, cost)
+
+    async def _may_send(self, cost: int) -> None:
+        await self._book.turns.wait(self._sends, cost)
 
     def _give_way(self) -> None:
         self.end(ErrorCodes.ENHANCE_YOUR_CALM, "holds-memory")

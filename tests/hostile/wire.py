@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -20,8 +20,8 @@ GONE = (OSError, TimeoutError, EOFError)
 """What a client that is cut may see."""
 
 
-def header_block(path: str = "Allocate", **others: str) -> bytes:
-    """A call's headers, in a block that needs no table; `others` replace or add to them."""
+def header_list(path: str = "Allocate", **others: str) -> list[tuple[str, str]]:
+    """A call's headers; `others` replace or add to them."""
     headers = {
         ":method": "POST",
         ":scheme": "http",
@@ -31,7 +31,12 @@ def header_block(path: str = "Allocate", **others: str) -> bytes:
         "te": "trailers",
     }
     headers |= {name.replace("_", "-"): value for name, value in others.items()}
-    return bytes(Encoder().encode([item for item in headers.items() if item[1]]))
+    return [item for item in headers.items() if item[1]]
+
+
+def header_block(path: str = "Allocate", **others: str) -> bytes:
+    """Them in a block that needs no table."""
+    return bytes(Encoder().encode(header_list(path, **others)))
 
 
 def headers(stream: int, block: bytes, *flags: str) -> bytes:
@@ -60,6 +65,11 @@ def call(stream: int, path: str = "Allocate", content: bytes = b"") -> bytes:
 def allocate(ids: Sequence[int]) -> bytes:
     request = v1beta1.ContainerAllocateRequest(devices_i_ds=[str(one) for one in ids])
     return bytes(v1beta1.AllocateRequest(container_requests=[request]))
+
+
+def settings(kinds: Iterable[int]) -> bytes:
+    """A SETTINGS frame of these kinds; hyperframe's own writes the lowest byte of each only."""
+    return raw_frame(4, 0, 0, b"".join(kind.to_bytes(2, "big") + b"\0\0\0\1" for kind in kinds))
 
 
 def raw_frame(kind: int, flags: int, stream: int, content: bytes, length: int = -1) -> bytes:

@@ -4,9 +4,7 @@ A good client on another connection, the kubelet's cousin, goes on through all o
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from contextlib import AsyncExitStack, suppress
 from random import Random
 
 import pytest
@@ -25,99 +23,23 @@ from teeplugin.connections import (
     protocol,
     server,
 )
-from teeplugin.connections.server import ConnectionServer
 from tests.hostile import acts, wire
-from tests.hostile.wire import HELLO, Wire, connected
-from tests.in_process import Registered
+from tests.hostile.wire import HELLO, connected
+from tests.plugin.good_client import CUT_SECONDS, Socket, answered, plugin, sent
 from tests.waiting import eventually
 
+__all__ = ["plugin"]  # the fixture
+
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(20)]
-
-UNITS = 128
-ASKED = v1beta1.AllocateRequest(
-    container_requests=[v1beta1.ContainerAllocateRequest(devices_i_ds=["0"])]
-)
-CUT_SECONDS = 5
-
-
-class Socket:
-    """The plugin's socket, and a good client on it, who watches the list."""
-
-    def __init__(self, parts: Registered, channel: Channel) -> None:
-        self.parts = parts
-        self.path = parts.endpoint.path
-        self._stub = v1beta1.DevicePluginStub(channel)
-        self.lists = self._stub.list_and_watch(v1beta1.Empty())
-
-    @property
-    def server(self) -> ConnectionServer:
-        assert self.parts.endpoint._server is not None
-        return self.parts.endpoint._server
-
-    async def is_well(self) -> None:
-        """The good client's calls are answered, and its stream, still the first, brings lists."""
-        async with asyncio.timeout(10):
-            for units in (UNITS - 1, UNITS):
-                self.parts.list_units(units)
-                while len((await anext(self.lists)).devices) != units:
-                    pass
-            await self._stub.allocate(ASKED)
-
-    @property
-    def sending(self) -> int:
-        """How many messages are on their way to clients who don't take them."""
-        return sum(connection.calls.sending for connection in self.server._connections)
-
-    async def only_the_good_one_is_left(self) -> None:
-        await eventually(
-            "one connection", lambda: len(self.server._transports), until=lambda count: count == 1
-        )
-        assert self.server.held.total_bytes == 0
-
-
-@asynccontextmanager
-async def serving(kubelet_dir: Path) -> AsyncIterator[Socket]:
-    parts = Registered(kubelet_dir / "device-plugins", UNITS)
-    await parts.endpoint.open()
-    try:
-        async with Channel(path=str(parts.endpoint.path)) as channel:
-            one = Socket(parts, channel)
-            await anext(one.lists)
-            yield one
-            await one.lists.aclose()  # type: ignore[attr-defined]  # an async generator
-    finally:
-        await parts.endpoint.close()
-
-
-@pytest.fixture
-async def plugin(kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Socket]:
-    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
-    async with serving(kubelet_dir) as one:
-        yield one
 
 
 async def farewell(plugin: Socket, act: acts.Act) -> int | None:
     """Do this until cut; the error code that the plugin says it with."""
     async with asyncio.timeout(CUT_SECONDS), connected(plugin.path) as client:
-        try:
+        with suppress(*wire.GONE):
             await act(client, Random(1))  # noqa: S311 - to be repeatable
-        except wire.GONE:
-            await client.until_closed()
-        assert client.ended or await client.read() is not None
-        return client.farewell()
-
-
-async def sent(plugin: Socket, content: bytes) -> Wire:
-    """Send this, and read until the plugin closes the connection."""
-    async with asyncio.timeout(CUT_SECONDS), connected(plugin.path) as client:
-        await client.send(content)
         await client.until_closed()
-        return client
-
-
-def statuses(client: Wire) -> list[bytes]:
-    """The blocks of headers that came: a call's that failed are its trailers."""
-    return [bytes(frame.data) for frame in client.frames() if isinstance(frame, HeadersFrame)]
+        return client.farewell()
 
 
 CUT = [
@@ -148,6 +70,18 @@ async def test_who_does_their_worst_is_told_why_and_cut(
 async def test_a_flood_whose_answers_nobody_reads_ends_as_well(plugin: Socket) -> None:
     assert await farewell(plugin, acts.pings_unread) in (None, ErrorCodes.ENHANCE_YOUR_CALM)
     await plugin.only_the_good_one_is_left()
+    await plugin.is_well()
+
+
+async def test_settings_that_nobody_registered_are_not_remembered(plugin: Socket) -> None:
+    async with connected(plugin.path) as client:
+        frames = [wire.settings(range(100 + at, 130 + at)) for at in (0, 30, 60)]
+        await client.send(HELLO + b"".join(frames) + wire.call(1))
+        while not any(isinstance(frame, HeadersFrame) for frame in client.frames()):
+            assert not client.ended
+            await client.read()
+        kept = [set(one._h2.remote_settings) for one in plugin.server._connections if one._h2]
+    assert [kind for kinds in kept for kind in kinds if kind >= 100] == []
     await plugin.is_well()
 
 
@@ -187,10 +121,8 @@ async def test_a_call_with_a_bad_message_gets_a_status_and_no_line_in_the_log(
 ) -> None:
     async with connected(plugin.path) as client:
         await client.send(HELLO + wire.headers(1, wire.header_block()) + content)
-        await client.read()
-        while not statuses(client):
-            await client.read()
-        assert dict(Decoder().decode(statuses(client)[0], raw=True))[b"grpc-status"] == status
+        trailers = bytes((await answered(client, HeadersFrame)).data)
+        assert dict(Decoder().decode(trailers, raw=True))[b"grpc-status"] == status
     assert [record.message for record in caplog.records if record.name.startswith("grpclib")] == []
     await plugin.is_well()
 
@@ -199,8 +131,7 @@ async def test_a_call_with_a_bad_message_gets_a_status_and_no_line_in_the_log(
 async def test_a_call_without_what_every_call_has_is_reset(plugin: Socket, missing: str) -> None:
     async with connected(plugin.path) as client:
         await client.send(HELLO + wire.headers(1, wire.header_block(**{missing: ""})))
-        while not any(isinstance(frame, RstStreamFrame) for frame in client.frames()):
-            await client.read()
+        await answered(client, RstStreamFrame)
     await plugin.is_well()
 
 
@@ -221,8 +152,7 @@ async def test_a_call_whose_message_doesnt_come_ends(
     monkeypatch.setattr(calls, "REQUEST_SECONDS", 0.2)
     async with connected(plugin.path) as client:
         await client.send(HELLO + wire.headers(1, wire.header_block()) + wire.data(1, b"\0\0"))
-        while not statuses(client):
-            await client.read()
+        await answered(client, HeadersFrame)
     await plugin.only_the_good_one_is_left()
     await plugin.is_well()
 
@@ -274,7 +204,8 @@ async def test_a_new_client_comes_in_where_all_places_are_taken_by_idle_ones(
             until=MOST_CONNECTIONS.__eq__,
         )
         async with Channel(path=str(plugin.path)) as channel:
-            assert await v1beta1.DevicePluginStub(channel).allocate(ASKED, timeout=5)
+            stub = v1beta1.DevicePluginStub(channel)
+            await stub.get_device_plugin_options(v1beta1.Empty(), timeout=5)
     await plugin.is_well()
 
 
@@ -319,8 +250,7 @@ async def test_each_reason_is_logged_once_in_a_while(plugin: Socket) -> None:
 async def test_frames_that_http2_says_are_to_be_ignored_are(plugin: Socket) -> None:
     async with connected(plugin.path) as client:
         await client.send(HELLO + wire.raw_frame(0xBE, 0, 0, b"?") + wire.call(1))
-        while not statuses(client):
-            await client.read()
+        await answered(client, HeadersFrame)
         assert client.farewell() is None
 
 
