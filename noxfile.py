@@ -69,6 +69,22 @@ _built: set[Path] = set()
 _ENVIRONMENT = {"PYTHONSAFEPATH": "1"}
 
 
+def _under_test(session: nox.Session, *groups: str) -> None:
+    """Install the wheel, and what these groups name beside it."""
+    _dependency_group(session, *groups)
+    _install_wheel(session)
+
+
+def _pytest(session: nox.Session, *words: str) -> None:
+    session.run("pytest", *words, *session.posargs, env=_ENVIRONMENT)
+
+
+def _program(session: nox.Session, name: str, group: str = "test") -> None:
+    """Run one of the tests' own programs, which measures, plays or fuzzes at length."""
+    _under_test(session, group)
+    session.run("python", "-m", f"tests.{name}", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style, format and the directions of imports."""
@@ -97,47 +113,42 @@ def types(session: nox.Session) -> None:
 @nox.parametrize("python", [nox.param(path, id=version) for version, path in PYTHONS])
 def tests(session: nox.Session) -> None:
     """Run the fast tests against the built wheel, on every Python that is there."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
+    _under_test(session, "test")
     # Two at a time: most of their time is waiting for processes.
-    session.run("pytest", "--numprocesses=2", *session.posargs, env=_ENVIRONMENT)
+    _pytest(session, "--numprocesses=2")
 
 
 @nox.session
 def tee(session: nox.Session) -> None:
     """Test the C parts, and the libteec backend on a test libteec; wants gcc, on Debian as root."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
-    session.run("pytest", "tests/tee", *session.posargs, env=_ENVIRONMENT)
+    _under_test(session, "test")
+    _pytest(session, "tests/tee")
 
 
 @nox.session
 def deploy(session: nox.Session) -> None:
     """Check scripts, Dockerfiles and manifests, the install on a host, and the image's parts."""
-    _dependency_group(session, "test", "deploy")
-    _install_wheel(session)
+    _under_test(session, "test", "deploy")
     session.run("yamllint", "--strict", "-c", "deploy/.yamllint", "deploy")
     scripts = (*ROOT.glob("deploy/*/*.sh"), *ROOT.glob("deploy/demo/stand-in/*/bin/*"))
     # SC2093 means an exec in a loop, as the executable's header has: it is the loop's end.
     session.run("shellcheck", "--exclude=SC2093", *map(str, sorted(scripts)))
     session.run("hadolint", *map(str, sorted(ROOT.glob("deploy/*/Dockerfile"))))
-    session.run("pytest", "tests/deploy", *session.posargs, env=_ENVIRONMENT)
+    _pytest(session, "tests/deploy")
 
 
 @nox.session
 def monitoring(session: nox.Session) -> None:
     """Try alerts, dashboard and their documents against the plugin's metrics, with promtool."""
-    _dependency_group(session, "test", "monitoring")
-    _install_wheel(session)
-    session.run("pytest", "tests/monitoring", *session.posargs, env=_ENVIRONMENT)
+    _under_test(session, "test", "monitoring")
+    _pytest(session, "tests/monitoring")
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """Type the guide's commands, and compare what its pages say with the code."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
-    session.run("pytest", "tests/docs", *session.posargs, env=_ENVIRONMENT)
+    _under_test(session, "test")
+    _pytest(session, "tests/docs")
 
 
 @nox.session
@@ -184,42 +195,33 @@ def audit(session: nox.Session) -> None:
 @nox.session
 def cluster(session: nox.Session) -> None:
     """Run the plugin on a real one-node Kubernetes cluster; `-- --keep` leaves it up."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
+    _under_test(session, "test")
     # With each test's name, which is the list of what is guaranteed, and the times they print.
-    session.run("pytest", "-v", "-s", "tests/cluster", *session.posargs, env=_ENVIRONMENT)
+    _pytest(session, "-v", "-s", "tests/cluster")
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
     """Print what start, lists, flips and Allocate cost, beside the budgets."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
-    session.run("python", "-m", "tests.bench", *session.posargs)
+    _program(session, "bench")
 
 
 @nox.session
 def chaos(session: nox.Session) -> None:
     """Play 500 random interleavings of faults, simulated kubelets; `-- --first SEED --count N`."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
-    session.run("python", "-m", "tests.chaos", *session.posargs)
+    _program(session, "chaos")
 
 
 @nox.session
 def hostile(session: nox.Session) -> None:
     """Measure Allocate among 50 hostile clients; `-- --fuzz --seconds 600` for mutated sessions."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
-    session.run("python", "-m", "tests.hostile", *session.posargs)
+    _program(session, "hostile")
 
 
 @nox.session
 def soak(session: nox.Session) -> None:
     """Have thousands of things happen to the plugin; it must stay as large as it was; wants gcc."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
-    session.run("python", "-m", "tests.soak", *session.posargs)
+    _program(session, "soak")
 
 
 # There are wheels of the fuzzer for these only; the first that is there will do.
@@ -232,16 +234,13 @@ _FUZZED_BY = [
 @nox.parametrize("python", _FUZZED_BY[:1])
 def fuzz(session: nox.Session) -> None:
     """Fuzz all parsers, 10 minutes each; `-- TARGET... --seconds N`, `-- --list`."""
-    _dependency_group(session, "fuzz")
-    _install_wheel(session)
-    session.run("python", "-m", "tests.fuzz", *session.posargs)
+    _program(session, "fuzz", "fuzz")
 
 
 @nox.session
 def picture(session: nox.Session) -> None:
     """Draw docs/live-view.svg anew, from a live view that runs in a terminal."""
-    _dependency_group(session, "test")
-    _install_wheel(session)
+    _under_test(session, "test")
     session.run("python", "-m", "tests.picture", "docs/live-view.svg")
 
 

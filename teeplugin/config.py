@@ -267,3 +267,12 @@ def _settings() -> Iterable[Setting]:
 
 SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _settings()}
 """Every setting by its key, in the order of the model."""
+
+
+def differing(one: Settings, other: Settings) -> list[str]:
+    """Name the settings, by their keys, that differ."""
+    return [
+        key
+        for key, setting in SETTINGS.items()
+        if getattr(one, setting.attribute) != getattr(other, setting.attribute)
+    ]

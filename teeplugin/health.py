@@ -7,7 +7,7 @@ cause, recovery as well as failure.
 import asyncio
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -222,13 +222,9 @@ class Health:
             reserve_bytes = self._backend.default_reserve_bytes
             self.terms = replace(self.terms, reserve_bytes=reserve_bytes)
 
-    def _missing(self) -> list[str]:
-        """The paths that containers would lack; links are not followed out of the host root."""
-        return [
-            path
-            for path in self._backend.access().host_paths()
-            if not os.path.lexists(self._host_root / path.lstrip("/"))
-        ]
+    def _missing(self) -> tuple[str, ...]:
+        """The paths that containers would lack."""
+        return missing_below(self._host_root, self._backend.access().host_paths())
 
     def _check_terms(self, before: TeeMemory | None, memory: TeeMemory | None) -> None:
         """See whether the terms fit a total that is new; at the first, they must."""
@@ -305,6 +301,11 @@ class Health:
                 cure=f"-precision {units.comfortable_precision_kb(terms.capacity_bytes(memory))} "
                 "under a resource name of its own",
             )
+
+
+def missing_below(host_root: Path, paths: Iterable[str]) -> tuple[str, ...]:
+    """Those of the node's paths that aren't there; links are not followed out of the host root."""
+    return tuple(path for path in paths if not os.path.lexists(host_root / path.lstrip("/")))
 
 
 def _kind(cause: Cause | None) -> str | None:

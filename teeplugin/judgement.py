@@ -46,7 +46,8 @@ SHORTAGE = "shortage"
 """What makes units unhealthy while there is no cause."""
 
 FIRST_BACK_OFF_SECONDS = 0.5
-"""The first wait while the TEE has given no reading yet; doubled at each fault up to the above."""
+"""The first wait while the TEE has given no reading yet; doubled at each fault, up to
+`FAULT_SECONDS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +280,7 @@ def check_terms(memory: TeeMemory, terms: Terms) -> str | None:
             f"-precision {precision_kb}: one unit is larger than the TEE's capacity of "
             f"{capacity_bytes // units.KIB} KB "
             f"({units.format_size(memory.total_bytes)} less a reserve of "
-            f"{units.format_size(terms.reserve_bytes or 0)}): "
+            f"{units.format_size(reserve_bytes)}): "
             f"give a smaller -precision (at least {units.MIN_PRECISION_KB}) or --reserve"
         )
     return None

@@ -1,6 +1,6 @@
 """The newest value of something, followed by any number of readers at their own pace.
 
-The health task sets it, ListAndWatch streams and the registration follow it.
+The health task sets it; ListAndWatch streams follow it, and the plugin until there is a first list.
 """
 
 from collections.abc import AsyncIterator
@@ -16,7 +16,6 @@ class Latest(Generic[T]):
 
     def __init__(self, value: T) -> None:
         self._value = value
-        self._closed = False
         self._changed = anyio.Event()
 
     @property
@@ -27,20 +26,12 @@ class Latest(Generic[T]):
     def set(self, value: T) -> None:
         """Put a newer value in and wake every reader."""
         self._value = value
-        self._wake()
-
-    def close(self) -> None:
-        """End every `follow`, now and later ones, after the value they already have."""
-        self._closed = True
-        self._wake()
+        changed, self._changed = self._changed, anyio.Event()
+        changed.set()
 
     async def follow(self) -> AsyncIterator[T]:
-        """Yield the newest value at once, then the newest at each change, until closed."""
-        while not self._closed:
+        """Yield the newest value at once, then the newest at each change, without end."""
+        while True:
             changed = self._changed
             yield self._value
             await changed.wait()
-
-    def _wake(self) -> None:
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()

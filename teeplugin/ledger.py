@@ -4,7 +4,6 @@ Ids of plain init containers never stand there: they count as held for a minute 
 A kubelet without PodResources v1 (before 1.20) leaves the books unknown, and shortage unshown.
 """
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
@@ -13,12 +12,13 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 from grpclib import GRPCError
-from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.client import UnaryUnaryMethod
 from grpclib.encoding.proto import ProtoCodec
-from grpclib.exceptions import ProtocolError, StreamTerminatedError
+from grpclib.exceptions import ProtocolError
 
 from teeplugin.api.podresources import v1
 from teeplugin.books import Books, Holder
+from teeplugin.connections.client import NO_ANSWER, channel_to
 from teeplugin.inventory import IdSet
 from teeplugin.log import get_logger
 from teeplugin.pod_resources import holders_in
@@ -97,7 +97,7 @@ class Ledger:
         try:
             with anyio.fail_after(CALL_SECONDS):
                 holders = await self._holders(await self._list())
-        except (OSError, TimeoutError, GRPCError, StreamTerminatedError, ProtocolError) as error:
+        except (GRPCError, *NO_ANSWER) as error:
             self._tell(error)
             return False
         restarted = self._identity not in (None, identity)
@@ -129,17 +129,11 @@ class Ledger:
         return self._parsed
 
     async def _list(self) -> bytes:
-        channel = Channel(path=os.fspath(self._socket), codec=_UnparsedCodec())
-        try:
+        with channel_to(self._socket, _UnparsedCodec()) as channel:
             list_pods = UnaryUnaryMethod[v1.ListPodResourcesRequest, bytes](
                 channel, "/v1.PodResourcesLister/List", v1.ListPodResourcesRequest, bytes
             )
             return await list_pods(v1.ListPodResourcesRequest())
-        except AttributeError as error:
-            # What grpclib 0.4 raises where the connection was closed as soon as it was made.
-            raise ConnectionResetError("it closed the connection at once") from error
-        finally:
-            channel.close()
 
     def _tell(self, error: Exception | None) -> None:
         """Log when the books can't be read, and when they can again, once each.
@@ -157,7 +151,9 @@ class Ledger:
                 "ledger_unreadable",
                 socket=str(self._socket),
                 error=f"{type(error).__name__}: {error}",
-                effect="shortage is not shown until it can be read",
+                effect="shortage is not shown until it can be read"
+                if self._books.holders is None
+                else "what was read last goes on counting, and a shortage stays as it is shown",
                 cure="mount the kubelet's pod-resources directory; it needs Kubernetes 1.20",
             )
 

@@ -14,11 +14,10 @@ from time import monotonic
 
 import anyio
 from grpclib import GRPCError
-from grpclib.client import Channel
-from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.connections import LONGEST_SOCKET_PATH
+from teeplugin.connections.client import NO_ANSWER, channel_to
 from teeplugin.endpoint import Endpoint
 from teeplugin.log import get_logger
 from teeplugin.service import OPTIONS
@@ -189,7 +188,7 @@ class Registration:
             return _Obstacle(f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s")
         except GRPCError as error:
             return _Obstacle("the kubelet refused the registration", str(error.message))
-        except (OSError, StreamTerminatedError, ProtocolError) as error:
+        except NO_ANSWER as error:
             reason = f"the kubelet can't be reached at {self._kubelet_socket}"
             return _Obstacle(reason, str(error), may_pass=True)
         _log.info(
@@ -205,8 +204,7 @@ class Registration:
         return _Registered(streams, kubelet, monotonic())
 
     async def _call_register(self) -> None:
-        channel = Channel(path=os.fspath(self._kubelet_socket))
-        try:
+        with channel_to(self._kubelet_socket) as channel:
             await v1beta1.RegistrationStub(channel).register(
                 v1beta1.RegisterRequest(
                     version=API_VERSION,
@@ -215,11 +213,6 @@ class Registration:
                     options=OPTIONS,
                 )
             )
-        except AttributeError as error:
-            # What grpclib 0.4 raises where the connection was closed as soon as it was made.
-            raise ConnectionResetError("it closed the connection at once") from error
-        finally:
-            channel.close()
 
     async def _hold(self, registered: _Registered, watch: DirectoryWatch) -> None:
         """Return when the registration is lost, our own streams ended and the reason logged."""

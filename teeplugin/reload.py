@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from teeplugin.config import SETTINGS, ConfigError, Settings
+from teeplugin.config import ConfigError, Settings, differing
 from teeplugin.health import Health
 from teeplugin.judgement import check_terms
 from teeplugin.log import configure, get_logger
@@ -104,7 +104,7 @@ class Reloader:
         return applied
 
     def _tell(self, wanted: Settings, applied: Settings) -> None:
-        waiting = _differing(wanted, applied)
+        waiting = differing(wanted, applied)
         if waiting:
             _log.warning(
                 "settings_need_restart",
@@ -112,7 +112,7 @@ class Reloader:
                 effect="they stay as they were, while the rest is in force",
                 cure="restart the plugin",
             )
-        changed = _differing(applied, self.settings)
+        changed = differing(applied, self.settings)
         if changed:
             _log.info("settings_changed", settings=changed)
         if "health-interval" in changed:
@@ -127,12 +127,3 @@ def warn_without_interval(settings: Settings) -> None:
             effect="the TEE is asked at the start and on SIGHUP, and while a fault stands: "
             "else the list does not follow it",
         )
-
-
-def _differing(one: Settings, other: Settings) -> list[str]:
-    """Name the settings, by their keys, that differ."""
-    return [
-        key
-        for key, setting in SETTINGS.items()
-        if getattr(one, setting.attribute) != getattr(other, setting.attribute)
-    ]

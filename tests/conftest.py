@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.plugin_process import plain_environment
+from tests.scratch import scratch_directory
+
 # Tests are bounded by the time-out each of them has, not by how busy the machine is.
 settings.register_profile("untimed", deadline=None, print_blob=True)
 settings.load_profile("untimed")
@@ -21,6 +24,27 @@ os.umask(0o022)
 def anyio_backend() -> str:
     # grpclib and asyncinotify are asyncio's.
     return "asyncio"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory to write files to, and the current one, so that lines begin with plain names."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variable of the shell's is a setting."""
+    for name in os.environ.keys() - plain_environment().keys():
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A simulator's temporary directory."""
+    with scratch_directory() as directory:
+        yield directory
 
 
 @pytest.fixture

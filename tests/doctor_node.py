@@ -1,6 +1,5 @@
 """A node with a kubelet and a plugin, and doctor beside them: what its process tests share."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import Simulated
 from tests.doctoring import examined
 from tests.http import telemetry_of
-from tests.plugin_process import Plugin
+from tests.plugin_process import Plugin, plain_environment
 
 UNITS = 128
 
@@ -77,8 +76,7 @@ async def made_node(stopped: Node) -> Node:
 async def doctor(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run it as an operator does."""
     command = [sys.executable, "-m", "teeplugin", "doctor", *words]
-    inherited = {key: text for key, text in os.environ.items() if not key.startswith("TEEPLUGIN_")}
-    result = await anyio.run_process(command, check=False, env=inherited | environ)
+    result = await anyio.run_process(command, check=False, env=plain_environment() | environ)
     return subprocess.CompletedProcess(
         command, result.returncode, result.stdout.decode(), result.stderr.decode()
     )

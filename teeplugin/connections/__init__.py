@@ -1,7 +1,8 @@
-"""A gRPC server on a listening socket that bounds its clients and ends with itself, on grpclib.
+"""gRPC over unix sockets, on grpclib: a server that bounds its clients and ends with itself.
 
 Ours is behind the plugin's socket, the simulated kubelet's behind its own. Whoever reaches the
-socket may do their worst: what grpclib and h2 leave unbounded is bounded here.
+socket may do their worst: what grpclib and h2 leave unbounded is bounded here. Our own calls of
+others go through `client`.
 """
 
 from teeplugin.connections.calls import MOST_REQUEST_BYTES, REQUEST_SECONDS

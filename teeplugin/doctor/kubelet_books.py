@@ -1,6 +1,5 @@
 """Asks the kubelet which units pods hold, and how many it knows, over PodResources; for looks."""
 
-import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -8,10 +7,9 @@ from typing import TypeVar
 
 import anyio
 from grpclib import GRPCError, Status
-from grpclib.client import Channel
-from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from teeplugin.api.podresources import v1
+from teeplugin.connections.client import NO_ANSWER, channel_to
 from teeplugin.doctor.evidence import BooksSeen
 from teeplugin.ledger import CALL_SECONDS
 
@@ -29,7 +27,7 @@ async def look_at_books(path: Path, resource_name: str) -> BooksSeen:
         return BooksSeen(error="isn't there")
     except TimeoutError:
         return BooksSeen(error=f"didn't answer within {CALL_SECONDS:g} s")
-    except (OSError, StreamTerminatedError, ProtocolError) as error:
+    except NO_ANSWER as error:
         return BooksSeen(error=f"doesn't answer ({error})")
     held = Counter[tuple[str, str, str]]()
     for pod in pods.pod_resources:
@@ -45,7 +43,7 @@ async def _listed(path: Path, resource_name: str) -> int | None:
         known = await _called(
             path, lambda stub: stub.get_allocatable_resources(v1.AllocatableResourcesRequest())
         )
-    except (GRPCError, TimeoutError, OSError, StreamTerminatedError, ProtocolError):
+    except (GRPCError, *NO_ANSWER):
         return None
     return _units(known.devices, resource_name)
 
@@ -58,14 +56,7 @@ async def _called(path: Path, call: Callable[[v1.PodResourcesListerStub], Awaita
     """Make one call on a connection of its own.
 
     Raises:
-        TimeoutError, OSError, GRPCError, StreamTerminatedError, ProtocolError: no good answer.
+        GRPCError, or one of `NO_ANSWER`: no good answer.
     """
-    channel = Channel(path=os.fspath(path))
-    try:
-        with anyio.fail_after(CALL_SECONDS):
-            return await call(v1.PodResourcesListerStub(channel))
-    except AttributeError as error:
-        # What grpclib 0.4 raises where the connection was closed as soon as it was made.
-        raise ConnectionResetError("it closed the connection at once") from error
-    finally:
-        channel.close()
+    with channel_to(path) as channel, anyio.fail_after(CALL_SECONDS):
+        return await call(v1.PodResourcesListerStub(channel))

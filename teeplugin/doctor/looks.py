@@ -22,6 +22,7 @@ from teeplugin.doctor.page import look_at_page
 from teeplugin.doctor.process import look_at_process
 from teeplugin.doctor.sockets import connected, state_of
 from teeplugin.endpoint import ORIGINAL_SOCKET, weakness_of
+from teeplugin.health import missing_below
 from teeplugin.registration import socket_path_fits
 from teeplugin.watch import is_dead_mount
 from teeplugin_backends.base import TeeBackend
@@ -62,12 +63,8 @@ async def look_around(
             tasks.start_soon(look)
     if backend is not None:
         evidence.answer = await ask(backend, settings.host_root)
-        evidence.missing_paths = _missing(settings.host_root, evidence.answer.host_paths or ())
-
-
-def _missing(host_root: Path, paths: Sequence[str]) -> tuple[str, ...]:
-    """The paths that aren't below the root; as for the daemon, links aren't followed out of it."""
-    return tuple(path for path in paths if not os.path.lexists(host_root / path.lstrip("/")))
+        paths = evidence.answer.host_paths or ()
+        evidence.missing_paths = missing_below(settings.host_root, paths)
 
 
 def _preload_file() -> str:

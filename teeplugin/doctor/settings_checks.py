@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator, Mapping
 
-from teeplugin.config import SETTINGS, Settings, setting_text
+from teeplugin.config import SETTINGS, Settings, differing, setting_text
 from teeplugin.config_sources import OPTIONS_KEY
 from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.console import PROGRAM
@@ -65,26 +65,20 @@ def running_settings(evidence: Evidence) -> Outcome:
     """The plugin that runs here has the settings that doctor goes by."""
     process, status = evidence.process, evidence.page.status if evidence.page else None
     if process is not None and process.settings is not None:
-        differing = list(_differing(evidence.settings, process.settings))
+        others = differing(evidence.settings, process.settings)
         flags = shlex.join(process.flags)
         cure = f"start doctor with the plugin's variables and flags: {PROGRAM} doctor {flags}"
-        if differing:
+        if others:
             text = f"process {process.pid}, the plugin, was started with another"
-            return warning(f"{text} {', '.join(differing)}", cure.rstrip())
+            return warning(f"{text} {', '.join(others)}", cure.rstrip())
         return _as_reread(status) or ok(f"those of process {process.pid}, the plugin")
     if status is not None:
-        if differing := list(_differing_told(evidence.settings, status)):
+        if others := list(_differing_told(evidence.settings, status)):
             cure = "start doctor with the flags, variables and file of the plugin"
-            return warning(f"the plugin that runs has another {', '.join(differing)}", cure)
+            return warning(f"the plugin that runs has another {', '.join(others)}", cure)
         text = "the plugin that runs has the same, as far as it tells"
         return _as_reread(status) or ok(text)
     return not_applicable("no plugin is seen to run")
-
-
-def _differing(ours: Settings, theirs: Settings) -> Iterator[str]:
-    for key, setting in SETTINGS.items():
-        if getattr(ours, setting.attribute) != getattr(theirs, setting.attribute):
-            yield key
 
 
 def _differing_told(ours: Settings, status: PluginStatus) -> Iterator[str]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from teeplugin.api.deviceplugin.v1beta1 import (
     AllocateResponse,
-    CdiDevice,
     ContainerAllocateResponse,
     DeviceSpec,
     Mount,
@@ -34,8 +33,6 @@ class ContainerGrant:
     envs: Mapping[str, str]
     mounts: Sequence[Mount]
     devices: Sequence[DeviceSpec]
-    annotations: Mapping[str, str]
-    cdi_devices: Sequence[CdiDevice]
 
     @classmethod
     def of(cls, holding: Holding) -> "ContainerGrant":
@@ -46,8 +43,6 @@ class ContainerGrant:
             envs=answer.envs,
             mounts=answer.mounts,
             devices=answer.devices,
-            annotations=answer.annotations,
-            cdi_devices=answer.cdi_devices,
         )
 
 
@@ -78,11 +73,6 @@ class Admission:
     def devices(self) -> Sequence[DeviceSpec]:
         """The first container's device nodes."""
         return self._first.devices
-
-    @property
-    def annotations(self) -> Mapping[str, str]:
-        """The first container's annotations."""
-        return self._first.annotations
 
     @property
     def _first(self) -> ContainerGrant:

@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from teeplugin.command_flags import Parser
 from teeplugin.config import ConfigError, shown
@@ -47,6 +47,14 @@ class Options:
 
 
 class _Parser(Parser):
+    def error(self, message: str) -> NoReturn:
+        """Refuse the flags, without the command's name: `main` begins every line with it.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"{message}: see {self.prog} --help")
+
     def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
         """Let errors of the output through: they end the command as those of the tour do."""
         if (stream := file or sys.stdout) is not None:

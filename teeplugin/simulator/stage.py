@@ -28,10 +28,10 @@ SHUTDOWN_SECONDS = 2.0
 
 _KEPT_LINES = 12
 _SETTINGS_PREFIX = "TEEPLUGIN_"
-_DIRECTORIES = ("/var/itrustee/teecd",)
-_DEVICES = ("/dev/teelog", "/dev/tc_ns_cvm")
+DIRECTORIES = ("/var/itrustee/teecd",)
+DEVICES = ("/dev/teelog", "/dev/tc_ns_cvm")
 
-NODE_PATHS = (*_DIRECTORIES, *_DEVICES)
+NODE_PATHS = (*DIRECTORIES, *DEVICES)
 """What the plugin promises to containers, and looks for on the node."""
 
 
@@ -184,7 +184,7 @@ class Stage:
             at = self._host_root / path.lstrip("/")
             at.parent.mkdir(parents=True, exist_ok=True)
             if path not in paths:
-                at.mkdir(exist_ok=True) if path in _DIRECTORIES else at.touch()
+                at.mkdir(exist_ok=True) if path in DIRECTORIES else at.touch()
             elif at.is_dir():
                 at.rmdir()
             else:

@@ -3,17 +3,15 @@
 Not live means that a restart is the cure. Not ready means that pods can't be given TEE memory here.
 """
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
 import anyio
 from grpclib import GRPCError
-from grpclib.client import Channel
-from grpclib.exceptions import ProtocolError, StreamTerminatedError
 
 from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.connections.client import NO_ANSWER, channel_to
 from teeplugin.health import QUERY_SECONDS
 from teeplugin.running import Running
 
@@ -84,20 +82,11 @@ def _in_place(running: Running) -> bool:
 
 
 async def _call(path: Path) -> str | None:
-    channel = Channel(path=os.fspath(path))
     try:
-        with anyio.fail_after(SOCKET_SECONDS):
+        with channel_to(path) as channel, anyio.fail_after(SOCKET_SECONDS):
             await v1beta1.DevicePluginStub(channel).get_device_plugin_options(v1beta1.Empty())
     except TimeoutError:
         return f"{path} did not answer within {SOCKET_SECONDS:g} s"
-    except (
-        OSError,
-        GRPCError,
-        StreamTerminatedError,
-        ProtocolError,
-        AttributeError,  # what grpclib raises where the connection was closed at once
-    ) as error:
+    except (GRPCError, *NO_ANSWER) as error:
         return f"{path} does not answer: {type(error).__name__}: {error}"
-    finally:
-        channel.close()
     return None

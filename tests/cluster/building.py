@@ -183,7 +183,7 @@ def _run(command: Iterable[str], folder: Path) -> None:
     result = subprocess.run(
         list(command),
         cwd=folder,
-        env=plain_environment(),
+        env=shell_environment(),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -196,7 +196,7 @@ def _run(command: Iterable[str], folder: Path) -> None:
         )
 
 
-def plain_environment() -> dict[str, str]:
+def shell_environment() -> dict[str, str]:
     """The environment of a user's shell: without what make, nox and Python hand down to tests."""
     prefixes = ("MAKE", "MFLAGS", "PYTHON", "NOX", "VIRTUAL_ENV", "PYTEST")
     return {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}

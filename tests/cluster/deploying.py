@@ -35,6 +35,8 @@ LABEL = "teetype=trustzone"
 READY_SECONDS = 60
 MIN_READY_SECONDS = 3
 """The manifests' minReadySeconds."""
+ITRUSTEE_UNITS = (1024 - 600) * 2
+"""The test library's TEE has 1 GiB, of which 600 MiB are iTrustee's own."""
 
 _LINE_SECONDS = 600
 
@@ -52,7 +54,7 @@ class Shell:
     def typed(self, line: str, *, fails: bool = False) -> str:
         """Run a line as typed, and return what it printed."""
         print(f"\n$ {line}")
-        environment = building.plain_environment()
+        environment = building.shell_environment()
         result = subprocess.run(
             ["sh", "-c", line],
             cwd=self.folder,

@@ -12,6 +12,7 @@ import pytest
 from tests.cluster.deploying import (
     DAEMON_SET,
     IMAGE,
+    ITRUSTEE_UNITS,
     LABEL,
     NAMESPACE,
     Shell,
@@ -27,15 +28,13 @@ from tests.cluster.deploying import (
 )
 from tests.cluster.lab import Lab
 from tests.cluster.pods import ready
+from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import NODE_NAME
-from tests.cluster.test_pods import wait_for_allocatable
 from tests.cluster.waiting import wait_until
 from tests.tee.build import CA_PATH
 
 __all__ = ["shell"]  # the fixture
 
-# The test library's TEE has 1 GiB, of which 600 MiB are iTrustee's own.
-ITRUSTEE_UNITS = (1024 - 600) * 2
 SIMULATED_UNITS = 128
 PLAIN = "kubectl create -f deploy/tee-device-plugin.yml"
 

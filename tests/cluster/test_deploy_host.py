@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import building
-from tests.cluster.deploying import Shell, shell
+from tests.cluster.deploying import ITRUSTEE_UNITS, Shell, shell
 from tests.cluster.lab import Lab
+from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import HERE
-from tests.cluster.test_deploy import ITRUSTEE_UNITS
-from tests.cluster.test_pods import wait_for_allocatable
 from tests.cluster.waiting import wait_until
 
 __all__ = ["shell"]  # the fixture
@@ -60,7 +59,7 @@ def on_the_host(lab: Lab, shell: Shell, lines: str, directory: Path) -> Iterator
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=building.plain_environment(),
+            env=building.shell_environment(),
         )
     try:
         yield log

@@ -29,9 +29,9 @@ from tests.cluster.deploying import (
 from tests.cluster.kubelet_watch import Gaps, watched
 from tests.cluster.lab import Lab
 from tests.cluster.pods import RESOURCE, count, phase
+from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
 from tests.cluster.test_life import UNTIL_FILE_COMES, assert_undisturbed, run_holder
-from tests.cluster.test_pods import wait_for_allocatable
 from tests.cluster.waiting import wait_until
 
 __all__ = ["shell"]  # the fixture

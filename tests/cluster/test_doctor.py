@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cluster.deploying import (
+    ITRUSTEE_UNITS,
     Shell,
     deployed,
     in_plugin,
@@ -19,13 +20,12 @@ from tests.cluster.deploying import (
     wait_for_plugin,
 )
 from tests.cluster.lab import Lab
+from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
-from tests.cluster.test_pods import wait_for_allocatable
 from tests.plugin_process import Plugin
 
 __all__ = ["shell"]  # the fixture
 
-ITRUSTEE_UNITS = (1024 - 600) * 2
 PROGRAM = "/vendor/bin/tee-device-plugin"
 # As docs/doctor.md has it.
 FLAGS = ("--config=/etc/tee-device-plugin/config.yaml", "--host-root=/host", "--listen=:9840")

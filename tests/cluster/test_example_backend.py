@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.lab import Lab
+from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
-from tests.cluster.test_pods import wait_for_allocatable
 from tests.example_installed import UNITS, WELL, ExamplePlugin, Installed
 
 DEVICE = "/dev/teelog"

@@ -14,6 +14,7 @@ from tests.cluster.deploying import (
     DAEMON_SET,
     DEMO_IMAGE,
     IMAGE,
+    ITRUSTEE_UNITS,
     LABEL,
     NAMESPACE,
     Shell,
@@ -24,14 +25,12 @@ from tests.cluster.deploying import (
     wait_until_settled,
 )
 from tests.cluster.lab import Lab
+from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import NODE_NAME
-from tests.cluster.test_pods import wait_for_allocatable
 from tests.docs.pages import blocks
 
 __all__ = ["shell"]  # the fixture
 
-# The test library's TEE has 1 GiB, of which 600 MiB are iTrustee's own.
-UNITS = (1024 - 600) * 2
 NEWER_IMAGE = "lab.local/tee-device-plugin:2"
 CREATE = "kubectl create -f deploy/tee-device-plugin.yml"
 ROLL_OUT = "rollout status"
@@ -91,12 +90,12 @@ def test_the_installation_ends_with_a_pod_and_its_removal_with_nothing(
                 reader.shell.wait_for_image(DEMO_IMAGE if "tee-demo" in block else IMAGE)
             if CREATE in block:
                 wait_for_plugin(lab)
-                wait_for_allocatable(lab, UNITS)
+                wait_for_allocatable(lab, ITRUSTEE_UNITS)
         everything = "\n".join(printed)
-        assert str(UNITS) in [output.strip() for output in printed]
+        assert str(ITRUSTEE_UNITS) in [output.strip() for output in printed]
         assert f"{DAEMON_SET}-" in everything
         assert "demo-ca: 10 units of 524288 bytes: 5242880 bytes" in everything
-        assert f"{UNITS} listed, {UNITS} healthy, 10 held" in everything
+        assert f"{ITRUSTEE_UNITS} listed, {ITRUSTEE_UNITS} healthy, 10 held" in everything
         assert "default/test-pod-ta" in everything
         assert "huawei.com/tee-ram  10" in everything
         assert lab.get("daemonset", DAEMON_SET, NAMESPACE) is None
@@ -114,13 +113,13 @@ def test_the_operators_commands_watch_update_and_go_back(lab: Lab, reader: Reade
     wait_for_allocatable(lab, 0)
     images = []
     with deployed(shell, CREATE):
-        wait_for_allocatable(lab, UNITS)
+        wait_for_allocatable(lab, ITRUSTEE_UNITS)
         printed = ""
         for _, output in reader.read("docs/operations.md"):
             printed += output
             images.append(_image(lab))
-        assert f"{NODE_NAME}   {UNITS}" in printed
-        assert f"{UNITS} listed, {UNITS} healthy" in printed
+        assert f"{NODE_NAME}   {ITRUSTEE_UNITS}" in printed
+        assert f"{ITRUSTEE_UNITS} listed, {ITRUSTEE_UNITS} healthy" in printed
         assert NEWER_IMAGE in images
         assert images[-1] == IMAGE
         wait_for_plugin(lab)
@@ -175,8 +174,8 @@ def test_the_originals_daemon_set_is_replaced_and_nothing_of_it_is_left(
     (ours,) = (one["spec"]["template"]["spec"] for one in documents if one["kind"] == "DaemonSet")
     with deployed(reader.shell, "kubectl create -f original.json"):
         printed = "".join(output for _, output in reader.read("docs/migration.md"))
-        wait_for_allocatable(lab, UNITS)
-        assert f"{UNITS} listed, {UNITS} healthy" in printed
+        wait_for_allocatable(lab, ITRUSTEE_UNITS)
+        assert f"{ITRUSTEE_UNITS} listed, {ITRUSTEE_UNITS} healthy" in printed
         found = (lab.get("daemonset", DAEMON_SET, NAMESPACE) or {})["spec"]["template"]["spec"]
         (container,) = found["containers"]
         assert container["securityContext"] == ours["containers"][0]["securityContext"]

@@ -16,8 +16,8 @@ from tests.cluster import original_stand_in
 from tests.cluster.lab import Lab
 from tests.cluster.pods import restarts
 from tests.cluster.real_kubelet import Real
+from tests.cluster.scheduling import UNITS, plugin, wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR, NODE_NAME, NODE_STATUS_PERIOD_SECONDS
-from tests.cluster.test_pods import UNITS, plugin, wait_for_allocatable
 from tests.cluster.waiting import wait_until
 from tests.plugin_process import Plugin
 

@@ -3,57 +3,29 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.cluster.lab import Lab
 from tests.cluster.pods import condition, phase
 from tests.cluster.real_kubelet import Real
+from tests.cluster.scheduling import (
+    SCHEDULER_SECONDS,
+    UNITS,
+    plugin,
+    unscheduled_because,
+    wait_for_allocatable,
+)
 from tests.cluster.settings import NODE_NAME
 from tests.cluster.waiting import wait_until
 from tests.contract.under_test import ACCESS_PATHS
 from tests.plugin_process import UNIT_BYTES, Plugin
 
-UNITS = 128
+__all__ = ["plugin"]  # the fixture
+
 FETCH = "import sys, urllib.request as u; print(u.urlopen(sys.argv[1], timeout=10).read().decode())"
-SCHEDULER_SECONDS = 30
-"""The node object may be seconds behind the kubelet, and the scheduler behind the node object."""
-
-
-@pytest.fixture
-def plugin(lab: Lab, tmp_path: Path) -> Iterator[Plugin]:
-    lab.kubelet_start()
-    # The node object tells of the plugin before for a while: its units aren't this one's.
-    wait_for_allocatable(lab, 0)
-    with Real(lab).plugin(tmp_path) as plugin:
-        wait_for_allocatable(lab, UNITS)
-        yield plugin
-        lab.kubelet_start()
-        lab.delete_all_pods()
-
-
-def wait_for_allocatable(lab: Lab, units: int) -> None:
-    wait_until(
-        f"{units} units are allocatable",
-        lab.allocatable,
-        SCHEDULER_SECONDS,
-        accept=lambda seen: seen == units,
-    )
-
-
-def unscheduled_because(lab: Lab, pod: str) -> str:
-    """Why the scheduler has found no node for a pod, by its own words; empty if it has."""
-    found: dict[str, Any] = lab.get("pod", pod) or {}
-    conditions = found.get("status", {}).get("conditions", [])
-    return "".join(
-        one.get("message", "")
-        for one in conditions
-        if one["type"] == "PodScheduled" and one["status"] == "False"
-    )
 
 
 def test_a_pod_that_asks_for_10_units_finds_them_and_the_tee_inside(

@@ -14,7 +14,7 @@ from anyio.from_thread import start_blocking_portal
 from tests.cluster.lab import Lab
 from tests.cluster.pods import count, phase, unit_health
 from tests.cluster.real_kubelet import Real
-from tests.cluster.test_pods import (
+from tests.cluster.scheduling import (
     SCHEDULER_SECONDS,
     UNITS,
     plugin,

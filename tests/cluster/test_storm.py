@@ -10,8 +10,8 @@ from pathlib import Path
 from tests.cluster import original_stand_in
 from tests.cluster.lab import Lab
 from tests.cluster.pods import count, replica_set
+from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
-from tests.cluster.test_pods import wait_for_allocatable
 from tests.cluster.test_shortage import listing, play, wait_for_insufficient
 
 UNITS = 100

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +27,7 @@ from tests.live_terminal import (
     SIMULATE,
     LiveTerminal,
 )
-from tests.scratch import assert_nothing_left, scratch_directory
+from tests.scratch import assert_nothing_left
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -37,12 +37,6 @@ DOCUMENT, PICTURE = DOCS / "simulate.md", DOCS / "live-view.svg"
 
 ALL_FREE = "■ 0 held +□ 128 free +× 0 unhealthy"
 READY = f"plugin registered(.|\n)*{ALL_FREE}"
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    with scratch_directory() as directory:
-        yield directory
 
 
 def assert_given_back(terminal: LiveTerminal) -> None:

@@ -11,19 +11,13 @@ import pytest
 
 from tests.contract.under_test import ACCESS_PATHS, Simulated
 from tests.plugin_process import Plugin
+from tests.usage import Usage
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 UNITS = 128
 END_SECONDS = 2
-
-
-def children(pid: int) -> list[int]:
-    listed = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
-    )
-    return [int(line) for line in listed.stdout.split()]
 
 
 def ended_well(plugin: Plugin, number: signal.Signals) -> None:
@@ -90,9 +84,8 @@ async def test_a_hanging_tee_stops_neither_the_loop_nor_allocate_nor_the_end(
             began = monotonic()
             await kubelet.admit(f"pod-{pod}", 2)
             assert monotonic() - began < 1
-        threads = Path(f"/proc/{plugin.pid}/task")
-        assert len(list(threads.iterdir())) == 1
-        assert children(plugin.pid) == []
+        usage = Usage.of(plugin.pid)
+        assert (usage.threads, usage.children) == (1, 0)
         ended_well(plugin, signal.SIGTERM)
     assert not list(kubelet.device_plugins_dir.glob("tee-ram-*.sock"))
 
@@ -183,8 +176,7 @@ async def test_the_log_names_who_takes_units_and_who_gives_them_back(
 async def test_flips_leave_no_descriptor_behind(kubelet: Simulated, tmp_path: Path) -> None:
     with kubelet.plugin(tmp_path) as plugin:
         await kubelet.has(UNITS)
-        descriptors = Path(f"/proc/{plugin.pid}/fd")
-        before = len(list(descriptors.iterdir()))
+        before = Usage.of(plugin.pid).descriptors
         for restart in range(3):
             await kubelet.kill()
             await kubelet.start()
@@ -192,7 +184,7 @@ async def test_flips_leave_no_descriptor_behind(kubelet: Simulated, tmp_path: Pa
             await kubelet.has(UNITS)
         await eventually(
             f"{before} descriptors",
-            lambda: len(list(descriptors.iterdir())),
+            lambda: Usage.of(plugin.pid).descriptors,
             until=lambda now: now <= before,
         )
 

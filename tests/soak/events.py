@@ -60,8 +60,10 @@ class Node:
             case "pod":
                 await self._admit_or_remove()
             case "scrape":
-                for path in ("/metrics", "/healthz", "/readyz"):
-                    assert (await get(self._address, path)).text
+                for path in ("/metrics", "/livez", "/status"):
+                    assert (await get(self._address, path)).status == 200, path
+                # The kubelet may have the list a moment before its Register is answered.
+                assert (await get(self._address, "/readyz")).status in (200, 503)
             case "SIGHUP":
                 await self._registers_again_after(self._hang_up)
             case "kubelet restarted":

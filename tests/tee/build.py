@@ -17,7 +17,6 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 SAMPLE_UUID = "e3d37f4a-f24c-48d0-8884-3bdd6c44e988"
-STATISTICS_UUID = "d96a5b40-e2c7-b1af-8794-1002a5d5c61b"
 CA_PATH = "/vendor/bin/tee-device-plugin"
 
 COMPILERS = {"x86_64": "gcc", "aarch64": "aarch64-linux-gnu-gcc"}

@@ -108,7 +108,3 @@ class LibteecPlugin(Plugin):
             lambda: [pid for pid in pids if Path(f"/proc/{pid}").exists()],
             until=lambda left: not left,
         )
-
-    def rss_kib(self) -> int:
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(status.partition("VmRSS:")[2].split()[0])

@@ -16,6 +16,7 @@ from teeplugin.units import KIB
 from tests.contract.under_test import Simulated
 from tests.tee.build import CA_PATH, Built, read_log
 from tests.tee.plugin import GIB, LibteecPlugin
+from tests.usage import Usage
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -227,12 +228,12 @@ async def test_many_queries_with_a_tenth_of_faults_dont_make_it_grow(
             )
 
         await asked(40)
-        before = plugin.rss_kib()
+        before = Usage.of(plugin.pid).rss_mb
         for fault in range(QUERIES // 10):
             plugin.play(fault=("init:result:0xFFFF0000", "open:result:0xFFFF000F")[fault % 2])
             await plugin.logged("tee_unhealthy", fault + 1)
             plugin.play()
             await asked(9)
-        growth = plugin.rss_kib() - before
-        print(f"{plugin.calls('init')} queries: {before} KiB, then {growth:+} KiB")
-        assert growth < 2048
+        growth_mb = Usage.of(plugin.pid).rss_mb - before
+        print(f"{plugin.calls('init')} queries: {before:.1f} MB, then {growth_mb:+.1f} MB")
+        assert growth_mb < 2

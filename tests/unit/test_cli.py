@@ -13,6 +13,7 @@ from teeplugin import __version__, cli
 from teeplugin.cli_flags import help_text, read_flags
 from teeplugin.config import ConfigError, Settings
 from teeplugin.console import PROGRAM
+from tests.plugin_process import plain_environment
 
 COMMANDS = {"simulate": "try it"}
 
@@ -20,10 +21,9 @@ COMMANDS = {"simulate": "try it"}
 def program(
     *words: str, environ: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    clean = {name: text for name, text in os.environ.items() if not name.startswith("TEEPLUGIN_")}
     return subprocess.run(
         [sys.executable, "-m", "teeplugin", *words],
-        env=clean | dict(environ or {}),
+        env=plain_environment() | dict(environ or {}),
         capture_output=True,
         text=True,
         timeout=30,

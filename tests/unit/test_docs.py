@@ -50,6 +50,17 @@ DOCUMENTS = (
     "README.zh-CN.md",
     "docs/installation.zh-CN.md",
 )
+EVERYWHERE = (
+    *DOCUMENTS,
+    *sorted(
+        name
+        for folder in ("deploy", "tests")
+        for path in (ROOT / folder).rglob("README.md")
+        if (name := str(path.relative_to(ROOT))) not in DOCUMENTS
+    ),
+)
+"""Those that users read, and the READMEs beside what they are about."""
+
 INSTALLING = ("README.md", "docs/installation.md")
 SHELLS = {"sh", "console"}
 LEVELS = {"debug", "info", "warning", "error", "critical"}
@@ -147,7 +158,7 @@ def test_the_documents_name_the_variables_there_are_and_no_others() -> None:
 # Commands
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", EVERYWHERE)
 def test_every_make_target_that_is_named_exists(document: str) -> None:
     lines = [words[1:] for words in commands(document) if words[0] == "make"]
     lines += [span.split()[1:] for span in code_spans(document) if span.startswith("make ")]
@@ -168,7 +179,7 @@ def test_the_documents_name_every_make_target_that_has_help() -> None:
     assert helped - named == set()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", EVERYWHERE)
 def test_every_command_line_of_the_plugin_is_one_it_takes(document: str) -> None:
     lines = [words for words in commands(document) if Path(words[0]).name == PROGRAM]
     spans = (span for span in code_spans(document) if span.startswith(f"{PROGRAM} "))
@@ -194,7 +205,7 @@ def sessions() -> set[str]:
     return {each.name for each in functions if any(map(is_session, each.decorator_list))}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", EVERYWHERE)
 def test_every_nox_session_that_is_named_exists(document: str) -> None:
     named = re.findall(r"nox -s \"?([a-z_]+)", text(document))
     assert set(named) - sessions() == set()
@@ -349,7 +360,7 @@ def anchors(document: Path) -> set[str]:
     return {heading.replace(" ", "-") for heading in plain}
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", EVERYWHERE)
 def test_every_relative_link_leads_somewhere(document: str) -> None:
     for link in _LINK.findall(prose(document)):
         if "://" in link:

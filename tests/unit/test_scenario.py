@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -24,18 +24,11 @@ from teeplugin.simulator.playing.player import Result, play
 from teeplugin.simulator.playing.reading import read_scenario
 from teeplugin.simulator.playing.trial import Trial
 from teeplugin.simulator.stage import NODE_PATHS, Setup, Stage
-from tests.scratch import scratch_directory
 from tests.unit.stub_plugin import Plugin, frame, serving
 
 pytestmark = pytest.mark.anyio
 
 MIB = 1024**2
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    with scratch_directory() as directory:
-        yield directory
 
 
 @asynccontextmanager

@@ -5,22 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from teeplugin.simulator.playing.scenario import TOUR, shipped_names
 from teeplugin.simulator.report import WIDTH
-from tests.scratch import scratch_directory
 
 SIMULATE = [sys.executable, "-m", "teeplugin", "simulate"]
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    with scratch_directory() as directory:
-        yield directory
 
 
 def simulate(scratch: Path, *flags: str) -> "subprocess.CompletedProcess[str]":

@@ -25,21 +25,14 @@ def named(text: str) -> Given:
     return Given(text, origin="flag --scenario", place="--scenario ", spelling="--scenario ")
 
 
-@pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Relative names make short error lines."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def written(directory: Path, text: str) -> Scenario:
-    (directory / "s.yaml").write_text(text)
+def written(here: Path, text: str) -> Scenario:
+    (here / "s.yaml").write_text(text)
     return read_scenario(named("s.yaml"))
 
 
-def refusal(directory: Path, text: str) -> str:
+def refusal(here: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        written(directory, text)
+        written(here, text)
     told = str(caught.value)
     assert "\n" not in told
     return told
@@ -48,9 +41,9 @@ def refusal(directory: Path, text: str) -> str:
 # What is read
 
 
-def test_the_head_says_what_is_simulated(directory: Path) -> None:
+def test_the_head_says_what_is_simulated(here: Path) -> None:
     scenario = written(
-        directory,
+        here,
         """\
 description: a text
 needs: 10
@@ -72,8 +65,8 @@ steps: [kubelet: start]
     assert scenario.profile.sources_ready_seconds == 3
 
 
-def test_what_is_not_said_is_as_usual(directory: Path) -> None:
-    scenario = written(directory, "steps: [kubelet: start]")
+def test_what_is_not_said_is_as_usual(here: Path) -> None:
+    scenario = written(here, "steps: [kubelet: start]")
     assert (scenario.description, scenario.needs_units) == ("", 1)
     assert (scenario.total_bytes, scenario.precision_kb) == (64 * MIB, 512)
     assert scenario.profile == MODERN
@@ -81,9 +74,9 @@ def test_what_is_not_said_is_as_usual(directory: Path) -> None:
     assert (step.after_seconds, step.within_seconds, step.holds_seconds) == (0, 10, 0)
 
 
-def test_a_step_does_its_actions_in_their_order_and_expects_of_their_end(directory: Path) -> None:
+def test_a_step_does_its_actions_in_their_order_and_expects_of_their_end(here: Path) -> None:
     scenario = written(
-        directory,
+        here,
         """\
 steps:
   - kubelet: start
@@ -179,8 +172,8 @@ def test_memory_is_a_size_or_a_number_of_units(text: str, size_bytes: int) -> No
         ("description: !x a", "line 1: description: has the tag !x: remove the tag"),
     ],
 )
-def test_a_mistake_in_the_head_is_told_with_its_line(directory: Path, text: str, told: str) -> None:
-    assert told in refusal(directory, text)
+def test_a_mistake_in_the_head_is_told_with_its_line(here: Path, text: str, told: str) -> None:
+    assert told in refusal(here, text)
 
 
 @pytest.mark.parametrize(
@@ -241,25 +234,25 @@ def test_a_mistake_in_the_head_is_told_with_its_line(directory: Path, text: str,
         ("{expect: {logged: {a: b}}}", "line 4: logged: must be one value, not a mapping"),
     ],
 )
-def test_a_mistake_in_a_step_is_told_with_its_line(directory: Path, step: str, told: str) -> None:
+def test_a_mistake_in_a_step_is_told_with_its_line(here: Path, step: str, told: str) -> None:
     text = f"steps:\n  - kubelet: start\n  - admit: {{one: 1}}\n  - {step}\n"
-    line = refusal(directory, text)
+    line = refusal(here, text)
     assert line.startswith("s.yaml line 4: ")
     assert told in line
 
 
-def test_a_pod_that_was_refused_is_not_there(directory: Path) -> None:
+def test_a_pod_that_was_refused_is_not_there(here: Path) -> None:
     text = """\
 steps:
   - admit: {one: 1}
     expect: {refused: one}
   - remove: one
 """
-    assert "s.yaml line 4: remove: one: no such pod is there" in refusal(directory, text)
+    assert "s.yaml line 4: remove: one: no such pod is there" in refusal(here, text)
 
 
-def test_a_plugin_that_ended_by_itself_may_be_started_again(directory: Path) -> None:
-    written(directory, "steps: [{plugin: start, expect: {exit: 2}}, {plugin: start}]")
+def test_a_plugin_that_ended_by_itself_may_be_started_again(here: Path) -> None:
+    written(here, "steps: [{plugin: start, expect: {exit: 2}}, {plugin: start}]")
 
 
 @pytest.mark.parametrize(
@@ -273,8 +266,8 @@ def test_a_plugin_that_ended_by_itself_may_be_started_again(directory: Path) -> 
         ("", "--scenario '': no such scenario: "),
     ],
 )
-def test_a_scenario_that_is_not_there_is_told(directory: Path, name: str, told: str) -> None:
-    assert directory.exists()
+def test_a_scenario_that_is_not_there_is_told(here: Path, name: str, told: str) -> None:
+    assert here.exists()
     with pytest.raises(ConfigError) as caught:
         read_scenario(named(name))
     assert told in str(caught.value)
@@ -312,9 +305,9 @@ def test_the_document_tells_the_scenarios_in_their_own_words() -> None:
         assert f"| `{name}` | {read_scenario(named(name)).description} |" in text
 
 
-def test_the_documents_example_is_a_scenario(directory: Path) -> None:
+def test_the_documents_example_is_a_scenario(here: Path) -> None:
     (example,) = re.findall("^```yaml\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(written(directory, example).steps) == 5
+    assert len(written(here, example).steps) == 5
 
 
 # Those that are shipped

@@ -9,12 +9,6 @@ from teeplugin.sizing.binary import code_bytes
 from tests.unit.sizing_files import elf
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_the_segments_of_a_binary_are_counted_in_pages(here: Path) -> None:
     binary = here / "libcombine.so"
     binary.write_bytes(elf((0, 1), (0x1FF0, 0x20), (0x3000, 0x1000)))

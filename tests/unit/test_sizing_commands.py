@@ -20,12 +20,7 @@ PLUGIN = DATA / "plugin.txt"
 IMAGE = ("--image", "registry.example/ca:1")
 RESOURCE = "huawei.com/tee-ram"
 
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("TEEPLUGIN_"):
-            monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 def data(*words: str | Path) -> dict[str, Any]:

@@ -16,13 +16,6 @@ HEAP, STACK = "<heap_size>81920</heap_size>", "<stack_size>8192</stack_size>"
 OTHER_UUID = "89abcdef-0123-4567-89ab-cdef01234567"
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory to write files to, and the current one, so that lines begin with plain names."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def refusal(*files: str) -> str:
     with pytest.raises(ConfigError) as caught:
         read_descriptions(files)

@@ -1,7 +1,6 @@
 """`pod`: a manifest that Kubernetes takes, with the number of `size` and what a CA needs."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,10 @@ EXAMPLE = DATA / "ten_mib.xml"
 PLUGIN = DATA / "plugin.txt"
 IMAGE = ("--image", "registry.example/ca:1")
 RESOURCE = "huawei.com/tee-ram"
+
+pytestmark = pytest.mark.usefixtures("no_settings")
 # The oldest and the newest that the validator has.
 KUBERNETES = ("1.25", "1.37")
-
-
-@pytest.fixture(autouse=True)
-def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in os.environ:
-        if name.startswith("TEEPLUGIN_"):
-            monkeypatch.delenv(name)
 
 
 def manifest(*words: str | Path) -> dict[str, Any]:

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from teeplugin.simulator.command import main
 from teeplugin.simulator.report import WIDTH, Report
-from tests.scratch import assert_nothing_left, scratch_directory
+from tests.scratch import assert_nothing_left
 
 TOUR = [sys.executable, "-m", "teeplugin", "simulate"]
 
@@ -60,12 +60,6 @@ from teeplugin import plugin
 run = plugin.run
 plugin.run = lambda *words: run(*words) or 7
 """
-
-
-@pytest.fixture
-def scratch() -> Iterator[Path]:
-    with scratch_directory() as directory:
-        yield directory
 
 
 def tour(scratch: Path, *flags: str) -> "subprocess.CompletedProcess[str]":

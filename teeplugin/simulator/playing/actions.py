@@ -8,13 +8,13 @@ from enum import StrEnum
 from teeplugin.simulator.admission import Admission, AdmissionError
 from teeplugin.simulator.amounts import Figures, Memory, Units
 from teeplugin.simulator.playing.trial import Trial
-from teeplugin.simulator.stage import SHUTDOWN_SECONDS, Stage
+from teeplugin.simulator.stage import DEVICES, DIRECTORIES, SHUTDOWN_SECONDS, Stage
 
 PROBE = "next"
 """The pod that is only tried: no other may have its name."""
 
-_MOUNTS = {("/var/itrustee/teecd", "/var/itrustee/teecd", True)}
-_DEVICES = {("/dev/teelog", "/dev/teelog", "rw"), ("/dev/tc_ns_cvm", "/dev/tc_ns_cvm", "rw")}
+_MOUNTS = {(path, path, True) for path in DIRECTORIES}
+_DEVICES = {(path, path, "rw") for path in DEVICES}
 
 
 @dataclass(frozen=True, slots=True)
