@@ -53,6 +53,7 @@ CUT = [
     (acts.unknown_frames, ErrorCodes.ENHANCE_YOUR_CALM),
     (acts.priorities, ErrorCodes.ENHANCE_YOUR_CALM),
     (acts.empty_data, ErrorCodes.ENHANCE_YOUR_CALM),
+    (acts.a_byte_a_frame, ErrorCodes.ENHANCE_YOUR_CALM),
     (acts.window_updates, ErrorCodes.ENHANCE_YOUR_CALM),
     (acts.window_overflow, ErrorCodes.FLOW_CONTROL_ERROR),
 ]

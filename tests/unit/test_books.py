@@ -32,6 +32,15 @@ def test_ids_that_the_books_never_show_are_free_after_a_minute() -> None:
     assert books.read((), LONG).promises == ()
 
 
+def test_many_promises_of_a_second_are_walked_through_as_one() -> None:
+    books = Books().read((), 0)
+    for number in range(1_000):
+        books = books.promised(IdSet.of([number]), 5 + number / 1_000)
+    assert len(books.promises) <= 2
+    assert books.held(64) == IdSet.first(1_000)
+    assert books.held(66) == IdSet()
+
+
 def test_an_id_entered_for_one_container_says_nothing_of_the_others() -> None:
     books = Books().read((), 0).promised(IdSet.of([1, 2]), 0).read((holder(1),), 1)
     assert books.held(1) == IdSet.of([1, 2])
