@@ -302,11 +302,10 @@ class BoundedProtocol(H2Protocol):
                 if event.__class__ is not UnknownFrameReceived:
                     self.processor.process(event)
             self._flush()
-        except ProtocolError:
-            self.end(None, "protocol-error")
-        except Exception:  # noqa: BLE001 - h2 and grpclib take much about frames for granted
+        except Exception as error:  # noqa: BLE001 - h2 and grpclib take much for granted
             _log.debug("frames_not_handled", exc_info=True)
-            self.end(ErrorCodes.PROTOCOL_ERROR, "protocol-error")
+            told = isinstance(error, ProtocolError)
+            self.end(None if told else ErrorCodes.PROTOCOL_ERROR, "protocol-error")
         if self.transport.is_closing() and not self._ended:
             # The peer has said GOAWAY, on which grpclib closes; nothing more can be said.
             self._leave()
