@@ -95,7 +95,7 @@ class BoundedProtocol(H2Protocol):
         self._gate = FrameGate()
         self.debtor = Debtor()
         # By itself: a list that changes is not the peer's doing, whose calls don't wait for it.
-        self._sends = Debtor()
+        self._sends = Debtor(beside=self.debtor)
         self.calls = BoundedCalls(
             made.handler,
             self._gate,

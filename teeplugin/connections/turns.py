@@ -36,9 +36,12 @@ _MOST_DEBT = 100_000
 
 
 class Debtor:
-    """What one connection has used of late."""
+    """What one connection has used of late; `beside` keeps another account of the same one."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, beside: "Debtor | None" = None
+    ) -> None:
+        self.connection: object = self if beside is None else beside.connection
         self._clock = clock
         self._debt: float = _FIRST_DEBT
         self._at = clock()
@@ -71,7 +74,7 @@ class Turns:
     def __init__(self) -> None:
         self._queue: deque[Waiting] = deque()
         self._handle: asyncio.Handle | None = None
-        self._last: Debtor | None = None
+        self._last: object = None
         self._last_at = 0.0
         self._contended_until = 0.0
 
@@ -110,9 +113,10 @@ class Turns:
 
     def _is_contended(self, who: Waiting) -> bool:
         now = time.monotonic()
-        if self._last is not who.debtor and now - self._last_at < CONTENDED_SECONDS:
+        connection = who.debtor.connection
+        if self._last is not connection and now - self._last_at < CONTENDED_SECONDS:
             self._contended_until = now + CONTENDED_SECONDS
-        self._last, self._last_at = who.debtor, now
+        self._last, self._last_at = connection, now
         return now < self._contended_until
 
     def _go_on(self, *, rests: bool) -> None:

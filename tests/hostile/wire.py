@@ -1,7 +1,10 @@
 """HTTP/2 and gRPC as bytes, with nothing that keeps a client from sending what is wrong."""
 
 import asyncio
+import fcntl
 import socket
+import termios
+from array import array
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -99,6 +102,13 @@ class Wire:
         self.ended = not got
         self.received += got
         return got
+
+    @property
+    def unread_bytes(self) -> int:
+        """How much has come and wasn't read."""
+        unread = array("i", [0])
+        fcntl.ioctl(self._socket, termios.FIONREAD, unread)
+        return unread[0]
 
     async def until_closed(self) -> None:
         """Read until the plugin closes the connection."""

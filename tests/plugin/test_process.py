@@ -163,6 +163,7 @@ async def test_the_log_names_who_takes_units_and_who_gives_them_back(
         await kubelet.kill()
         await kubelet.start()
         await plugin.logged("registered", 2)
+        await kubelet.has(UNITS)
         await kubelet.admit("next", 3)
         await plugin.logged("units_taken", 3)
         assert plugin.count("units_given_back") == 1

@@ -9,9 +9,11 @@ from pathlib import Path
 from time import time
 
 import pytest
+from hyperframe.frame import SettingsFrame, WindowUpdateFrame
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.contract.under_test import Simulated
+from tests.hostile import wire
 from tests.http import ANY_PORT, Response, get, telemetry_of
 from tests.plugin_process import UNIT_BYTES
 from tests.waiting import eventually
@@ -178,13 +180,18 @@ async def test_a_tee_that_hangs_from_the_start_is_waited_for_and_told(
 
 
 async def test_at_its_end_it_is_not_ready(kubelet: Simulated, tmp_path: Path) -> None:
-    with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
-        await kubelet.has(UNITS)
+    units = 20_000
+    with kubelet.plugin(tmp_path, listen=ANY_PORT, units=units) as plugin:
+        await kubelet.has(units)
         address = await telemetry_of(plugin)
         (own,) = kubelet.device_plugins_dir.glob("tee-ram-*.sock")
-        # A client that was begun with and never spoken to keeps the end waiting for its second.
-        with socket.socket(socket.AF_UNIX) as mute:
-            mute.connect(str(own))
+        # A client that doesn't take its list keeps the end waiting for its second.
+        async with wire.connected(own) as mute:
+            wide = WindowUpdateFrame(0, window_increment=2**30).serialize()
+            large = SettingsFrame(0, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 2**30})
+            watch = wire.call(1, "ListAndWatch")
+            await mute.send(wire.PREFACE + large.serialize() + wide + watch)
+            await eventually("as much as a socket takes", lambda: mute.unread_bytes > 100_000)
             plugin.signal(signal.SIGTERM)
             ready = await eventually(
                 "not ready", lambda: get(address, "/readyz"), until=lambda page: page.status == 503
