@@ -106,6 +106,17 @@ async def test_who_asks_for_little_may_send_at_once_though_others_wait() -> None
     assert order == []
 
 
+async def test_a_connection_doesnt_contend_with_itself() -> None:
+    queue, clock = Turns(), Clock()
+    frames = Debtor(clock)
+    for debtor in (frames, Debtor(clock, beside=frames)):
+        queue.served(turns.Turn(debtor))
+        assert queue.idle, "its next slice waits for nothing"
+    queue.served(turns.Turn(Debtor(clock)))
+    assert not queue.idle, "another's does"
+    queue.close()
+
+
 class Holding:
     """A connection's calls, as the book knows them."""
 
