@@ -8,6 +8,7 @@ kubelet give containers any path of the node. Such a directory is waited for lik
 because the cure is on the node, and a restart of the plugin brings it no nearer.
 """
 
+import contextlib
 import errno
 import os
 import secrets
@@ -101,6 +102,15 @@ class Endpoint:
         self._identity = _identity(self.path)
         _log.debug("listening", socket=str(self.path))
 
+    def tidy(self) -> None:
+        """Remove what plugins left that were killed since we opened; what can't be, another time.
+
+        Nothing is told of that: nobody listens behind it, and opening tells.
+        """
+        # The directory can't be read without a descriptor, nor when it has just gone.
+        with contextlib.suppress(OSError):
+            remove_stale_sockets(self._directory, ours=self.path, telling=False)
+
     def _rename(self) -> None:
         self.name = f"tee-ram-{secrets.token_hex(4)}.sock"
         self.path = self._directory / self.name
@@ -182,26 +192,33 @@ def _unknown_owner() -> set[int]:
         return set()
 
 
-def remove_socket(path: Path) -> bool:
-    """Remove a socket; where that can't be done, it is left behind and told of."""
+def remove_socket(path: Path, *, telling: bool = True) -> bool:
+    """Remove a socket; where that can't be done, it is left behind, and told of if `telling`."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning(
-            "socket_left",
-            socket=str(path),
-            error=error.strerror,
-            effect="none: nobody listens behind it",
-            cure="the next plugin that starts here removes it, once the directory can be written",
-        )
+        if telling:
+            _log.warning(
+                "socket_left",
+                socket=str(path),
+                error=error.strerror,
+                effect="none: nobody listens behind it",
+                cure="a plugin that runs here removes it, once the directory can be written",
+            )
         return False
     return True
 
 
-def remove_stale_sockets(directory: Path) -> None:
-    """Remove our pattern's sockets, and the original plugin's, behind which nobody listens."""
+def remove_stale_sockets(
+    directory: Path, *, ours: Path | None = None, telling: bool = True
+) -> None:
+    """Remove our pattern's sockets, and the original plugin's, behind which nobody listens.
+
+    Raises:
+        OSError: the directory can't be read.
+    """
     for path in (*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET):
-        if _is_dead_socket(path) and remove_socket(path):
+        if path != ours and _is_dead_socket(path) and remove_socket(path, telling=telling):
             _log.info("stale_socket_removed", socket=str(path))
 
 

@@ -32,7 +32,8 @@ FIRST_BACK_OFF_SECONDS = 0.05
 LONGEST_BACK_OFF_SECONDS = 5.0
 
 LOOK_SECONDS = 5.0
-"""How often everything is looked at even if nothing seems to have happened."""
+"""How often everything is looked at even if nothing seems to have happened, as when another plugin
+is killed and leaves its socket."""
 
 LISTEN_SECONDS = 1.0
 """How often it is tried to listen in a directory that is there."""
@@ -218,6 +219,8 @@ class Registration:
         """Return when the registration is lost, our own streams ended and the reason logged."""
         ends = [stream.ended.wait for stream in registered.streams]
         while (reason := self._lost(registered)) is None:
+            # An older instance that we overlapped may have been killed since.
+            self._endpoint.tidy()
             if self._renewal.is_set():
                 # Asked again within a second: what was done for the first answers the second.
                 await _first_of(STEADY_SECONDS, watch.changed, *ends)

@@ -83,7 +83,7 @@ def stale_sockets(evidence: Evidence) -> Outcome:
     sockets = seen(evidence.sockets, "the sockets")
     stale = [str(path) for path in _stale(sockets)]
     if stale:
-        cure = f"none is needed, the plugin removes them when it starts; or: rm {' '.join(stale)}"
+        cure = f"none is needed, a registered plugin removes them; or: rm {' '.join(stale)}"
         return warning(f"nobody listens any more at {', '.join(stale)}", cure)
     return ok("there are none")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
+from teeplugin.registration import LOOK_SECONDS
 from tests.chaos.world import HELD, World
 from tests.contract.under_test import KubeletUnderTest
 from tests.plugin_process import Plugin
@@ -78,10 +79,10 @@ async def _all_is_well(world: World, held: frozenset[str], patience_seconds: flo
     ended = monotonic()
     allowed = REGISTERED_SECONDS + patience_seconds + (HUNG_SECONDS if world.hung else 0)
     await eventually(
-        "one socket, and its plugin registered",
+        "the plugin registered",
         lambda: (_sockets(world), _is_registered(world.plugin)),
         allowed,
-        until=lambda seen: len(seen[0]) == 1 and seen[1],
+        until=lambda seen: bool(seen[0]) and seen[1],
     )
     registered = monotonic() - ended
     expected = world.model.healthy
@@ -117,7 +118,10 @@ async def _check_what_is_left(world: World, before: Usage) -> None:
             and now.children == 0
         ),
     )
-    assert len(_sockets(world)) == 1, f"sockets: {_sockets(world)}"
+    # One that was killed may have left its own, when nobody started after that.
+    await eventually(
+        "one socket", lambda: _sockets(world), LOOK_SECONDS + 1, until=lambda seen: len(seen) == 1
+    )
 
 
 def _check_logs(world: World) -> None:

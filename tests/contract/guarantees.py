@@ -212,6 +212,20 @@ async def test_the_newer_of_two_overlapping_instances_stays_healthy_when_the_old
             await kubelet.has(UNITS, within_seconds=2)
 
 
+async def test_the_socket_of_an_older_instance_that_is_killed_goes(
+    kubelet: KubeletUnderTest, tmp_path: Path
+) -> None:
+    with kubelet.plugin(tmp_path, "older") as older:
+        await kubelet.has(UNITS)
+        with kubelet.plugin(tmp_path, "newer") as newer:
+            registered = await newer.logged("registered")
+            older.kill()
+            await newer.logged("stale_socket_removed")
+            sockets = kubelet.device_plugins_dir.glob("tee-ram*.sock")
+            assert [path.name for path in sockets] == [registered["socket"]]
+            await kubelet.has(UNITS)
+
+
 async def test_pods_are_admitted_while_the_tee_hangs(
     kubelet: KubeletUnderTest, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from teeplugin import endpoint as endpoint_module
 from teeplugin.endpoint import Endpoint, remove_stale_sockets
 from teeplugin.latest import Latest
 from teeplugin.service import DevicePluginService
@@ -81,6 +82,46 @@ async def test_dead_sockets_of_ours_and_of_the_original_are_removed(directory: P
         leave_dead_socket(directory / name)
     remove_stale_sockets(directory)
     assert [path.name for path in directory.iterdir()] == ["other.sock"]
+
+
+async def test_tidying_tells_nobody_what_it_can_not_remove_and_asks_itself_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = make_endpoint(directory)
+    await endpoint.open()
+    left = directory / "tee-ram-0badcafe.sock"
+    leave_dead_socket(left)
+    probed: list[Path] = []
+
+    def probe(path: Path) -> bool:
+        probed.append(path)
+        return path == left
+
+    def refuse(self: Path, *, missing_ok: bool = False) -> None:
+        raise OSError(30, "Read-only file system", str(self), missing_ok)
+
+    with monkeypatch.context() as patched, capture_logs() as logs:
+        patched.setattr(endpoint_module, "_is_dead_socket", probe)
+        patched.setattr(Path, "unlink", refuse)
+        endpoint.tidy()
+    assert not logs
+    assert sorted(probed) == [left, directory / "tee-ram.sock"]
+    endpoint.tidy()
+    assert not left.exists()
+    assert endpoint.in_place
+    await endpoint.close()
+
+
+async def test_tidying_without_a_descriptor_waits_for_another_time(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = make_endpoint(directory)
+
+    def refuse(self: Path, pattern: str) -> None:
+        raise OSError(24, "Too many open files", str(self), pattern)
+
+    monkeypatch.setattr(Path, "glob", refuse)
+    endpoint.tidy()
 
 
 async def test_a_live_socket_is_left_alone_even_if_it_accepts_nobody(directory: Path) -> None:
