@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     if not (words and words[0] in COMMANDS):
         _expect_early_signals()
-        # The start makes much and drops nothing: looking for garbage takes a tenth of it. Until
+        # The start makes much and drops nothing: looking for garbage takes a sixth of it. Until
         # the plugin looks after that itself.
         gc.disable()
     try:

@@ -40,7 +40,6 @@ MOST_SEND_COST = 2_000
 _MESSAGE_HEAD_BYTES = 5
 """Whether it is compressed, and its length."""
 
-
 _NOT_FOR_US = ("-bin", "grpc-timeout")
 """How headers end that are dropped: nobody reads binary ones, and grpclib fails on what isn't base
 64. A deadline is kept by the caller, who resets the call; grpclib logs an error if it has passed.
@@ -51,8 +50,7 @@ class BoundedCalls(AbstractHandler):
     """Bounds what each call reads and sends.
 
     `may_use` waits until something of a cost may be done, `may_send` until it may be sent;
-    `give_way` ends the connection.
-    `held_bytes` is the book's.
+    `give_way` ends the connection. `held_bytes` is the book's.
     """
 
     def __init__(

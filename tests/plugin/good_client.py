@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -64,8 +63,9 @@ class Socket:
         assert self.server.held.total_bytes == 0
 
 
-@asynccontextmanager
-async def serving(kubelet_dir: Path) -> AsyncIterator[Socket]:
+@pytest.fixture
+async def plugin(kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Socket]:
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
     parts = Registered(kubelet_dir / "device-plugins", UNITS)
     await parts.endpoint.open()
     try:
@@ -76,13 +76,6 @@ async def serving(kubelet_dir: Path) -> AsyncIterator[Socket]:
             await one.lists.aclose()  # type: ignore[attr-defined]  # an async generator
     finally:
         await parts.endpoint.close()
-
-
-@pytest.fixture
-async def plugin(kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Socket]:
-    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
-    async with serving(kubelet_dir) as one:
-        yield one
 
 
 async def sent(plugin: Socket, content: bytes) -> Wire:

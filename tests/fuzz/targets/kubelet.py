@@ -55,12 +55,12 @@ def requests(data: bytes) -> None:
         assert message_type.parse(bytes(message)) == message, message
         _serve(message)
     for fault in (None, FAULT):
-        _allocate(_service(fault), data, fault)
+        _allocate(service_of(fault), data, fault)
 
 
 def _serve(message: Any) -> None:
     for fault in (None, FAULT):
-        service = _service(fault)
+        service = service_of(fault)
         match message:
             case v1beta1.PreferredAllocationRequest():
                 _prefer(service, message)
@@ -121,7 +121,8 @@ def _listed(ids: Sequence[str]) -> bool:
     return len(set(ids)) == len(ids) and set(ids) <= set(map(str, range(UNITS)))
 
 
-def _service(fault: str | None) -> DevicePluginService:
+def service_of(fault: str | None) -> DevicePluginService:
+    """A service that lists a few units, unhealthy ones if there is a fault."""
     return DevicePluginService(
         listings=Latest[Listing | None](Listing(Inventory(IdSet.first(UNITS)), b"", fault)),
         watch_streams=WatchStreams(),
