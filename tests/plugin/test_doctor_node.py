@@ -84,14 +84,14 @@ async def test_no_kubelet(node: Node) -> None:
     mended(report, "registration")
 
 
-async def test_sockets_of_plugins_that_were_killed(node: Node) -> None:
+async def test_sockets_of_plugins_that_were_killed(stopped: Node) -> None:
     for name in ("tee-ram-0badc0de.sock", "tee-ram.sock"):
         with socket.socket(socket.AF_UNIX) as killed:
-            killed.bind(str(node.directory / name))
-    cure = warned(await node.examined(), "stale-sockets", "tee-ram-0badc0de.sock")
-    assert (node.directory / "tee-ram.sock").is_socket(), "doctor removes nothing"
+            killed.bind(str(stopped.directory / name))
+    cure = warned(await stopped.examined(), "stale-sockets", "tee-ram-0badc0de.sock")
+    assert (stopped.directory / "tee-ram.sock").is_socket(), "doctor removes nothing"
     await anyio.run_process(command_in(cure, "rm"))
-    mended(await node.examined(), "stale-sockets")
+    mended(await stopped.examined(), "stale-sockets")
 
 
 # The plugin

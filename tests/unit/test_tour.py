@@ -239,8 +239,10 @@ def test_the_plugin_ends_with_a_tour_that_had_no_time_to_end_it(
     code = (
         f"import os, signal, pathlib; pathlib.Path({str(told)!r}).write_text(str(os.getpid())+'.')"
     )
+    plugin_command = shlex.join([sys.executable, "-c", f"{code}; signal.pause()"])
     with subprocess.Popen(
-        [*TOUR, "--plugin", shlex.join([sys.executable, "-c", f"{code}; signal.pause()"])],
+        # A shell has what it runs in the background ignore the signal.
+        ["env", "--default-signal=QUIT", *TOUR, "--plugin", plugin_command],
         stdout=subprocess.DEVNULL,
         env={**os.environ, "TMPDIR": str(scratch)},
     ) as playing:
