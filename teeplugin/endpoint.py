@@ -16,6 +16,7 @@ import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import NamedTuple
 
 import anyio
@@ -28,6 +29,9 @@ from teeplugin.streams import WatchStreams
 CLOSE_SECONDS = 1.0
 """How long clients are given to see their streams end."""
 
+SUSPECT_SECONDS = 1.0
+"""How long a socket must have been dead for a plugin that goes on to remove it."""
+
 ORIGINAL_SOCKET = "tee-ram.sock"
 """The socket of the original plugin, which left it behind when it was killed."""
 
@@ -39,6 +43,9 @@ _EVERY_UID = 2**32 - 1
 
 _UID_MAP = Path("/proc/self/uid_map")
 _OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
+
+Identified = tuple[Path, tuple[int, int] | None]
+"""A socket's path, and the device and inode that it was there."""
 
 _log = get_logger()
 
@@ -66,6 +73,7 @@ class Endpoint:
         self._watch_streams = watch_streams
         self._server: ConnectionServer | None = None
         self._identity: tuple[int, int] | None = None
+        self._suspects: dict[Identified, float] = {}
 
     @property
     def in_place(self) -> bool:
@@ -105,11 +113,17 @@ class Endpoint:
     def tidy(self) -> None:
         """Remove what plugins left that were killed since we opened; what can't be, another time.
 
-        Nothing is told of that: nobody listens behind it, and opening tells.
+        Only what was dead at a look before, too: the bind of another plugin wakes us, maybe before
+        it listens. Nothing is told of what stays: nobody listens behind it, and opening tells.
         """
+        now = monotonic()
         # The directory can't be read without a descriptor, nor when it has just gone.
         with contextlib.suppress(OSError):
-            remove_stale_sockets(self._directory, ours=self.path, telling=False)
+            dead = _dead_sockets(self._directory, ours=self.path)
+            self._suspects = {each: self._suspects.get(each, now) for each in dead}
+            for (path, _), since in self._suspects.items():
+                if now - since >= SUSPECT_SECONDS:
+                    _remove_stale(path, telling=False)
 
     def _rename(self) -> None:
         self.name = f"tee-ram-{secrets.token_hex(4)}.sock"
@@ -193,9 +207,14 @@ def _unknown_owner() -> set[int]:
 
 
 def remove_socket(path: Path, *, telling: bool = True) -> bool:
-    """Remove a socket; where that can't be done, it is left behind, and told of if `telling`."""
+    """Remove a socket if it is there, and say whether it was removed by us.
+
+    Where that can't be done, it is left behind, and told of if `telling`.
+    """
     try:
-        path.unlink(missing_ok=True)
+        path.unlink()
+    except FileNotFoundError:
+        return False
     except OSError as error:
         if telling:
             _log.warning(
@@ -209,17 +228,24 @@ def remove_socket(path: Path, *, telling: bool = True) -> bool:
     return True
 
 
-def remove_stale_sockets(
-    directory: Path, *, ours: Path | None = None, telling: bool = True
-) -> None:
+def remove_stale_sockets(directory: Path) -> None:
     """Remove our pattern's sockets, and the original plugin's, behind which nobody listens.
 
     Raises:
         OSError: the directory can't be read.
     """
-    for path in (*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET):
-        if path != ours and _is_dead_socket(path) and remove_socket(path, telling=telling):
-            _log.info("stale_socket_removed", socket=str(path))
+    for path, _ in _dead_sockets(directory):
+        _remove_stale(path)
+
+
+def _remove_stale(path: Path, *, telling: bool = True) -> None:
+    if remove_socket(path, telling=telling):
+        _log.info("stale_socket_removed", socket=str(path))
+
+
+def _dead_sockets(directory: Path, *, ours: Path | None = None) -> list[Identified]:
+    paths = {*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET} - {ours}
+    return [(path, _identity(path)) for path in sorted(paths) if _is_dead_socket(path)]
 
 
 def _is_dead_socket(path: Path) -> bool:

@@ -118,9 +118,12 @@ async def _check_what_is_left(world: World, before: Usage) -> None:
             and now.children == 0
         ),
     )
-    # One that was killed may have left its own, when nobody started after that.
+    # Nobody may have started since one was killed: what it left goes at the second look.
     await eventually(
-        "one socket", lambda: _sockets(world), LOOK_SECONDS + 1, until=lambda seen: len(seen) == 1
+        "one socket",
+        lambda: _sockets(world),
+        2 * LOOK_SECONDS + 1,
+        until=lambda seen: len(seen) == 1,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from teeplugin.registration import LOOK_SECONDS
 from tests.contract.under_test import ACCESS_PATHS, KubeletUnderTest, RefusedError
 from tests.plugin_process import UNIT_BYTES
 from tests.waiting import eventually
@@ -220,7 +221,7 @@ async def test_the_socket_of_an_older_instance_that_is_killed_goes(
         with kubelet.plugin(tmp_path, "newer") as newer:
             registered = await newer.logged("registered")
             older.kill()
-            await newer.logged("stale_socket_removed")
+            await newer.logged("stale_socket_removed", deadline_seconds=2 * LOOK_SECONDS + 5)
             sockets = kubelet.device_plugins_dir.glob("tee-ram*.sock")
             assert [path.name for path in sockets] == [registered["socket"]]
             await kubelet.has(UNITS)

@@ -84,7 +84,7 @@ async def test_dead_sockets_of_ours_and_of_the_original_are_removed(directory: P
     assert [path.name for path in directory.iterdir()] == ["other.sock"]
 
 
-async def test_tidying_tells_nobody_what_it_can_not_remove_and_asks_itself_nothing(
+async def test_tidying_removes_what_was_dead_at_an_earlier_look_and_asks_itself_nothing(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endpoint = make_endpoint(directory)
@@ -97,19 +97,54 @@ async def test_tidying_tells_nobody_what_it_can_not_remove_and_asks_itself_nothi
         probed.append(path)
         return path == left
 
+    monkeypatch.setattr(endpoint_module, "_is_dead_socket", probe)
+    now = 0.0
+    monkeypatch.setattr(endpoint_module, "monotonic", lambda: now)
+    for now, stays in ((100.0, True), (100.9, True), (101.0, False)):
+        endpoint.tidy()
+        assert left.exists() is stays, now
+    assert set(probed) == {left, directory / "tee-ram.sock"}
+    assert endpoint.in_place
+    await endpoint.close()
+
+
+async def test_tidying_spares_a_socket_that_is_bound_and_about_to_listen(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = make_endpoint(directory)
+    now = 0.0
+    monkeypatch.setattr(endpoint_module, "monotonic", lambda: now)
+    path = directory / "tee-ram-0badcafe.sock"
+    with socket.socket(socket.AF_UNIX) as starting:
+        starting.bind(str(path))
+        endpoint.tidy()
+        starting.listen()
+        now = 2.0
+        endpoint.tidy()
+        assert path.exists()
+    # Dead from now on, which isn't yet for long.
+    now = 3.0
+    endpoint.tidy()
+    assert path.exists()
+
+
+async def test_tidying_tells_nobody_what_it_can_not_remove(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint = make_endpoint(directory)
+    left = directory / "tee-ram-0badcafe.sock"
+    leave_dead_socket(left)
+    monkeypatch.setattr(endpoint_module, "SUSPECT_SECONDS", 0)
+
     def refuse(self: Path, *, missing_ok: bool = False) -> None:
         raise OSError(30, "Read-only file system", str(self), missing_ok)
 
     with monkeypatch.context() as patched, capture_logs() as logs:
-        patched.setattr(endpoint_module, "_is_dead_socket", probe)
         patched.setattr(Path, "unlink", refuse)
         endpoint.tidy()
     assert not logs
-    assert sorted(probed) == [left, directory / "tee-ram.sock"]
     endpoint.tidy()
     assert not left.exists()
-    assert endpoint.in_place
-    await endpoint.close()
 
 
 async def test_tidying_without_a_descriptor_waits_for_another_time(
