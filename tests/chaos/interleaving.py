@@ -80,9 +80,9 @@ async def _all_is_well(world: World, held: frozenset[str], patience_seconds: flo
     allowed = REGISTERED_SECONDS + patience_seconds + (HUNG_SECONDS if world.hung else 0)
     await eventually(
         "the plugin registered",
-        lambda: (_sockets(world), _is_registered(world.plugin)),
+        lambda: (_sockets(world), _registered_socket(world.plugin)),
         allowed,
-        until=lambda seen: bool(seen[0]) and seen[1],
+        until=lambda seen: seen[1] in seen[0],
     )
     registered = monotonic() - ended
     expected = world.model.healthy
@@ -99,10 +99,10 @@ def _sockets(world: World) -> list[str]:
     return sorted(path.name for path in world.kubelet.device_plugins_dir.glob("tee-ram*.sock"))
 
 
-def _is_registered(plugin: Plugin) -> bool:
-    """By its log: what it said last of registering."""
-    said = [entry["event"] for entry in plugin.events() if "regist" in entry["event"]]
-    return said[-1:] == ["registered"]
+def _registered_socket(plugin: Plugin) -> str | None:
+    """The socket that it is registered with, by its log: by what it said last of registering."""
+    said = [entry for entry in plugin.events() if "regist" in entry["event"]]
+    return said[-1]["socket"] if said and said[-1]["event"] == "registered" else None
 
 
 async def _check_what_is_left(world: World, before: Usage) -> None:
@@ -120,10 +120,10 @@ async def _check_what_is_left(world: World, before: Usage) -> None:
     )
     # Nobody may have started since one was killed: what it left goes at the second look.
     await eventually(
-        "one socket",
+        "no socket but the plugin's",
         lambda: _sockets(world),
         2 * LOOK_SECONDS + 1,
-        until=lambda seen: len(seen) == 1,
+        until=lambda seen: seen == [_registered_socket(world.plugin)],
     )
 
 

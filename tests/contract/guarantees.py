@@ -5,6 +5,8 @@ Every module that imports these tests says by its fixture `kubelet` which kubele
 
 import shutil
 import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 
 from teeplugin.registration import LOOK_SECONDS
 from tests.contract.under_test import ACCESS_PATHS, KubeletUnderTest, RefusedError
-from tests.plugin_process import UNIT_BYTES
+from tests.plugin_process import UNIT_BYTES, Plugin
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -199,32 +201,39 @@ async def test_sighup_asks_the_tee_and_registers_again(
         await kubelet.has(UNITS)
 
 
-async def test_the_newer_of_two_overlapping_instances_stays_healthy_when_the_older_leaves(
+@asynccontextmanager
+async def overlapping(
     kubelet: KubeletUnderTest, tmp_path: Path
-) -> None:
+) -> AsyncIterator[tuple[Plugin, Plugin]]:
+    """An older plugin, and a newer one that has registered beside it."""
     with kubelet.plugin(tmp_path, "older") as older:
         await kubelet.has(UNITS)
         with kubelet.plugin(tmp_path, "newer") as newer:
             await newer.logged("registered")
-            assert older.stop() == 0
-            # The kubelet may drop the newer as well before it hears of it again.
-            pods = (f"pod-{number}" for number in count())
-            await eventually("a pod runs", lambda: kubelet.admits(next(pods), UNITS), 2)
-            await kubelet.has(UNITS, within_seconds=2)
+            yield older, newer
+
+
+async def test_the_newer_of_two_overlapping_instances_stays_healthy_when_the_older_leaves(
+    kubelet: KubeletUnderTest, tmp_path: Path
+) -> None:
+    async with overlapping(kubelet, tmp_path) as (older, _):
+        assert older.stop() == 0
+        # The kubelet may drop the newer as well before it hears of it again.
+        pods = (f"pod-{number}" for number in count())
+        await eventually("a pod runs", lambda: kubelet.admits(next(pods), UNITS), 2)
+        await kubelet.has(UNITS, within_seconds=2)
 
 
 async def test_the_socket_of_an_older_instance_that_is_killed_goes(
     kubelet: KubeletUnderTest, tmp_path: Path
 ) -> None:
-    with kubelet.plugin(tmp_path, "older") as older:
+    async with overlapping(kubelet, tmp_path) as (older, newer):
+        registered = await newer.logged("registered")
+        older.kill()
+        await newer.logged("stale_socket_removed", deadline_seconds=2 * LOOK_SECONDS + 5)
+        sockets = kubelet.device_plugins_dir.glob("tee-ram*.sock")
+        assert [path.name for path in sockets] == [registered["socket"]]
         await kubelet.has(UNITS)
-        with kubelet.plugin(tmp_path, "newer") as newer:
-            registered = await newer.logged("registered")
-            older.kill()
-            await newer.logged("stale_socket_removed", deadline_seconds=2 * LOOK_SECONDS + 5)
-            sockets = kubelet.device_plugins_dir.glob("tee-ram*.sock")
-            assert [path.name for path in sockets] == [registered["socket"]]
-            await kubelet.has(UNITS)
 
 
 async def test_pods_are_admitted_while_the_tee_hangs(
