@@ -13,7 +13,8 @@ from pathlib import Path
 from time import monotonic
 
 from teeplugin.simulator import SimulatedKubelet
-from tests.chaos import clock, interleaving
+from tests.chaos import interleaving
+from tests.chaos.clock import faketime_library
 from tests.chaos.world import mount_tmpfs, unmount
 from tests.contract.under_test import Simulated
 
@@ -79,10 +80,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--count", type=int, default=500, help="how many (500)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
     options = parser.parse_args(arguments)
-    if clock.LIBRARY is None:
-        parser.error(
-            "libfaketime isn't installed, and the clock is to be set: see apt-get's faketime"
-        )
+    try:
+        faketime_library()
+    except FileNotFoundError as error:
+        parser.error(str(error))
     seeds = range(options.first, options.first + options.count)
     return asyncio.run(_play_all(seeds, options.jobs))
 

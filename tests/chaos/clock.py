@@ -2,8 +2,19 @@
 
 from pathlib import Path
 
-_LIBRARIES = Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")
-LIBRARY = next((str(path) for path in _LIBRARIES), None)
+
+def faketime_library() -> Path:
+    """Find libfaketime now: the lab may have installed it since this module was imported.
+
+    Raises:
+        FileNotFoundError: it isn't installed.
+    """
+    found = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if found is None:
+        raise FileNotFoundError(
+            "libfaketime isn't installed, and the clock is to be set: apt-get install faketime"
+        )
+    return found
 
 
 class WallClock:
@@ -16,14 +27,10 @@ class WallClock:
     """
 
     def __init__(self, directory: Path) -> None:
-        if LIBRARY is None:
-            raise FileNotFoundError(
-                "libfaketime isn't installed, and the clock is to be set: apt-get install faketime"
-            )
         self._offset = directory / "clock"
         self.set(0)
         self.environment = {
-            "LD_PRELOAD": LIBRARY,
+            "LD_PRELOAD": str(faketime_library()),
             "FAKETIME_TIMESTAMP_FILE": str(self._offset),
             # Seconds. Without this it reads the file for whatever has to do with time, locks too.
             "FAKETIME_CACHE_DURATION": "1",
