@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import checkout, elf, run
+from tests.deploy.files import DEPLOY, checkout, elf, run
 
 TOOLS = ("sh", "cp", "uname", "od", "tr", "printf", "dirname", "cat")
 RECORDS = '#!/bin/sh\nprintf "%s\\n" "${0##*/}" "$@"\n'
@@ -87,3 +87,12 @@ def test_nothing_is_built_from_files_that_wont_do(source: Path) -> None:
     assert result.returncode == 1
     assert called == []
     assert "libteec.so" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["docker", "demo"])
+def test_the_default_base_names_its_registry(name: str) -> None:
+    """Buildah on Debian knows no registry to look a short name up in."""
+    text = (DEPLOY / name / "Dockerfile").read_text(encoding="utf-8")
+    registry, *path = text.partition("ARG BASE=")[2].split("\n")[0].split("/")
+    assert "." in registry
+    assert path
