@@ -2,7 +2,7 @@
 
 import sys
 
-from teeplugin.cli import main
+from teeplugin.cli.main import main
 
 
 def run() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from teeplugin.doctor.model import Report
+from teeplugin.commands.doctor.model import Report
 from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import Simulated
 from tests.doctoring import examined

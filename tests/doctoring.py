@@ -7,9 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from teeplugin.cli_flags import read_flags
-from teeplugin.config_sources import FlagValue, load
-from teeplugin.doctor.evidence import (
+from teeplugin.commands.doctor.evidence import (
     Answer,
     BooksSeen,
     DirectorySeen,
@@ -19,10 +17,12 @@ from teeplugin.doctor.evidence import (
     PluginStatus,
     SocketsSeen,
 )
-from teeplugin.doctor.examine import examine
-from teeplugin.doctor.looks import look_around
-from teeplugin.doctor.model import Report
-from teeplugin.doctor.sockets import SocketState
+from teeplugin.commands.doctor.examine import examine
+from teeplugin.commands.doctor.looks import look_around
+from teeplugin.commands.doctor.model import Report
+from teeplugin.commands.doctor.sockets import SocketState
+from teeplugin.config.go_flags import read_flags
+from teeplugin.config.sources import FlagValue, load
 from teeplugin_backends.base import Finding, Result, TeeMemory
 
 MIB = 1024**2

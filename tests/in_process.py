@@ -7,12 +7,12 @@ from pathlib import Path
 import anyio
 from hyperframe.frame import GoAwayFrame
 
-from teeplugin.endpoint import Endpoint
-from teeplugin.inventory import FrameEncoder, IdSet, Inventory, Listing
-from teeplugin.latest import Latest
-from teeplugin.registration import Registration
-from teeplugin.service import DevicePluginService
-from teeplugin.streams import WatchStreams
+from teeplugin.kubelet.device_plugin_service import DevicePluginService
+from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.registration import Registration
+from teeplugin.kubelet.watch_streams import WatchStreams
+from teeplugin.policy.device_list import FrameEncoder, IdSet, Inventory, Listing
+from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
 
 

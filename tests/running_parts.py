@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from teeplugin.books import Books, Holder
-from teeplugin.config import Settings
-from teeplugin.health import Observation
-from teeplugin.inventory import FrameEncoder, IdSet, Inventory, Listing
-from teeplugin.judgement import Cause, Judgement
-from teeplugin.running import Running, assemble
+from teeplugin.config.settings import Settings
+from teeplugin.daemon.parts import Running, assemble
+from teeplugin.policy.decide import Cause, Judgement
+from teeplugin.policy.device_list import FrameEncoder, IdSet, Inventory, Listing
+from teeplugin.policy.holdings import Books, Holder
+from teeplugin.tee.poller import Observation
 from teeplugin_backends.base import TeeMemory
 from teeplugin_backends.simulated import SimulatedTee
 

@@ -29,7 +29,7 @@ from teeplugin.connections.frames import (
 )
 from teeplugin.connections.held import Held
 from teeplugin.connections.turns import ALLOWANCE, SLICE_COST, Debtor, Turns
-from teeplugin.log import get_logger
+from teeplugin.logs.setup import get_logger
 
 FIRST_CALL_SECONDS = 10.0
 """From connecting to the first call: as long as the kubelet takes to dial."""

@@ -18,7 +18,7 @@ from h2.errors import ErrorCodes
 from teeplugin.connections.held import Held
 from teeplugin.connections.protocol import BoundedProtocol
 from teeplugin.connections.turns import Turns
-from teeplugin.log import get_logger
+from teeplugin.logs.setup import get_logger
 
 MOST_CONNECTIONS = 64
 """The kubelet has two: one from Register, one for its calls."""

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Self
 
-from teeplugin.config_rules import size
-from teeplugin.units import format_size
+from teeplugin.config.validators import size
+from teeplugin.policy.units import format_size
 
 UNITS_RULE = "a whole number, or all, free or held, with + or - a whole number if need be"
 MEMORY_RULE = "a size with K, M, G or T, or a number of units like `20 units`"

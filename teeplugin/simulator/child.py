@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from teeplugin.config import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown
 
 _LAST_OUTPUT_SECONDS = 1.0
 

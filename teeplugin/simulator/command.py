@@ -15,15 +15,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from teeplugin.config import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown
 from teeplugin.connections import LONGEST_SOCKET_PATH
+from teeplugin.policy.units import format_size
 from teeplugin.simulator.options import Options, parse_options
 from teeplugin.simulator.playing.player import Result, play
 from teeplugin.simulator.playing.scenario import Scenario
 from teeplugin.simulator.report import Report, Unwritable
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.timeline import ERROR
-from teeplugin.units import format_size
 
 _LONGEST_SOCKET = "/tee-12345678/device-plugins/tee-ram-123456789012.sock"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from teeplugin.command_flags import Parser
-from teeplugin.config import ConfigError, shown
-from teeplugin.config_rules import MOST_BYTES, size
-from teeplugin.config_sources import FlagValue, Given, load
+from teeplugin.cli.parser import Parser
+from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.sources import FlagValue, Given, load
+from teeplugin.config.validators import MOST_BYTES, size
+from teeplugin.policy.units import (
+    KIB,
+    MAX_UNITS,
+    MIN_PRECISION_KB,
+    finest_precision_kb,
+    format_size,
+)
 from teeplugin.simulator.playing.reading import read_scenario
 from teeplugin.simulator.playing.scenario import (
     DEFAULT_TOTAL_BYTES,
@@ -20,7 +27,6 @@ from teeplugin.simulator.playing.scenario import (
     shipped_names,
 )
 from teeplugin.simulator.stage import Setup
-from teeplugin.units import KIB, MAX_UNITS, MIN_PRECISION_KB, finest_precision_kb, format_size
 
 _DESCRIPTION = """\
 Play the plugin's life on this machine, without any TEE and without Kubernetes: a simulated kubelet

@@ -5,7 +5,7 @@ A profile is a frozen value; `dataclasses.replace(MODERN, listen_delay_seconds=0
 
 from dataclasses import dataclass
 
-from teeplugin.units import KUBELET_MESSAGE_BYTES
+from teeplugin.policy.units import KUBELET_MESSAGE_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from teeplugin.policy.units import KIB, units_in
 from teeplugin.simulator.admission import Admission
 from teeplugin.simulator.amounts import Figures
 from teeplugin.simulator.child import PluginProcess
@@ -18,7 +19,6 @@ from teeplugin.simulator.kubelet import SimulatedKubelet
 from teeplugin.simulator.played_tee import PlayedTee
 from teeplugin.simulator.profile import MODERN, Profile
 from teeplugin.simulator.timeline import ERROR, INFO, PLUGIN, Timeline, readable
-from teeplugin.units import KIB, units_in
 
 HEALTH_INTERVAL_SECONDS = 0.2
 """How often the plugin asks the TEE unless a scenario says otherwise: nobody likes to wait."""

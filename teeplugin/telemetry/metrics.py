@@ -14,8 +14,8 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from teeplugin.judgement import SHORTAGE
-from teeplugin.running import Running
+from teeplugin.daemon.parts import Running
+from teeplugin.policy.decide import SHORTAGE
 from teeplugin_backends.base import TEE_ERRORS
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4

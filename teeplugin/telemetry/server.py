@@ -7,13 +7,13 @@ from http import HTTPStatus
 
 import anyio
 
-from teeplugin.config_rules import split_address
-from teeplugin.log import get_logger
-from teeplugin.running import Running
+from teeplugin.config.validators import split_address
+from teeplugin.daemon.parts import Running
+from teeplugin.logs.setup import get_logger
 from teeplugin.telemetry import probes
-from teeplugin.telemetry.http import Answer, HttpServer, Page
+from teeplugin.telemetry.http_server import Answer, HttpServer, Page
 from teeplugin.telemetry.metrics import CONTENT_TYPE, Metrics
-from teeplugin.telemetry.status import status_of
+from teeplugin.telemetry.status_page import status_of
 
 RETRY_SECONDS = 5.0
 """How often a taken address is tried again: an older instance that is leaving frees it."""

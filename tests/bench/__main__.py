@@ -11,7 +11,7 @@ from pathlib import Path
 
 import grpc.aio
 
-from teeplugin.units import MAX_UNITS
+from teeplugin.policy.units import MAX_UNITS
 from tests.bench import encoding, imports, ledger, measures
 from tests.bench.errors import BenchError
 from tests.bench.figures import Results

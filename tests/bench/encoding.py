@@ -3,7 +3,7 @@
 from statistics import median
 from time import perf_counter
 
-from teeplugin.inventory import FrameEncoder, IdSet, Inventory
+from teeplugin.policy.device_list import FrameEncoder, IdSet, Inventory
 from tests.bench.figures import Results
 
 ROUNDS = 15

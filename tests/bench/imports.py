@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections import Counter
 
-from teeplugin.cli import EXIT_USAGE
+from teeplugin.cli.main import EXIT_USAGE
 from tests.bench.errors import BenchError
 
 NO_BACKEND = "none"

@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
-from teeplugin.registration import LOOK_SECONDS
+from teeplugin.kubelet.registration import LOOK_SECONDS
 from tests.chaos.world import HELD, World
 from tests.contract.under_test import KubeletUnderTest
 from tests.plugin_process import Plugin

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.registration import LOOK_SECONDS
+from teeplugin.kubelet.registration import LOOK_SECONDS
 from tests.contract.under_test import ACCESS_PATHS, KubeletUnderTest, RefusedError
 from tests.plugin_process import UNIT_BYTES, Plugin
 from tests.waiting import eventually

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.cli_flags import read_flags
-from teeplugin.config import Settings
-from teeplugin.config_sources import load
+from teeplugin.config.go_flags import read_flags
+from teeplugin.config.settings import Settings
+from teeplugin.config.sources import load
 from tests.deploy.files import DEPLOY, checkout, run, tree
 
 UNIT = DEPLOY / "systemd" / "tee-device-plugin.service"

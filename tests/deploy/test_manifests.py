@@ -7,10 +7,10 @@ import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 import pytest
 import yaml
 
-from teeplugin.backends import load_backend
-from teeplugin.cli_flags import read_flags
-from teeplugin.config import Settings
-from teeplugin.config_sources import load
+from teeplugin.config.go_flags import read_flags
+from teeplugin.config.settings import Settings
+from teeplugin.config.sources import load
+from teeplugin.tee.entry_points import load_backend
 from teeplugin_backends.base import ContainerAccess
 from teeplugin_backends.libteec import LibTeec
 from tests.deploy.files import DEPLOY, PLAIN, document, documents

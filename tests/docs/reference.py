@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from teeplugin.cli import COMMANDS
-from teeplugin.cli_flags import help_text
-from teeplugin.config import SETTINGS, Setting
-from teeplugin.console import PROGRAM
-from teeplugin.reload import CHANGEABLE
+from teeplugin.cli.console import PROGRAM
+from teeplugin.cli.main import COMMANDS
+from teeplugin.config.go_flags import help_text
+from teeplugin.config.settings import SETTINGS, Setting
+from teeplugin.daemon.reload import CHANGEABLE
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 

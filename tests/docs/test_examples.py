@@ -9,10 +9,10 @@ import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 import pytest
 import yaml
 
-from teeplugin.backends import load_backend
-from teeplugin.config import SETTINGS, Settings
-from teeplugin.config_sources import FlagValue, load
-from teeplugin.units import capacity_bytes, units_in
+from teeplugin.config.settings import SETTINGS, Settings
+from teeplugin.config.sources import FlagValue, load
+from teeplugin.policy.units import capacity_bytes, units_in
+from teeplugin.tee.entry_points import load_backend
 from tests.docs.pages import PAGES, Block, blocks
 
 VERSIONS = ("1.25", "1.37")

@@ -3,8 +3,13 @@
 import re
 from dataclasses import fields
 
-from teeplugin.config import SETTINGS
-from teeplugin.units import comfortable_precision_kb, finest_precision_kb, format_size, parse_size
+from teeplugin.config.settings import SETTINGS
+from teeplugin.policy.units import (
+    comfortable_precision_kb,
+    finest_precision_kb,
+    format_size,
+    parse_size,
+)
 from teeplugin_backends import simulated
 from teeplugin_backends.libteec import options
 from tests.docs.pages import text

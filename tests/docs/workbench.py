@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from teeplugin.console import PROGRAM
+from teeplugin.cli.console import PROGRAM
 from tests.docs.pages import ROOT, Block, blocks
 from tests.unit.sizing_files import elf
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from teeplugin.config_rules import split_address
+from teeplugin.config.validators import split_address
 from tests.monitoring.files import (
     MONITORING,
     ROOT,

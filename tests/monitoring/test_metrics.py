@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from teeplugin.judgement import MISSING_ON_NODE
+from teeplugin.policy.decide import MISSING_ON_NODE
 from teeplugin.simulator import SimulatedKubelet
 from teeplugin_backends import base
 from teeplugin_backends.libteec.process import HelperProcesses

@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from teeplugin.doctor import asking
+from teeplugin.commands.doctor import asking
 from teeplugin_backends.base import Result
 from tests.doctor_node import (
     Node,

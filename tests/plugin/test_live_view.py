@@ -256,7 +256,7 @@ async def test_a_bug_gives_the_terminal_back_before_it_is_told(
     script = tmp_path / "broken.py"
     script.write_text(
         textwrap.dedent("""
-            from teeplugin.cli import main
+            from teeplugin.cli.main import main
             from teeplugin.simulator.live.controls import Controls
 
             async def press(self, key):

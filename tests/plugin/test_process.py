@@ -239,7 +239,8 @@ def test_a_path_too_long_for_a_socket_is_refused_before_anything(kubelet_dir: Pa
 _STUBBORN = """
 import sys, threading, time
 import anyio
-from teeplugin import backends, cli
+from teeplugin.tee import entry_points as backends
+from teeplugin.cli import main as cli
 from teeplugin_backends.simulated import SimulatedTee
 
 class Stubborn(SimulatedTee):

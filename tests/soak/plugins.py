@@ -32,7 +32,7 @@ def tell(*_):
     fresh.rename(told)
 signal.signal(signal.SIGUSR1, tell)
 """
-_PLAIN = "from teeplugin.cli import main\nsys.exit(main())\n"
+_PLAIN = "from teeplugin.cli.main import main\nsys.exit(main())\n"
 _FIRST_SAMPLES = 5
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.doctor.model import Report
+from teeplugin.commands.doctor.model import Report
 from teeplugin_backends.libteec import checks
 from tests.doctoring import examined
 from tests.tee.asking import Tee

@@ -19,7 +19,7 @@ GIB = 1 << 30
 # for how long a hang may take: real seconds in one test only.
 _LAUNCH = """
 import os, sys
-from teeplugin.cli import main
+from teeplugin.cli.main import main
 from teeplugin_backends.libteec import backend, process
 process._ENVIRONMENT.update((k, v) for k, v in os.environ.items() if k.startswith("TEST_TEE"))
 backend.ANSWER_SECONDS = float(os.environ.get("ANSWER_SECONDS", backend.ANSWER_SECONDS))

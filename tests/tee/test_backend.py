@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from teeplugin.policy.units import KIB
 from teeplugin.simulator import SimulatedKubelet
-from teeplugin.units import KIB
 from tests.contract.under_test import Simulated
 from tests.tee.build import CA_PATH, Built, read_log
 from tests.tee.plugin import GIB, LibteecPlugin

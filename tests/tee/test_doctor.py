@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from teeplugin.doctor.model import Report
+from teeplugin.commands.doctor.model import Report
 from teeplugin_backends.base import Result
 from teeplugin_backends.libteec import backend, checks, files
 from teeplugin_backends.libteec.checks import CHECKS
@@ -65,7 +65,7 @@ async def test_a_tee_that_answers_has_a_way_that_holds(
 
 async def test_the_real_command_asks_by_the_real_helper(site: Site) -> None:
     launch = (
-        "import os, sys; from teeplugin.cli import main; "
+        "import os, sys; from teeplugin.cli.main import main; "
         "from teeplugin_backends.libteec import process; process._ENVIRONMENT.update("
         "(k, v) for k, v in os.environ.items() if k.startswith('TEST_TEE')); sys.exit(main())"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.config import ConfigError
-from teeplugin.config_sources import FlagValue, Loaded, load
+from teeplugin.config.settings import ConfigError
+from teeplugin.config.sources import FlagValue, Loaded, load
 
 
 def loaded_from(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.config import ConfigError
-from teeplugin.sizing import pod_command, size_command
+from teeplugin.commands.sizing import pod_command, size_command
+from teeplugin.config.settings import ConfigError
 
 DATA = Path(__file__).parent / "sizing"
 UUID = "01234567-89ab-cdef-0123-456789abcdef"

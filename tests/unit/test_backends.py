@@ -9,9 +9,9 @@ from typing import Self
 
 import pytest
 
-from teeplugin import backends
-from teeplugin.backends import load_backend
-from teeplugin.config import ConfigError
+from teeplugin.config.settings import ConfigError
+from teeplugin.tee import entry_points as backends
+from teeplugin.tee.entry_points import load_backend
 from teeplugin_backends.base import TeeBackend
 from teeplugin_backends.simulated import SimulatedTee
 
@@ -70,7 +70,7 @@ def test_the_default_backend_is_installed() -> None:
     assert isinstance(load_backend("libteec", {}), TeeBackend)
 
 
-@pytest.mark.parametrize("target", ["no_such_module:Thing", "teeplugin.units:NoSuchThing"])
+@pytest.mark.parametrize("target", ["no_such_module:Thing", "teeplugin.policy.units:NoSuchThing"])
 def test_a_backend_that_fails_to_import_is_named(installed: list[EntryPoint], target: str) -> None:
     installed.append(point("acme", target))
     assert refusal("acme").startswith(f"--backend acme: {target} can't be imported (")
@@ -88,7 +88,9 @@ def test_a_module_that_raises_anything_is_named(
     assert "(RuntimeError: no Thing for two lines)" in refusal("acme")
 
 
-@pytest.mark.parametrize("target", ["teeplugin.config:Settings", "teeplugin.units:KIB"])
+@pytest.mark.parametrize(
+    "target", ["teeplugin.config.settings:Settings", "teeplugin.policy.units:KIB"]
+)
 def test_what_is_no_backend_is_refused(installed: list[EntryPoint], target: str) -> None:
     installed.append(point("acme", target))
     line = refusal("acme")

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teeplugin.books import PROMISE_SECONDS, Books, Holder
-from teeplugin.inventory import IdSet
+from teeplugin.policy.device_list import IdSet
+from teeplugin.policy.holdings import PROMISE_SECONDS, Books, Holder
 
 IDS = st.sets(st.integers(0, 50), max_size=8).map(IdSet.of)
 LONG = PROMISE_SECONDS + 1

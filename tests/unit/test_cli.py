@@ -9,10 +9,11 @@ from types import ModuleType
 
 import pytest
 
-from teeplugin import __version__, cli
-from teeplugin.cli_flags import help_text, read_flags
-from teeplugin.config import ConfigError, Settings
-from teeplugin.console import PROGRAM
+from teeplugin import __version__
+from teeplugin.cli import main as cli
+from teeplugin.cli.console import PROGRAM
+from teeplugin.config.go_flags import help_text, read_flags
+from teeplugin.config.settings import ConfigError, Settings
 from tests.plugin_process import plain_environment
 
 COMMANDS = {"simulate": "try it"}
@@ -164,8 +165,8 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
 def test_print_config_touches_no_backend(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "teeplugin.backends", None)
-    monkeypatch.setitem(sys.modules, "teeplugin.plugin", None)
+    monkeypatch.setitem(sys.modules, "teeplugin.tee.entry_points", None)
+    monkeypatch.setitem(sys.modules, "teeplugin.daemon.run", None)
     assert cli.main(["-precision", "600", "--backend", "no-such", "--print-config"]) == 0
     out = capsys.readouterr().out
     assert "precision: 600" in out
@@ -223,7 +224,7 @@ def with_module(monkeypatch: pytest.MonkeyPatch, name: str, **members: object) -
 @pytest.fixture
 def _quiet_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the daemon's set-up of logging out of the other tests."""
-    monkeypatch.setattr("teeplugin.log.configure", lambda *_: None)
+    monkeypatch.setattr("teeplugin.logs.setup.configure", lambda *_: None)
 
 
 @pytest.mark.usefixtures("_quiet_log")
@@ -234,7 +235,7 @@ def test_bare_it_is_the_daemon_with_its_settings(monkeypatch: pytest.MonkeyPatch
         seen.append(settings)
         return 7
 
-    with_module(monkeypatch, "teeplugin.plugin", run=run)
+    with_module(monkeypatch, "teeplugin.daemon.run", run=run)
     assert cli.main(["-precision", "1024"]) == 7
     assert [each.precision_kb for each in seen] == [1024]
 
@@ -246,7 +247,7 @@ def test_what_the_daemon_refuses_is_one_line_as_well(
     def run(*_: object) -> int:
         raise ConfigError("-precision 512: too fine:\ngive 1024 or more")
 
-    with_module(monkeypatch, "teeplugin.plugin", run=run)
+    with_module(monkeypatch, "teeplugin.daemon.run", run=run)
     assert cli.main([]) == 2
     expected = "tee-device-plugin: -precision 512: too fine: give 1024 or more\n"
     assert capsys.readouterr().err == expected
@@ -266,7 +267,7 @@ def test_a_bug_of_the_daemon_ends_it_with_1(monkeypatch: pytest.MonkeyPatch) -> 
     def run(*_: object) -> int:
         raise RuntimeError("a bug")
 
-    with_module(monkeypatch, "teeplugin.plugin", run=run)
+    with_module(monkeypatch, "teeplugin.daemon.run", run=run)
     assert cli.main([]) == 1
 
 
@@ -277,7 +278,7 @@ def test_an_interrupt_before_the_loop_ends_quietly(
     def run(*_: object) -> int:
         raise KeyboardInterrupt
 
-    with_module(monkeypatch, "teeplugin.plugin", run=run)
+    with_module(monkeypatch, "teeplugin.daemon.run", run=run)
     assert cli.main([]) == 130
     assert capsys.readouterr() == ("", "")
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teeplugin import config_rules
-from teeplugin.config import SETTINGS, ConfigError, Settings, nearest
+from teeplugin.config import validators as config_rules
+from teeplugin.config.settings import SETTINGS, ConfigError, Settings, nearest
 from tests.unit.config_loading import loaded_from, refusal, yaml_file
 
 

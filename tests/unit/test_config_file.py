@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teeplugin.config import ConfigError, Settings
+from teeplugin.config.settings import ConfigError, Settings
 from tests.unit.config_loading import loaded_from, refusal, yaml_file
 
 
@@ -175,7 +175,7 @@ def test_a_truth_that_is_none_is_refused(tmp_path: Path) -> None:
 
 def test_yaml_is_imported_only_for_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
-    monkeypatch.delitem(sys.modules, "teeplugin.config_file", raising=False)
+    monkeypatch.delitem(sys.modules, "teeplugin.config.yaml_file", raising=False)
     loaded_from(("precision", "600"))
 
 

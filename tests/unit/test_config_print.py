@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teeplugin.config import SETTINGS, Settings
-from teeplugin.config_print import as_yaml
-from teeplugin.config_sources import FlagValue, Loaded, load
+from teeplugin.config.print_config import as_yaml
+from teeplugin.config.settings import SETTINGS, Settings
+from teeplugin.config.sources import FlagValue, Loaded, load
 from tests.unit.config_loading import loaded_from, yaml_file
 
 

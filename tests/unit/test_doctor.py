@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from teeplugin.config_sources import FlagValue, load
-from teeplugin.doctor import examine as order
-from teeplugin.doctor.evidence import (
+from teeplugin.commands.doctor import examine as order
+from teeplugin.commands.doctor.evidence import (
     Answer,
     BooksSeen,
     Evidence,
@@ -18,9 +17,10 @@ from teeplugin.doctor.evidence import (
     RunningProcess,
     Trouble,
 )
-from teeplugin.doctor.examine import Check, examine
-from teeplugin.doctor.sockets import SocketState
-from teeplugin.endpoint import Weakness
+from teeplugin.commands.doctor.examine import Check, examine
+from teeplugin.commands.doctor.sockets import SocketState
+from teeplugin.config.sources import FlagValue, load
+from teeplugin.kubelet.endpoint import Weakness
 from teeplugin_backends.base import BadReply, Busy, Finding, Result, TimedOut, Unreachable
 from tests.doctoring import (
     DIRECTORY,

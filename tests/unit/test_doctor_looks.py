@@ -15,16 +15,16 @@ from typing import Any, Self
 import anyio
 import pytest
 
-from teeplugin.config_sources import FlagValue
-from teeplugin.doctor import asking, looks
-from teeplugin.doctor import page as pages
-from teeplugin.doctor.asking import ask
-from teeplugin.doctor.command import seen_within
-from teeplugin.doctor.evidence import PageState
-from teeplugin.doctor.model import Report
-from teeplugin.doctor.page import look_at_page
-from teeplugin.doctor.process import look_at_process
-from teeplugin.doctor.sockets import SocketState, connected, state_of
+from teeplugin.commands.doctor import asking, looks
+from teeplugin.commands.doctor import page as pages
+from teeplugin.commands.doctor.asking import ask
+from teeplugin.commands.doctor.command import seen_within
+from teeplugin.commands.doctor.evidence import PageState
+from teeplugin.commands.doctor.model import Report
+from teeplugin.commands.doctor.page import look_at_page
+from teeplugin.commands.doctor.process import look_at_process
+from teeplugin.commands.doctor.sockets import SocketState, connected, state_of
+from teeplugin.config.sources import FlagValue
 from teeplugin_backends.base import (
     BadReply,
     ContainerAccess,

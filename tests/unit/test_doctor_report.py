@@ -4,10 +4,10 @@ import json
 import re
 from pathlib import Path
 
-from teeplugin.doctor import examine as order
-from teeplugin.doctor.evidence import Answer, BooksSeen
-from teeplugin.doctor.model import Line, Report
-from teeplugin.doctor.report import FORM, as_json, as_text
+from teeplugin.commands.doctor import examine as order
+from teeplugin.commands.doctor.evidence import Answer, BooksSeen
+from teeplugin.commands.doctor.model import Line, Report
+from teeplugin.commands.doctor.report import FORM, as_json, as_text
 from teeplugin_backends.base import Finding, Result
 from teeplugin_backends.libteec import abi
 from teeplugin_backends.libteec.checks import CHECKS as LIBTEEC_CHECKS

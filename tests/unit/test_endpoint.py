@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from teeplugin import endpoint as endpoint_module
-from teeplugin.endpoint import Endpoint, remove_stale_sockets
-from teeplugin.latest import Latest
-from teeplugin.service import DevicePluginService
-from teeplugin.streams import WatchStreams
+from teeplugin.kubelet import endpoint as endpoint_module
+from teeplugin.kubelet.device_plugin_service import DevicePluginService
+from teeplugin.kubelet.endpoint import Endpoint, remove_stale_sockets
+from teeplugin.kubelet.watch_streams import WatchStreams
+from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
 
 pytestmark = pytest.mark.anyio

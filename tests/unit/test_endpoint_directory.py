@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from teeplugin import endpoint as endpoint_module
-from teeplugin import registration as registration_module
-from teeplugin.endpoint import Endpoint, UnsafeDirectoryError, weakness_of
+from teeplugin.kubelet import endpoint as endpoint_module
+from teeplugin.kubelet import registration as registration_module
+from teeplugin.kubelet.endpoint import Endpoint, UnsafeDirectoryError, weakness_of
 from tests.in_process import registering
 from tests.waiting import eventually
 

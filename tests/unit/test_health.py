@@ -11,12 +11,12 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from teeplugin.config import ConfigError
-from teeplugin.health import Health
-from teeplugin.inventory import IdSet, Inventory, Listing
-from teeplugin.judgement import Terms
-from teeplugin.latest import Latest
-from teeplugin.ledger import Ledger
+from teeplugin.config.settings import ConfigError
+from teeplugin.kubelet.pod_resources_client import Ledger
+from teeplugin.policy.decide import Terms
+from teeplugin.policy.device_list import IdSet, Inventory, Listing
+from teeplugin.primitives.latest import Latest
+from teeplugin.tee.poller import Health
 from teeplugin_backends.base import (
     ContainerAccess,
     Device,
@@ -37,7 +37,7 @@ ALL = IdSet.first(8)
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have what is uncertain be asked about again at once."""
-    for module in ("judgement", "health"):
+    for module in ("policy.decide", "tee.poller"):
         monkeypatch.setattr(f"teeplugin.{module}.CONFIRM_SECONDS", 0.01)
 
 

@@ -5,8 +5,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin.v1beta1 import Device, ListAndWatchResponse
-from teeplugin.inventory import FrameEncoder, IdSet, Inventory
-from teeplugin.units import KUBELET_MESSAGE_BYTES, MAX_UNITS
+from teeplugin.policy.device_list import FrameEncoder, IdSet, Inventory
+from teeplugin.policy.units import KUBELET_MESSAGE_BYTES, MAX_UNITS
 
 IDS = st.sets(st.integers(0, 3000), max_size=60)
 

@@ -2,8 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from teeplugin.inventory import IdSet, Inventory
-from teeplugin.judgement import (
+from teeplugin.policy.decide import (
     CONFIRM_SECONDS,
     FAULT_SECONDS,
     MOST_CONFIRMATIONS,
@@ -12,7 +11,8 @@ from teeplugin.judgement import (
     check_terms,
     judge,
 )
-from teeplugin.units import MAX_UNITS
+from teeplugin.policy.device_list import IdSet, Inventory
+from teeplugin.policy.units import MAX_UNITS
 from teeplugin_backends.base import (
     BadReply,
     Busy,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from teeplugin import cli
+from teeplugin.cli import main as cli
 from tests.unit.test_libteec_backend import FACTS_SHA256
 
 

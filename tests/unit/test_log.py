@@ -18,8 +18,8 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teeplugin.log import LogFormat, LogLevel, configure, get_logger
-from teeplugin.log_routing import MOST_KINDS, RateLimit, Router
+from teeplugin.logs.setup import LogFormat, LogLevel, configure, get_logger
+from teeplugin.logs.stdlib import MOST_KINDS, RateLimit, Router
 
 
 @pytest.fixture(autouse=True)
@@ -273,7 +273,7 @@ def test_a_pipe_without_a_reader_leaves_the_exit_status_alone() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     code = (
-        "from teeplugin.log import configure, get_logger; configure('text', 'info');"
+        "from teeplugin.logs.setup import configure, get_logger; configure('text', 'info');"
         " get_logger().info('lost'); print('alive')"
     )
     ended = subprocess.run(

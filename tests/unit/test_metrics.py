@@ -2,7 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from teeplugin.running import Running
+from teeplugin.daemon.parts import Running
 from teeplugin.telemetry.metrics import Metrics
 from teeplugin_backends.base import TEE_ERRORS
 from tests.running_parts import UNIT_BYTES, running_in_full, running_parts

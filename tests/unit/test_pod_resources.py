@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teeplugin.api.podresources import v1
-from teeplugin.books import Holder
-from teeplugin.inventory import IdSet
-from teeplugin.pod_resources import holders_in
+from teeplugin.kubelet.pod_resources_answer import holders_in
+from teeplugin.policy.device_list import IdSet
+from teeplugin.policy.holdings import Holder
 
 RESOURCE = "huawei.com/tee-ram"
 

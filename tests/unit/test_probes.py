@@ -6,7 +6,7 @@ from time import monotonic
 
 import pytest
 
-from teeplugin.judgement import Cause, Judgement
+from teeplugin.policy.decide import Cause, Judgement
 from teeplugin.telemetry import probes
 from tests.running_parts import running_in_full, running_parts
 

@@ -15,11 +15,12 @@ from grpclib.client import Channel
 from grpclib.server import Server
 from structlog.testing import capture_logs
 
-from teeplugin import registration as registration_module
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.registration import Registration
+from teeplugin.kubelet import registration as registration_module
+from teeplugin.kubelet.directory_watch import DirectoryWatch
+from teeplugin.kubelet.registration import Registration
+from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.simulator import EventKind, SimulatedKubelet
-from teeplugin.streams import WatchStreams
 from tests.in_process import registering
 from tests.waiting import eventually
 
@@ -163,7 +164,7 @@ async def test_without_inotify_everything_is_still_seen_in_time(
     def no_more(*_: object) -> None:
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr("teeplugin.watch.Inotify", no_more)
+    monkeypatch.setattr("teeplugin.kubelet.directory_watch.Inotify", no_more)
     monkeypatch.setattr(registration_module, "LOOK_SECONDS", 0.05)
     with capture_logs() as logs:
         async with registering(directory) as ours:
@@ -242,7 +243,7 @@ async def test_a_stream_that_ended_before_register_was_answered_is_lost_at_once(
 async def test_a_kubelet_is_told_again_after_it_has_dealt_with_the_last_list(
     kubelet_dir: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teeplugin.streams.DIGEST_SECONDS", 0.5)
+    monkeypatch.setattr("teeplugin.kubelet.watch_streams.DIGEST_SECONDS", 0.5)
     async with SimulatedKubelet(kubelet_dir) as kubelet, registering(directory) as ours:
         await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
         digested_at = max(stream.digested_at for stream in ours.streams._open.values())
@@ -263,7 +264,7 @@ async def test_a_long_list_takes_the_kubelet_longer() -> None:
 async def test_a_new_kubelet_is_told_at_once_whatever_the_one_before_was_sent(
     kubelet_dir: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("teeplugin.streams.DIGEST_SECONDS", 3600)
+    monkeypatch.setattr("teeplugin.kubelet.watch_streams.DIGEST_SECONDS", 3600)
     async with registering(directory):
         for _ in range(2):
             async with SimulatedKubelet(kubelet_dir) as kubelet:
@@ -345,7 +346,7 @@ async def test_a_change_that_came_during_the_try_is_seen_though_nothing_tells_of
 
     monkeypatch.setattr(Registration, "_call_register", restart_meanwhile)
     monkeypatch.setattr(registration_module, "LOOK_SECONDS", 3600)
-    monkeypatch.setattr("teeplugin.watch.DirectoryWatch.changed", lambda _: lose())
+    monkeypatch.setattr(DirectoryWatch, "changed", lambda _: lose())
     async with registry(path, take) as kubelet, registering(directory):
         await eventually("a call", lambda: kubelet.requests, 5)
 

@@ -9,11 +9,11 @@ import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from teeplugin import registration as registration_module
-from teeplugin.endpoint import Endpoint
-from teeplugin.registration import DirectoryLostError
+from teeplugin.kubelet import registration as registration_module
+from teeplugin.kubelet.directory_watch import is_dead_mount
+from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.registration import DirectoryLostError
 from teeplugin.simulator import EventKind, SimulatedKubelet
-from teeplugin.watch import is_dead_mount
 from tests.in_process import registering
 from tests.waiting import eventually
 
@@ -95,7 +95,7 @@ async def test_a_directory_in_the_moment_of_its_deletion_is_no_dead_mount(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers = iter([True, False])
-    monkeypatch.setattr("teeplugin.watch._has_no_links", lambda _: next(answers))
+    monkeypatch.setattr("teeplugin.kubelet.directory_watch._has_no_links", lambda _: next(answers))
     assert not await is_dead_mount(tmp_path)
 
 

@@ -56,7 +56,7 @@ simulated._FAULTS = {**simulated._FAULTS, "busy": base.Unreachable}
 """
 
 NEVER_LOOKS_AT_THE_NODE = """
-from teeplugin.health import Health
+from teeplugin.tee.poller import Health
 
 Health._missing = lambda self: []
 """
@@ -74,7 +74,9 @@ def test_a_broken_plugin_fails_a_scenario_at_its_step(
     scratch: Path, tmp_path: Path, name: str, mischief: str, told: str
 ) -> None:
     script = tmp_path / "broken.py"
-    script.write_text(f"{mischief}\nfrom teeplugin.cli import main\nraise SystemExit(main())\n")
+    script.write_text(
+        f"{mischief}\nimport teeplugin.cli.main as cli\nraise SystemExit(cli.main())\n"
+    )
     plugin = shlex.join([sys.executable, str(script)])
     ended = simulate(scratch, "--scenario", name, "--plugin", plugin)
     assert ended.returncode == 1, ended.stdout

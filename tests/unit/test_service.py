@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.connections import MOST_CONNECTIONS, MOST_REQUEST_BYTES
-from teeplugin.endpoint import Endpoint
-from teeplugin.inventory import FrameEncoder, IdSet, Inventory, Listing
-from teeplugin.latest import Latest
-from teeplugin.service import DevicePluginService
-from teeplugin.streams import WatchStreams
+from teeplugin.kubelet.device_plugin_service import DevicePluginService
+from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.watch_streams import WatchStreams
+from teeplugin.policy.device_list import FrameEncoder, IdSet, Inventory, Listing
+from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess, Device, Mount
 from tests.waiting import eventually
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teeplugin.inventory import IdSet
-from teeplugin.judgement import Holdings, Judgement, Terms, judge, relist
-from teeplugin.shortage import Shortage, listed_ids, mark, units_to_show
+from teeplugin.policy.decide import Holdings, Judgement, Terms, judge, relist
+from teeplugin.policy.device_list import IdSet
+from teeplugin.policy.shortage import Shortage, listed_ids, mark, units_to_show
 from teeplugin_backends.base import Exhausted, TeeError, TeeMemory, Unreachable
 
 UNIT = 512 * 1024

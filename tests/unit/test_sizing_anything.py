@@ -8,9 +8,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from teeplugin.config import ConfigError
-from teeplugin.sizing.binary import code_bytes
-from teeplugin.sizing.files import read_description
+from teeplugin.commands.sizing.binary import code_bytes
+from teeplugin.commands.sizing.files import read_description
+from teeplugin.config.settings import ConfigError
 from tests.unit.sizing_files import DATA, configs_xml, elf
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.config import ConfigError
-from teeplugin.sizing.binary import code_bytes
+from teeplugin.commands.sizing.binary import code_bytes
+from teeplugin.config.settings import ConfigError
 from tests.unit.sizing_files import elf
 
 

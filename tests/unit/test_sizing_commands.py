@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from teeplugin.sizing import pod_command, size_command
+from teeplugin.commands.sizing import pod_command, size_command
 from tests.unit.sizing_files import DATA, UUID, configs_xml, elf, pod, refusal, size
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "sizing.md"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.sizing.description import MOST_UNKNOWN, Description
-from teeplugin.sizing.files import read_description
+from teeplugin.commands.sizing.description import MOST_UNKNOWN, Description
+from teeplugin.commands.sizing.files import read_description
 from tests.unit.sizing_files import UUID, configs_xml
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.config import ConfigError
-from teeplugin.sizing.description import Description
-from teeplugin.sizing.files import read_description, read_descriptions
+from teeplugin.commands.sizing.description import Description
+from teeplugin.commands.sizing.files import read_description, read_descriptions
+from teeplugin.config.settings import ConfigError
 from tests.unit.sizing_files import DATA, UUID, configs_xml, elf, size
 
 HEAP, STACK = "<heap_size>81920</heap_size>", "<stack_size>8192</stack_size>"
@@ -365,20 +365,24 @@ def test_hostile_xml_ends_the_program_with_one_line_and_status_2(file: str) -> N
 
 def test_the_daemon_loads_neither_the_sizing_nor_its_xml_parser() -> None:
     loaded = subprocess.run(
-        [sys.executable, "-c", "import sys, teeplugin.cli, teeplugin.plugin; print(*sys.modules)"],
+        [
+            sys.executable,
+            "-c",
+            "import sys, teeplugin.daemon.run; print(*sys.modules)",
+        ],
         capture_output=True,
         text=True,
         timeout=30,
         check=True,
     ).stdout.split()
-    assert "teeplugin.plugin" in loaded
-    unwanted = ("defusedxml", "xml", "teeplugin.sizing")
+    assert "teeplugin.daemon.run" in loaded
+    unwanted = ("defusedxml", "xml", "teeplugin.commands.sizing")
     assert [name for name in loaded if name.startswith(unwanted)] == []
 
 
 def test_a_manifest_is_read_without_the_xml_parser() -> None:
     code = (
-        "import sys; from teeplugin.sizing.size_command import main; "
+        "import sys; from teeplugin.commands.sizing.size_command import main; "
         f"main([{str(DATA / 'plugin.txt')!r}]); assert 'defusedxml' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, timeout=30, check=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teeplugin.sizing.memory import (
+from teeplugin.commands.sizing.memory import (
     CONTAINER,
     PAGE_BYTES,
     Certainty,
@@ -18,8 +18,8 @@ from teeplugin.sizing.memory import (
     total_bytes,
     units_for,
 )
-from teeplugin.sizing.precision import least_waste_precision_kb, wasted_bytes
-from teeplugin.units import KIB, MIN_PRECISION_KB, units_in
+from teeplugin.commands.sizing.precision import least_waste_precision_kb, wasted_bytes
+from teeplugin.policy.units import KIB, MIN_PRECISION_KB, units_in
 
 SIZES = st.integers(1024, 2**32 - 1)
 LOADS = st.builds(

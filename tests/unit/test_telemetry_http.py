@@ -8,8 +8,8 @@ from http import HTTPStatus
 import anyio
 import pytest
 
-from teeplugin.telemetry import http
-from teeplugin.telemetry.http import MOST_CONNECTIONS, Answer, HttpServer
+from teeplugin.telemetry import http_server
+from teeplugin.telemetry.http_server import MOST_CONNECTIONS, Answer, HttpServer
 from tests.http import get
 from tests.waiting import eventually
 
@@ -116,7 +116,7 @@ async def test_a_peer_that_leaves_in_the_middle_is_no_event(
 async def test_a_peer_that_says_nothing_is_ended_in_time(
     address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "REQUEST_SECONDS", 0.05)
+    monkeypatch.setattr(http_server, "REQUEST_SECONDS", 0.05)
     assert await answer_to(address, b"GET /page HTTP/1.1\r\n") == b""
 
 

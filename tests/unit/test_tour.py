@@ -21,7 +21,7 @@ TOUR = [sys.executable, "-m", "teeplugin", "simulate"]
 
 HANDS_OUT_NOTHING = """
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.service import DevicePluginService
+from teeplugin.kubelet.device_plugin_service import DevicePluginService
 
 DevicePluginService._container_response = lambda *_: v1beta1.ContainerAllocateResponse()
 """
@@ -55,7 +55,7 @@ v1beta1.RegistrationStub.register = register_once
 """
 
 EXITS_NON_ZERO = """
-from teeplugin import plugin
+from teeplugin.daemon import run as plugin
 
 run = plugin.run
 plugin.run = lambda *words: run(*words) or 7
@@ -98,7 +98,9 @@ def test_a_broken_plugin_fails_at_its_step(
     scratch: Path, tmp_path: Path, mischief: str, step: str, seen: str
 ) -> None:
     script = tmp_path / "broken.py"
-    script.write_text(f"{mischief}\nfrom teeplugin.cli import main\nraise SystemExit(main())\n")
+    script.write_text(
+        f"{mischief}\nimport teeplugin.cli.main as cli\nraise SystemExit(cli.main())\n"
+    )
     ended = tour(scratch, "--plugin", shlex.join([sys.executable, str(script)]))
     assert ended.returncode == 1
     report = " ".join(ended.stdout.split())

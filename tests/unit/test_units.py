@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from teeplugin import units
+from teeplugin.policy import units
 
 SIZES = st.integers(0, 2**50)
 UNITS = st.integers(units.MIN_PRECISION_KB * units.KIB, 2**40)

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from teeplugin.config import ConfigError
+from teeplugin.config.settings import ConfigError
+from teeplugin.policy.units import KIB, format_size
 from teeplugin.simulator.admission import AdmissionError, ContainerStartError
 from teeplugin.simulator.live.picture import Key
 from teeplugin.simulator.played_tee import FAULTS, NO_FAULT
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.timeline import ERROR
-from teeplugin.units import KIB, format_size
 
 QUIT = "q"
 

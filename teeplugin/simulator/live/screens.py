@@ -10,10 +10,10 @@ from typing import Self, TextIO
 from rich.console import Console
 from rich.live import Live
 
+from teeplugin.policy.units import format_size
 from teeplugin.simulator.live.picture import Picture
 from teeplugin.simulator.live.view import View, clock
 from teeplugin.simulator.report import Unwritable
-from teeplugin.units import format_size
 
 
 class Drawing:

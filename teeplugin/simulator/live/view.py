@@ -13,9 +13,9 @@ from rich.layout import Layout
 from rich.panel import Panel
 from rich.text import Text
 
+from teeplugin.policy.units import format_size
 from teeplugin.simulator.live.picture import Key, Mark, Picture
 from teeplugin.simulator.timeline import ERROR, KUBELET, PLAYED, PLUGIN, WARNING, Entry
-from teeplugin.units import format_size
 
 
 @dataclass(frozen=True, slots=True)

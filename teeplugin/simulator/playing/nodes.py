@@ -9,11 +9,11 @@ from typing import Self, TypeVar
 
 import yaml
 
-from teeplugin.config import ConfigError, nearest, shown
-from teeplugin.config_rules import number
-from teeplugin.config_sources import Given
+from teeplugin.config.settings import ConfigError, nearest, shown
+from teeplugin.config.sources import Given
+from teeplugin.config.validators import number
+from teeplugin.config.yaml_nodes import entries, fault_at, given_at, parsed, read_text
 from teeplugin.simulator.amounts import MEMORY_RULE, UNITS_RULE, Memory, Units
-from teeplugin.yaml_nodes import entries, fault_at, given_at, parsed, read_text
 
 T = TypeVar("T")
 

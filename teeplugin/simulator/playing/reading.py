@@ -11,9 +11,10 @@ from typing import Any
 
 import yaml
 
-from teeplugin.config import SETTINGS, nearest
-from teeplugin.config_rules import whole_number
-from teeplugin.config_sources import Given, validated
+from teeplugin.config.settings import SETTINGS, nearest
+from teeplugin.config.sources import Given, validated
+from teeplugin.config.validators import whole_number
+from teeplugin.policy.units import MAX_UNITS
 from teeplugin.simulator.playing.actions import Action, FitsAction
 from teeplugin.simulator.playing.course import Course
 from teeplugin.simulator.playing.expectations import Expectation, Health, Listed
@@ -21,7 +22,6 @@ from teeplugin.simulator.playing.nodes import Source
 from teeplugin.simulator.playing.scenario import SHIPPED, Scenario, Step, shipped_names
 from teeplugin.simulator.playing.step_keys import ACTIONS, EXPECTATIONS, choice
 from teeplugin.simulator.profile import MODERN, OLD, Profile
-from teeplugin.units import MAX_UNITS
 
 PROFILES: Mapping[str, Profile] = {profile.version: profile for profile in (MODERN, OLD)}
 """The kubelets that can be simulated, by their versions."""

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from teeplugin.policy.units import KIB, MIN_PRECISION_KB
 from teeplugin.simulator.amounts import Figures
 from teeplugin.simulator.playing.actions import Action
 from teeplugin.simulator.playing.expectations import Expectation
 from teeplugin.simulator.profile import MODERN, Profile
 from teeplugin.simulator.stage import HEALTH_INTERVAL_SECONDS
-from teeplugin.units import KIB, MIN_PRECISION_KB
 
 DEFAULT_TOTAL_BYTES = 64 * KIB**2
 DEADLINE_SECONDS = 10.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from teeplugin.config_rules import whole_number
+from teeplugin.config.validators import whole_number
 from teeplugin.simulator.amounts import Memory, Units
 from teeplugin.simulator.played_tee import FAULTS, NO_FAULT
 from teeplugin.simulator.playing import actions, expectations

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from teeplugin.connections.frames import MOST_FRAME_BYTES, PREFACE, FrameGate, TooMuchError
 from teeplugin.connections.server import ConnectionServer
 from teeplugin.connections.turns import SLICE_COST
-from teeplugin.service import RequestCodec
+from teeplugin.kubelet.device_plugin_service import RequestCodec
 from tests.fuzz.target import Target
 from tests.fuzz.targets.kubelet import service_of
 

@@ -9,14 +9,14 @@ from http import HTTPStatus
 from typing import Any, cast
 from unittest import mock
 
-from teeplugin import status
-from teeplugin.config import ConfigError
-from teeplugin.config_sources import load
-from teeplugin.doctor import page, report
-from teeplugin.doctor.evidence import BooksSeen, Evidence, PageState, SocketsSeen
-from teeplugin.doctor.examine import examine
-from teeplugin.doctor.sockets import SocketState
-from teeplugin.telemetry.http import MOST_HEADER_BYTES, Answer, HttpServer
+from teeplugin.commands import status
+from teeplugin.commands.doctor import page, report
+from teeplugin.commands.doctor.evidence import BooksSeen, Evidence, PageState, SocketsSeen
+from teeplugin.commands.doctor.examine import examine
+from teeplugin.commands.doctor.sockets import SocketState
+from teeplugin.config.settings import ConfigError
+from teeplugin.config.sources import load
+from teeplugin.telemetry.http_server import MOST_HEADER_BYTES, Answer, HttpServer
 from tests.fuzz.target import Target, check_line, result_of
 
 _BODY = b"hello\n"

@@ -12,16 +12,20 @@ from grpclib.metadata import encode_grpc_message
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.api.podresources import v1 as podresources
-from teeplugin.books import Holder
-from teeplugin.checkpoint import FILE_NAME, held_units_by_size
-from teeplugin.inventory import IdSet, Inventory, Listing
-from teeplugin.latest import Latest
-from teeplugin.pod_resources import holders_in
-from teeplugin.service import MOST_CONTAINERS, DevicePluginService, RequestCodec
+from teeplugin.kubelet.checkpoint import FILE_NAME, held_units_by_size
+from teeplugin.kubelet.device_plugin_service import (
+    MOST_CONTAINERS,
+    DevicePluginService,
+    RequestCodec,
+)
+from teeplugin.kubelet.pod_resources_answer import holders_in
+from teeplugin.kubelet.watch_streams import WatchStreams
+from teeplugin.policy.device_list import IdSet, Inventory, Listing
+from teeplugin.policy.holdings import Holder
+from teeplugin.policy.units import MAX_UNITS
+from teeplugin.primitives.latest import Latest
 from teeplugin.simulator.registration_server import _refusal
 from teeplugin.simulator.wire import MalformedMessageError, parse_device_list
-from teeplugin.streams import WatchStreams
-from teeplugin.units import MAX_UNITS
 from teeplugin_backends.base import ContainerAccess, Device, Mount
 from tests.fuzz.target import Target, result_of
 

@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
-from teeplugin import reload
-from teeplugin.cli import COMMANDS
-from teeplugin.cli_flags import read_flags
-from teeplugin.config import SETTINGS, ConfigError
-from teeplugin.config_print import as_yaml
-from teeplugin.config_rules import (
+from teeplugin.cli.main import COMMANDS
+from teeplugin.config.go_flags import read_flags
+from teeplugin.config.print_config import as_yaml
+from teeplugin.config.settings import SETTINGS, ConfigError
+from teeplugin.config.sources import CONFIG_KEY, FlagValue, Loaded, load
+from teeplugin.config.validators import (
     MOST_BYTES,
     extended_resource,
     number,
@@ -19,12 +19,12 @@ from teeplugin.config_rules import (
     split_address,
     whole_number,
 )
-from teeplugin.config_sources import CONFIG_KEY, FlagValue, Loaded, load
-from teeplugin.health import Health
-from teeplugin.judgement import Judgement, Terms, check_terms
+from teeplugin.daemon import reload
+from teeplugin.policy.decide import Judgement, Terms, check_terms
+from teeplugin.policy.units import KIB, MIN_PRECISION_KB, format_size, parse_size
 from teeplugin.simulator.amounts import Figures, Memory, Units
 from teeplugin.simulator.registration_server import is_extended_resource_name
-from teeplugin.units import KIB, MIN_PRECISION_KB, format_size, parse_size
+from teeplugin.tee.poller import Health
 from teeplugin_backends.base import OptionError, TeeMemory
 from teeplugin_backends.simulated import _size as simulated_size
 from tests.fuzz.target import Target, as_text, check_line, in_memory

@@ -8,14 +8,14 @@ from typing import Any
 
 import yaml
 
-from teeplugin.config import ConfigError
-from teeplugin.sizing import pod_command, size_command
-from teeplugin.sizing.binary import ELF_MAGIC, SEC_MAGIC, code_bytes
-from teeplugin.sizing.configs_xml import ROOT, SECTIONS
-from teeplugin.sizing.description import DEFAULTS, LEAST_SIZE_BYTES, MOST_SIZE_BYTES
-from teeplugin.sizing.files import read_description
-from teeplugin.sizing.manifest_txt import TAGS
-from teeplugin.sizing.memory import PAGE_BYTES
+from teeplugin.commands.sizing import pod_command, size_command
+from teeplugin.commands.sizing.binary import ELF_MAGIC, SEC_MAGIC, code_bytes
+from teeplugin.commands.sizing.configs_xml import ROOT, SECTIONS
+from teeplugin.commands.sizing.description import DEFAULTS, LEAST_SIZE_BYTES, MOST_SIZE_BYTES
+from teeplugin.commands.sizing.files import read_description
+from teeplugin.commands.sizing.manifest_txt import TAGS
+from teeplugin.commands.sizing.memory import PAGE_BYTES
+from teeplugin.config.settings import ConfigError
 from tests.fuzz.target import Target, as_text, check_line, in_memory, parts_of
 
 FILES = ("FIRST", "SECOND")

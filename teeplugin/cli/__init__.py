@@ -1,0 +1,1 @@
+"""The command line: words to the daemon or to a command."""

@@ -1,0 +1,118 @@
+"""Asks the backend once, as the daemon does, and outlives whatever that comes to; for looks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+import anyio
+
+from teeplugin.commands.doctor.evidence import Answer
+from teeplugin.logs.setup import error_text
+from teeplugin.tee.poller import QUERY_SECONDS
+from teeplugin_backends.base import BadReply, Finding, TeeBackend, TeeError, TeeMemory, TimedOut
+
+LOOK_SECONDS = 5.0
+"""How long the backend may take to be entered, or to look around: it asks nobody for that."""
+
+CLOSE_SECONDS = 0.5
+"""How long the backend's end is waited for, as by the daemon."""
+
+T = TypeVar("T")
+
+
+async def ask(backend: TeeBackend, host_root: Path) -> Answer:
+    """Enter the backend, ask it once for its memory and then for its checks, and leave it."""
+    bugs: list[str] = []
+    try:
+        await _tried("__aenter__()", backend.__aenter__, LOOK_SECONDS)
+        return await _asked(backend, host_root, bugs)
+    except TeeError as error:
+        return Answer(error=error, bugs=bugs)
+    finally:
+
+        async def leave() -> None:
+            await backend.__aexit__(None, None, None)
+
+        with anyio.CancelScope(shield=True):
+            await _noted(bugs, "__aexit__()", leave, CLOSE_SECONDS)
+
+
+async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answer:
+    async def memory() -> TeeMemory:
+        answered: object = await backend.memory()
+        if not isinstance(answered, TeeMemory):
+            raise TypeError(f"{answered!r} is no TeeMemory")
+        return answered
+
+    async def needs() -> tuple[int, tuple[str, ...]]:
+        return backend.default_reserve_bytes, backend.access().host_paths()
+
+    async def look() -> list[Finding]:
+        found: list[object] = list(await backend.checks(host_root))
+        bugs.extend(f"{each!r} of checks() is no Finding" for each in found if not _is_one(each))
+        return [each for each in found if isinstance(each, Finding)]
+
+    reading, error, needed = None, None, None
+    began = monotonic()
+    try:
+        reading = await _tried("memory()", memory, QUERY_SECONDS)
+    except TeeError as raised:
+        error = raised
+    seconds = monotonic() - began
+    if reading is not None:
+        # Before a reading a backend need not know.
+        needed = await _noted(bugs, "access() or default_reserve_bytes", needs, LOOK_SECONDS)
+    findings = await _noted(bugs, "checks()", look, LOOK_SECONDS)
+    return Answer(
+        reading=reading,
+        error=error,
+        seconds=seconds,
+        reserve_bytes=needed[0] if needed else None,
+        host_paths=needed[1] if needed else None,
+        findings=findings or (),
+        bugs=bugs,
+    )
+
+
+def _is_one(finding: object) -> bool:
+    return isinstance(finding, Finding)
+
+
+async def _tried(what: str, call: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """Wait for a call of the backend, which may raise anything.
+
+    Raises:
+        TeeError: as the backend raised it; TimedOut at the deadline; BadReply for a bug.
+    """
+    try:
+        with anyio.move_on_after(seconds) as deadline:
+            return await call()
+    except TeeError:
+        raise
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if deadline.cancel_called or (task is not None and task.cancelling()):
+            raise
+        raise _bug(what, error) from error
+    except Exception as error:
+        raise _bug(what, error) from error
+    raise TimedOut(f"{what} did not return within {seconds:g} s")
+
+
+def _bug(what: str, error: BaseException) -> TeeError:
+    return BadReply(
+        f"a bug in the backend: {what} raised {error_text(error)}", cure="report it to its author"
+    )
+
+
+async def _noted(
+    bugs: list[str], what: str, call: Callable[[], Awaitable[T]], seconds: float
+) -> T | None:
+    """Like `_tried`, for what matters less than the reading: an error is one of the `bugs`."""
+    try:
+        return await _tried(what, call, seconds)
+    except TeeError as error:
+        bugs.append(str(error))
+        return None

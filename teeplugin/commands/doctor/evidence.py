@@ -1,0 +1,245 @@
+"""What doctor has seen: gathered by looks, judged by the checks; nothing here looks at anything.
+
+A part that is still None wasn't come to: what should have been seen before it never returned.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import pydantic
+
+from teeplugin.commands.doctor.sockets import SocketState
+from teeplugin.config.settings import Settings
+from teeplugin.config.sources import Loaded
+from teeplugin.kubelet.endpoint import Weakness
+from teeplugin_backends.base import Finding, TeeError, TeeMemory
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the backend gave for one query, a reading or an error, and how long that took.
+
+    `reserve_bytes` and `host_paths` are the backend's own, and None without a reading. `findings`
+    are its checks; `bugs` is what it did besides that no backend may do, in words.
+    """
+
+    reading: TeeMemory | None = None
+    error: TeeError | None = None
+    seconds: float = 0.0
+    reserve_bytes: int | None = None
+    host_paths: tuple[str, ...] | None = None
+    findings: Sequence[Finding] = ()
+    bugs: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySeen:
+    """The kubelet's device-plugins directory; `problem` is why it can't be looked at."""
+
+    path: Path
+    problem: str = ""
+    is_missing: bool = False
+    is_dead_mount: bool = False
+    is_writable: bool = False
+    weakness: Weakness | None = None
+    """Why the plugin wouldn't listen there: others could exchange its socket for theirs."""
+    mode: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SocketsSeen:
+    """The sockets in that directory: the kubelet's, this plugin's pattern, the original's."""
+
+    kubelet: SocketState
+    plugins: Mapping[Path, SocketState] = field(default_factory=dict)
+    pids: tuple[int, ...] = ()
+    original: Path = Path()
+    original_state: SocketState = SocketState.MISSING
+
+    def ours(self, *states: SocketState) -> list[Path]:
+        """The sockets of this plugin's pattern in one of these states."""
+        return [path for path, state in self.plugins.items() if state in states]
+
+    @property
+    def live(self) -> list[Path]:
+        """Those behind which a plugin runs, as far as that can be seen."""
+        return self.ours(SocketState.LISTENS, SocketState.FULL)
+
+
+@dataclass(frozen=True, slots=True)
+class BooksSeen:
+    """What the kubelet's PodResources told of our resource.
+
+    `held` is by namespace, pod and container. `listed` is how many healthy units the kubelet knows,
+    None where it doesn't tell. `error` is why nothing was told; `is_old` if for its age.
+    """
+
+    held: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    listed: int | None = None
+    error: str = ""
+    is_old: bool = False
+
+    @property
+    def held_units(self) -> int | None:
+        """How many units pods hold, if that is known."""
+        return None if self.error else sum(self.held.values())
+
+
+class PageState(Enum):
+    """Who answers where the plugin's telemetry should."""
+
+    OFF = auto()
+    OURS = auto()
+    SOMEBODY_ELSE = auto()
+    NOBODY = auto()
+    NO_SUCH_ADDRESS = auto()
+    SILENT = auto()
+
+
+# Read from an answer of whoever listens: so the types are checked, and nothing is taken for them.
+_TOLD = pydantic.ConfigDict(strict=True)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
+class Trouble:
+    """What the running plugin says is wrong with its TEE; `believed` once that is certain."""
+
+    kind: str
+    error: str
+    cure: str
+    believed: bool
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
+class PluginStatus:
+    """What the running plugin tells of itself on its page /status, as far as doctor uses it."""
+
+    resource: str
+    backend: str
+    unit_bytes: int
+    capacity: int
+    allocatable: int
+    held: int | None
+    unhealthy_cause: str | None
+    trouble: Trouble | None
+    registered: bool
+    obstacle: str | None
+    settings_problem: str | None
+
+    @classmethod
+    def parse(cls, page: Mapping[str, Any]) -> Self:
+        """Take what is needed from the page.
+
+        Raises:
+            LookupError, TypeError, ValueError: it is no page of a tee-device-plugin.
+        """
+        count, cause = page["units"], page["cause"]
+        return cls(
+            resource=page["resource"],
+            backend=page["backend"],
+            unit_bytes=count["bytes"],
+            capacity=count["capacity"],
+            allocatable=count["allocatable"],
+            held=count["held"],
+            unhealthy_cause=count["unhealthy_cause"],
+            trouble=cause
+            and Trouble(cause["kind"], cause["error"], cause["cure"], cause["believed"]),
+            registered=page["registered"],
+            obstacle=page["obstacle"],
+            settings_problem=page["settings_problem"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PageSeen:
+    """What answered at `--listen`, and what it told if it is the plugin."""
+
+    state: PageState
+    status: PluginStatus | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningProcess:
+    """The plugin that runs, seen as a process: the flags it was started with, and what they mean.
+
+    `settings` is None where its environment or its files can't be read from here.
+    """
+
+    pid: int
+    flags: Sequence[str]
+    settings: Settings | None
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All that was seen; filled part by part."""
+
+    preloaded: str = ""
+    preload_file: str = ""
+    loaded: Loaded | None = None
+    settings_problem: str = ""
+    socket_path_fits: bool = True
+    backend_found: bool = False
+    backend_problem: str = ""
+    directory: DirectorySeen | None = None
+    held_units_by_size: Mapping[int, int] | None = None
+    sockets: SocketsSeen | None = None
+    missing_paths: tuple[str, ...] = ()
+    books: BooksSeen | None = None
+    page: PageSeen | None = None
+    process: RunningProcess | None = None
+    answer: Answer | None = None
+    bug: str = ""
+    """What ended the looks before their time."""
+
+    @property
+    def settings(self) -> Settings:
+        """The settings, which every check but the first few may count on."""
+        if self.loaded is None:
+            raise NotSeenError("the settings")
+        return self.loaded.settings
+
+    @property
+    def reading(self) -> TeeMemory | None:
+        """The TEE's memory, if it gave a reading."""
+        return self.answer.reading if self.answer else None
+
+    @property
+    def reserve_bytes(self) -> int:
+        """What is kept for the TEE OS: as the operator said, or else the backend's own."""
+        if self.settings.reserve_bytes is not None:
+            return self.settings.reserve_bytes
+        return (self.answer.reserve_bytes if self.answer else None) or 0
+
+    @property
+    def status(self) -> PluginStatus | None:
+        """What the plugin of our resource tells, if it runs and answers."""
+        status = self.page.status if self.page else None
+        return status if status and status.resource == self.settings.resource_name else None
+
+    @property
+    def held_units(self) -> int | None:
+        """How many units pods hold: by the kubelet's books, or else by the running plugin's."""
+        held = self.books.held_units if self.books else None
+        return held if held is not None else self.status.held if self.status else None
+
+
+class NotSeenError(Exception):
+    """A check needs what wasn't come to."""
+
+
+def seen(part: T | None, what: str) -> T:
+    """Give a part of the evidence.
+
+    Raises:
+        NotSeenError: it wasn't come to.
+    """
+    if part is None:
+        raise NotSeenError(what)
+    return part

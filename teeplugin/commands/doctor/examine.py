@@ -1,0 +1,87 @@
+"""The order of the checks, and their run over the evidence: pure; called by command."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from teeplugin.commands.doctor import node_checks, plugin_checks, settings_checks, tee_checks
+from teeplugin.commands.doctor.evidence import Evidence, NotSeenError
+from teeplugin.commands.doctor.model import Line, Outcome, Report, failed
+from teeplugin.logs.setup import error_text
+from teeplugin_backends.base import Finding
+
+TEE_SECTION = "TEE"
+"""Where the backend's own findings stand, before the query."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One link: its part of the way, its stable name, and what judges it."""
+
+    section: str
+    name: str
+    judge: Callable[[Evidence], Outcome]
+
+
+BEFORE_THE_TEE = (
+    Check("settings", "configuration", settings_checks.configuration),
+    Check("settings", "preload", settings_checks.preload),
+    Check("settings", "running-settings", settings_checks.running_settings),
+    Check("settings", "backend", settings_checks.backend),
+)
+AFTER_THE_WAY = (
+    Check(TEE_SECTION, "query", tee_checks.query),
+    Check("units", "figures", tee_checks.figures),
+    Check("units", "reserve", tee_checks.reserve),
+    Check("units", "precision", tee_checks.precision),
+    Check("units", "held-unit-size", tee_checks.held_unit_size),
+    Check("node", "containers", node_checks.containers),
+    Check("node", "kubelet-directory", node_checks.kubelet_directory),
+    Check("node", "kubelet-socket", node_checks.kubelet_socket),
+    Check("node", "stale-sockets", node_checks.stale_sockets),
+    Check("plugin", "plugin", plugin_checks.plugin),
+    Check("plugin", "registration", plugin_checks.registration),
+    Check("plugin", "listed-units", plugin_checks.listed_units),
+    Check("plugin", "pod-resources", plugin_checks.pod_resources),
+    Check("plugin", "telemetry", plugin_checks.telemetry),
+    Check("plugin", "node-label", plugin_checks.node_label),
+)
+WITHOUT_SETTINGS = BEFORE_THE_TEE[:2]
+"""What can be looked at where there are no settings to go by."""
+
+
+def examine(evidence: Evidence) -> Report:
+    """Judge every link."""
+    return Report(tuple(_lines(evidence)), settings_checks.settings_in_force(evidence))
+
+
+def _lines(evidence: Evidence) -> Iterator[Line]:
+    if evidence.loaded is None:
+        for check in WITHOUT_SETTINGS:
+            yield _line(check, evidence)
+        return
+    for check in BEFORE_THE_TEE:
+        yield _line(check, evidence)
+    for finding in evidence.answer.findings if evidence.answer else ():
+        yield Line(TEE_SECTION, finding)
+    for check in AFTER_THE_WAY:
+        yield _line(check, evidence)
+
+
+def _line(check: Check, evidence: Evidence) -> Line:
+    return Line(check.section, Finding(check.name, *_judged(check, evidence)))
+
+
+def _judged(check: Check, evidence: Evidence) -> Outcome:
+    try:
+        return check.judge(evidence)
+    except NotSeenError as missing:
+        if evidence.bug:
+            return _own_bug(evidence.bug)
+        text = f"{missing} was waited for in vain: what it asks never returned"
+        return failed(text, "look for a mount that hangs, or for a backend that blocks its process")
+    except Exception as error:  # noqa: BLE001 - the other links are told all the same
+        return _own_bug(error_text(error))
+
+
+def _own_bug(words: str) -> Outcome:
+    return failed(f"doctor itself failed: {words}", "report it, with this line")

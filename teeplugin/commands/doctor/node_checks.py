@@ -1,0 +1,95 @@
+"""Judges what the node has: what containers are promised, and the kubelet's place; for examine."""
+
+import stat
+from pathlib import Path
+
+from teeplugin.commands.doctor.evidence import Evidence, SocketsSeen, seen
+from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
+from teeplugin.commands.doctor.sockets import SocketState
+
+
+def containers(evidence: Evidence) -> Outcome:
+    """Every mount and device node that containers are promised is on the node."""
+    answer = evidence.answer
+    if answer is None or answer.host_paths is None:
+        return not_applicable("what containers need is known once the TEE has answered: see query")
+    root = evidence.settings.host_root
+    if evidence.missing_paths:
+        text = f"{', '.join(evidence.missing_paths)}, which containers need, aren't below {root}"
+        cure = (
+            "load the TEE's driver and start its daemon on the node; in a container mount the "
+            "node's paths where --host-root has them"
+        )
+        return failed(text, cure)
+    if not answer.host_paths:
+        return ok("containers need nothing of the node")
+    return ok(f"{', '.join(answer.host_paths)}: all there")
+
+
+def kubelet_directory(evidence: Evidence) -> Outcome:
+    """The directory is there, the node's own, and writable for the plugin but for no others."""
+    directory = seen(evidence.directory, "the kubelet's directory")
+    path = directory.path
+    if directory.is_missing:
+        cure = (
+            "start the kubelet, which makes it, or give its --root-dir as --kubelet-dir; in a "
+            "container mount the directory from the node"
+        )
+        return failed(f"there is no {path}", cure)
+    if directory.problem:
+        cure = "give the kubelet's --root-dir as --kubelet-dir, and run the plugin as root"
+        return failed(f"{path}: {directory.problem}", cure)
+    if directory.is_dead_mount:
+        text = f"{path} was deleted and made again, and this mount of it is dead"
+        return failed(text, "restart the plugin's pod, which mounts the new one")
+    if not directory.is_writable:
+        cure = "run the plugin as root, and in a container don't mount the directory read-only"
+        return failed(f"{path} can't be written to", cure)
+    if directory.weakness:
+        return failed(*directory.weakness)
+    return ok(f"{path}: {stat.filemode(directory.mode | stat.S_IFDIR)}, writable")
+
+
+def kubelet_socket(evidence: Evidence) -> Outcome:
+    """The kubelet listens for registrations; it is connected to, and told nothing."""
+    directory = seen(evidence.directory, "the kubelet's directory")
+    sockets = seen(evidence.sockets, "the sockets")
+    if directory.is_missing:
+        return not_applicable("there is no directory it could be in: see kubelet-directory")
+    return _answers(directory.path / "kubelet.sock", sockets.kubelet)
+
+
+def _answers(path: Path, state: SocketState) -> Outcome:
+    start = "start the kubelet; `systemctl status kubelet` tells why it doesn't run"
+    match state:
+        case SocketState.LISTENS:
+            return ok(f"somebody listens at {path}")
+        case SocketState.MISSING:
+            cure = f"{start}; if it does, give its --root-dir as --kubelet-dir"
+            return failed(f"there is no {path}", cure)
+        case SocketState.REFUSES:
+            return failed(f"nobody listens at {path}, which an earlier kubelet left", start)
+        case SocketState.FULL:
+            text = f"whoever listens at {path} doesn't accept connections"
+            return failed(text, "restart the kubelet, which seems to hang")
+        case SocketState.NO_SOCKET:
+            return failed(f"{path} is no socket", f"remove it, and restart the kubelet: rm {path}")
+        case SocketState.FORBIDDEN:
+            return failed(f"{path} can't be connected to", "run the plugin as root")
+
+
+def stale_sockets(evidence: Evidence) -> Outcome:
+    """No plugin that was killed has left its socket."""
+    sockets = seen(evidence.sockets, "the sockets")
+    stale = [str(path) for path in _stale(sockets)]
+    if stale:
+        cure = f"none is needed, a registered plugin removes them; or: rm {' '.join(stale)}"
+        return warning(f"nobody listens any more at {', '.join(stale)}", cure)
+    return ok("there are none")
+
+
+def _stale(sockets: SocketsSeen) -> list[object]:
+    found: list[object] = list(sockets.ours(SocketState.REFUSES))
+    if sockets.original_state is SocketState.REFUSES:
+        found.append(sockets.original)
+    return found

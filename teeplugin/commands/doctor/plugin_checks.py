@@ -1,0 +1,141 @@
+"""Judges the plugin that runs, and what the kubelet tells of it; for examine."""
+
+from teeplugin.commands.doctor.evidence import Evidence, PageState, SocketsSeen, seen
+from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
+from teeplugin.commands.doctor.sockets import SocketState
+from teeplugin.config.settings import SETTINGS
+
+_LIVE = (SocketState.LISTENS, SocketState.FULL)
+_LABEL = "teetype=trustzone"
+_NOTHING_YET = "the TEE has not answered the plugin yet: see query"
+
+
+def plugin(evidence: Evidence) -> Outcome:
+    """One plugin listens in the kubelet's directory, and the original doesn't."""
+    sockets = seen(evidence.sockets, "the sockets")
+    live = [path.name for path in sockets.live]
+    if sockets.original_state in _LIVE:
+        text = f"the original plugin listens at {sockets.original}"
+        cure = "remove its DaemonSet or end its process: of two plugins one loses the registration"
+        return (warning if live else failed)(text, cure)
+    if not live and evidence.page is not None and evidence.page.status is not None:
+        text = f"a plugin runs, and doesn't listen: {evidence.page.status.obstacle}"
+        return failed(text, "begin with what failed above, and see the plugin's log")
+    if not live:
+        text = "no plugin listens: there is no live tee-ram-*.sock in the kubelet's directory"
+        cure = (
+            "start it: systemctl start tee-device-plugin, or the DaemonSet, and see its log; it "
+            "listens once the TEE has answered"
+        )
+        return failed(text, cure)
+    if len(live) > 1:
+        text = f"{len(live)} plugins listen: {', '.join(live)}"
+        cure = "none while one takes over from another, or each has a --resource-name; else end one"
+        return warning(text, cure)
+    return ok(_one(sockets, live[0]))
+
+
+def _one(sockets: SocketsSeen, name: str) -> str:
+    process = f"process {sockets.pids[0]}" if sockets.pids else "a process not seen from here"
+    return f"{process} listens at {name}"
+
+
+def registration(evidence: Evidence) -> Outcome:
+    """The kubelet watches the plugin's list."""
+    status, resource = evidence.status, evidence.settings.resource_name
+    if status is None:
+        return _registered_by_the_kubelet(evidence, resource)
+    if not status.capacity:
+        return not_applicable(_NOTHING_YET)
+    if status.registered:
+        return ok(f"the kubelet watches the list of {resource}")
+    text = f"{resource} isn't registered: {status.obstacle}"
+    return failed(text, "do what the reason asks for, or see not_registered in the log")
+
+
+def _registered_by_the_kubelet(evidence: Evidence, resource: str) -> Outcome:
+    """What the kubelet's own list says, where the plugin tells nothing."""
+    books = seen(evidence.books, "the kubelet's books")
+    if books.listed:
+        return ok(f"the kubelet has {books.listed} healthy units of {resource}")
+    if not seen(evidence.sockets, "the sockets").live:
+        return not_applicable("no plugin runs: see plugin")
+    if books.listed == 0:
+        text = f"a plugin listens, and the kubelet has no healthy unit of {resource}"
+        return failed(text, "see not_registered and tee_unhealthy in the plugin's log")
+    return not_applicable("neither the plugin nor the kubelet tells: see telemetry")
+
+
+def listed_units(evidence: Evidence) -> Outcome:
+    """The units that the plugin lists are healthy."""
+    status = evidence.status
+    if status is None:
+        return not_applicable("no plugin of this resource answers: see telemetry")
+    if not status.capacity:
+        return not_applicable(_NOTHING_YET)
+    healthy = f"{status.allocatable} of {status.capacity} units are healthy"
+    if (trouble := status.trouble) is not None:
+        text = f"{healthy}; {trouble.kind}: {trouble.error}"
+        return (failed if trouble.believed else warning)(text, trouble.cure)
+    if status.allocatable < status.capacity:
+        text = f"{healthy}; the cause is {status.unhealthy_cause}"
+        return warning(text, "end who else uses secure memory, or see reserve above")
+    held = "" if status.held is None else f", {status.held} are held by pods"
+    return ok(f"{healthy}{held}")
+
+
+def pod_resources(evidence: Evidence) -> Outcome:
+    """The kubelet tells which pods hold units; without that there is the lesser mode."""
+    books = seen(evidence.books, "the kubelet's books")
+    path, resource = evidence.settings.pod_resources_socket, evidence.settings.resource_name
+    if books.error:
+        lesser = "no shortage is shown, and a capacity that shrinks may take units that are held"
+        cure = "mount the kubelet's pod-resources directory, and run the plugin as root"
+        if books.is_old:
+            cure = "take Kubernetes 1.20 or newer"
+        return warning(f"{path} {books.error}: {lesser}", cure)
+    text = f"{books.held_units} units of {resource} are held, by {_counted(len(books.held))}"
+    if books.listed is not None:
+        text = f"{text}; the kubelet has {books.listed} healthy ones"
+    return ok(text)
+
+
+def _counted(containers: int) -> str:
+    return {0: "nobody", 1: "one container"}.get(containers, f"{containers} containers")
+
+
+def telemetry(evidence: Evidence) -> Outcome:
+    """The plugin answers at its address; or nobody does, while none runs."""
+    page, listen = seen(evidence.page, "the telemetry's address"), evidence.settings.listen
+    flag = SETTINGS["listen"].flags[0]
+    match page.state:
+        case PageState.OFF:
+            return not_applicable(f"{flag} off: there are no metrics and probes")
+        case PageState.OURS:
+            return ok(f"a plugin answers at {listen}")
+        case PageState.SOMEBODY_ELSE:
+            text = f"what answers at {listen} is no tee-device-plugin"
+            return failed(text, f"give another {flag}, or end what listens there")
+        case PageState.NO_SUCH_ADDRESS:
+            text = f"{listen} is no address of this machine" + f" ({page.error})" * bool(page.error)
+            return failed(text, f"give a {flag} that is: :PORT stands for all addresses")
+        case PageState.SILENT:
+            text = f"{listen}: {page.error}"
+            return failed(text, f"give another {flag}, or restart what listens there")
+        case PageState.NOBODY:
+            runs = bool(seen(evidence.sockets, "the sockets").live)
+            return _nobody(listen, flag, runs=runs)
+
+
+def _nobody(listen: str, flag: str, *, runs: bool) -> Outcome:
+    if not runs:
+        return ok(f"{listen} is free")
+    cure = f"give doctor the plugin's {flag}, and run it in the plugin's pod if it has one"
+    return warning(f"a plugin runs, and nobody answers at {listen}", cure)
+
+
+def node_label(evidence: Evidence) -> Outcome:
+    """Which labels the node has only the API server tells, for which doctor has no token."""
+    del evidence
+    cure = f"kubectl get nodes -l {_LABEL}; kubectl label nodes NODE {_LABEL}"
+    return not_applicable("the node's labels can't be seen from here", cure)

@@ -1,0 +1,135 @@
+"""Judges the settings: what is in force, what the running plugin has, the backend; for examine."""
+
+import shlex
+from collections.abc import Iterator, Mapping
+
+from teeplugin.cli.console import PROGRAM
+from teeplugin.commands.doctor.evidence import Evidence, NotSeenError, PluginStatus
+from teeplugin.commands.doctor.model import (
+    Outcome,
+    SettingInForce,
+    failed,
+    not_applicable,
+    ok,
+    warning,
+)
+from teeplugin.config.settings import SETTINGS, Settings, differing, setting_text
+from teeplugin.config.sources import OPTIONS_KEY
+from teeplugin.connections import LONGEST_SOCKET_PATH
+from teeplugin.policy.units import format_size
+
+_SIMULATED = "simulated"
+
+
+def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
+    """Every setting with its value in words and where it is from; none if they can't be used."""
+    loaded = evidence.loaded
+    if loaded is None:
+        return {}
+    found = {}
+    for key, setting in SETTINGS.items():
+        value = getattr(loaded.settings, setting.attribute)
+        if key != OPTIONS_KEY:
+            found[key] = SettingInForce(
+                _in_words(value, setting.metavar, setting.default), loaded.provenance[key]
+            )
+            continue
+        for name, text in value.items():
+            option = f"{key}.{name}"
+            found[option] = SettingInForce(text, loaded.provenance[option])
+    return found
+
+
+def _in_words(value: object, metavar: str, default: str) -> str:
+    if value is None:
+        return default
+    if metavar == "SIZE" and isinstance(value, int):
+        return format_size(value)
+    return setting_text(value) or "off"
+
+
+def configuration(evidence: Evidence) -> Outcome:
+    """The sources can be read and every value keeps its rule, as when the plugin starts."""
+    if evidence.settings_problem:
+        cure = "do what the message says at its end"
+        return failed(evidence.settings_problem, cure)
+    settings = evidence.settings
+    if not evidence.socket_path_fits:
+        text = (
+            f"a socket's path in {settings.device_plugins_dir} would be over "
+            f"{LONGEST_SOCKET_PATH} bytes, the longest there is"
+        )
+        return failed(text, "give a shorter --kubelet-dir, for instance a link to it")
+    given = [
+        f"{key} {setting.value} ({setting.origin})"
+        for key, setting in settings_in_force(evidence).items()
+        if setting.origin != "default"
+    ]
+    return ok(", ".join([*given, "all else by default"]) if given else "all by default")
+
+
+def running_settings(evidence: Evidence) -> Outcome:
+    """The plugin that runs here has the settings that doctor goes by."""
+    process, status = evidence.process, evidence.page.status if evidence.page else None
+    if process is not None and process.settings is not None:
+        others = differing(evidence.settings, process.settings)
+        flags = shlex.join(process.flags)
+        cure = f"start doctor with the plugin's variables and flags: {PROGRAM} doctor {flags}"
+        if others:
+            text = f"process {process.pid}, the plugin, was started with another"
+            return warning(f"{text} {', '.join(others)}", cure.rstrip())
+        return _as_reread(status) or ok(f"those of process {process.pid}, the plugin")
+    if status is not None:
+        if others := list(_differing_told(evidence.settings, status)):
+            cure = "start doctor with the flags, variables and file of the plugin"
+            return warning(f"the plugin that runs has another {', '.join(others)}", cure)
+        text = "the plugin that runs has the same, as far as it tells"
+        return _as_reread(status) or ok(text)
+    return not_applicable("no plugin is seen to run")
+
+
+def _differing_told(ours: Settings, status: PluginStatus) -> Iterator[str]:
+    told = {
+        "resource-name": (ours.resource_name, status.resource),
+        "backend": (ours.backend, status.backend),
+        "precision": (ours.unit_bytes, status.unit_bytes),
+    }
+    return (key for key, (our, their) in told.items() if our != their)
+
+
+def _as_reread(status: PluginStatus | None) -> Outcome | None:
+    """The plugin may have been told of new settings since, and have kept the old."""
+    if status is None or status.settings_problem is None:
+        return None
+    text = f"the plugin has read them anew and kept the old: {status.settings_problem}"
+    return warning(text, "do what the message says at its end, and send the plugin SIGHUP")
+
+
+def preload(evidence: Evidence) -> Outcome:
+    """Nothing is preloaded: iTrustee's library ends a process in which something is."""
+    if evidence.preload_file:
+        text = f"/etc/ld.so.preload names {evidence.preload_file}: iTrustee's library may refuse it"
+        return warning(text, "empty /etc/ld.so.preload, for the plugin and for containers with CAs")
+    if evidence.preloaded:
+        text = (
+            f"LD_PRELOAD={evidence.preloaded} is set: the plugin keeps it from its helper, but "
+            "iTrustee's library ends other clients that have it"
+        )
+        return warning(text, "start the plugin, and clients of the TEE, without LD_PRELOAD")
+    return ok("LD_PRELOAD isn't set, /etc/ld.so.preload is empty")
+
+
+def backend(evidence: Evidence) -> Outcome:
+    """The chosen backend is installed and takes its options."""
+    if evidence.backend_problem:
+        return failed(evidence.backend_problem, "do what the message says at its end")
+    if not evidence.backend_found:
+        raise NotSeenError("importing the backend")
+    name = evidence.settings.backend
+    if evidence.answer is not None and evidence.answer.bugs:
+        text = f"{name} has bugs: {'; '.join(evidence.answer.bugs)}"
+        return warning(text, "report it to the backend's author")
+    if name == _SIMULATED:
+        text = f"{name}: its units stand for no memory"
+        return warning(text, "give --backend libteec wherever pods are to run")
+    return ok(name)

@@ -1,0 +1,141 @@
+"""Judges what the TEE answered, and what units come of it; for examine."""
+
+from teeplugin.commands.doctor.evidence import Evidence, NotSeenError
+from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
+from teeplugin.policy import units
+from teeplugin.policy.units import format_size
+from teeplugin.tee.poller import QUERY_SECONDS
+from teeplugin_backends.base import Busy, TeeMemory
+
+SLOW_SECONDS = 1.0
+"""A query of a fresh helper takes 25 ms: one that takes so long waited for something."""
+
+_MIB = units.KIB**2
+_NO_READING = not_applicable("without a reading nothing is known of it: see query")
+
+
+def query(evidence: Evidence) -> Outcome:
+    """The TEE gives a reading, and soon."""
+    answer = evidence.answer
+    if answer is None:
+        if evidence.backend_problem:
+            return not_applicable("there is no backend to ask: see backend")
+        raise NotSeenError("the backend's answer")
+    if (error := answer.error) is not None:
+        text = f"{error.kind}: {error}"
+        # It may just have been asked by the plugin, whose trusted application has one session.
+        return (warning if isinstance(error, Busy) else failed)(text, error.cure)
+    if answer.seconds > SLOW_SECONDS:
+        text = f"a reading came after {answer.seconds:.1f} s; {QUERY_SECONDS:g} s is the deadline"
+        return warning(text, "look for calls stuck in the TEE, and for its supplicant or daemon")
+    return ok(f"a reading after {answer.seconds * 1000:.0f} ms")
+
+
+def figures(evidence: Evidence) -> Outcome:
+    """What the TEE has and what of it becomes units."""
+    memory = evidence.reading
+    if memory is None:
+        return _NO_READING
+    capacity_bytes = _capacity_bytes(evidence, memory)
+    text = (
+        f"{format_size(memory.total_bytes)} in all, {format_size(memory.free_bytes)} free; "
+        f"{format_size(evidence.reserve_bytes)} kept for the TEE OS leave "
+        f"{format_size(capacity_bytes)}, which are {_count(evidence, memory)} units of "
+        f"{format_size(evidence.settings.unit_bytes)}"
+    )
+    if not memory.free_bytes:
+        return warning(text, "free secure memory: end trusted applications that are not needed")
+    return ok(text)
+
+
+def reserve(evidence: Evidence) -> Outcome:
+    """The reserve covers what is in use and no pod's; see docs/doctor.md for the other way."""
+    memory, reserve_bytes = evidence.reading, evidence.reserve_bytes
+    if memory is None:
+        return _NO_READING
+    kept = f"{format_size(reserve_bytes)} are kept"
+    if reserve_bytes >= memory.total_bytes:
+        text = f"{kept} of {format_size(memory.total_bytes)}: nothing is left for units"
+        return failed(text, "leave --reserve out, which takes the backend's own, or give less")
+    used_bytes = memory.total_bytes - memory.free_bytes
+    held = evidence.held_units
+    if held is None:
+        if used_bytes > reserve_bytes:
+            text = f"{kept}, {format_size(used_bytes)} are in use, and who holds units isn't known"
+            return not_applicable(text)
+        held = 0
+    unit_bytes = evidence.settings.unit_bytes
+    unheld_bytes = units.unheld_use_bytes(used_bytes, held, unit_bytes)
+    external_bytes = units.external_use_min_bytes(unheld_bytes, reserve_bytes)
+    if external_bytes:
+        count = _count(evidence, memory)
+        short = units.units_short(max(0, count - held), memory.free_bytes, unit_bytes)
+        text = (
+            f"{kept}, but others than pods use at least {format_size(unheld_bytes)}: "
+            f"{short} of {count} units have no memory behind them"
+        )
+        enough = format_size(-(-unheld_bytes // _MIB) * _MIB)
+        cure = (
+            "end trusted applications outside Kubernetes, and pods that take more than they asked "
+            f"for; if there are none, the TEE OS needs more: --reserve {enough}"
+        )
+        return warning(text, cure)
+    if not (unused_bytes := reserve_bytes - unheld_bytes):
+        return ok(f"{kept}, and others than pods use no more")
+    unused = format_size(unused_bytes)
+    return ok(f"{kept}, {unused} of them not in use: so much of others' use would go unnoticed")
+
+
+def precision(evidence: Evidence) -> Outcome:
+    """A unit fits the capacity, and the list of all units fits the kubelet."""
+    memory = evidence.reading
+    if memory is None:
+        return _NO_READING
+    settings = evidence.settings
+    capacity_bytes, count = _capacity_bytes(evidence, memory), _count(evidence, memory)
+    made = f"{count} units of {format_size(settings.unit_bytes)}"
+    if count > units.MAX_UNITS:
+        cure = f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
+        return failed(f"{made}: the kubelet takes at most {units.MAX_UNITS}", cure)
+    if not count and evidence.reserve_bytes >= memory.total_bytes:
+        return not_applicable("nothing is left to be divided: see reserve")
+    if not count:
+        text = f"one unit of {format_size(settings.unit_bytes)} is more than the capacity"
+        finest = f"-precision {max(units.MIN_PRECISION_KB, capacity_bytes // units.KIB)} or less"
+        least_bytes = units.MIN_PRECISION_KB * units.KIB
+        too_little = capacity_bytes < least_bytes
+        cure = f"give a --reserve that leaves {format_size(least_bytes)}" if too_little else finest
+        return failed(text, cure)
+    row_bytes = units.rows_bytes(count, units.HEALTHY_ROW_BYTES)
+    text = f"{made}: a list of {row_bytes} bytes, of {units.KUBELET_MESSAGE_BYTES} at most"
+    if count > units.COSTLY_UNITS:
+        comfortable = units.comfortable_precision_kb(capacity_bytes)
+        cure = f"give -precision {comfortable}, under a --resource-name of its own"
+        return warning(f"{text}; so many cost the kubelet seconds at each restart", cure)
+    return ok(text)
+
+
+def held_unit_size(evidence: Evidence) -> Outcome:
+    """Units that pods hold were counted in the size that they have now."""
+    by_size = evidence.held_units_by_size
+    if by_size is None:
+        raise NotSeenError("the kubelet's checkpoint")
+    others = {size: held for size, held in by_size.items() if size != evidence.settings.unit_bytes}
+    if others:
+        sizes = " and ".join(
+            f"{held} units of {format_size(size)}" for size, held in others.items()
+        )
+        text = f"pods hold {sizes}, which count as {format_size(evidence.settings.unit_bytes)} now"
+        cure = "start these pods anew, or give each precision a --resource-name of its own"
+        return warning(text, cure)
+    if not by_size:
+        return ok("no pod is known to hold units")
+    return ok(f"pods hold {sum(by_size.values())} units of this size")
+
+
+def _capacity_bytes(evidence: Evidence, memory: TeeMemory) -> int:
+    return units.capacity_bytes(memory.total_bytes, evidence.reserve_bytes)
+
+
+def _count(evidence: Evidence, memory: TeeMemory) -> int:
+    return units.units_in(_capacity_bytes(evidence, memory), evidence.settings.unit_bytes)

@@ -1,0 +1,39 @@
+"""`tee-device-plugin identity`: who the plugin is to the TEE, for a white list; for the cli."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from teeplugin.cli.console import put
+from teeplugin.cli.parser import CommandParser
+from teeplugin.config.settings import ConfigError
+from teeplugin.tee.entry_points import load_backend
+
+_DESCRIPTION = """\
+Print the path, the user and the sha-256 by which the TEE knows the plugin: a trusted
+application's white list has to admit them. The daemon's flags are taken too: they say which
+backend, and its options."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the identity and give the exit status.
+
+    Raises:
+        ConfigError: the flags or settings can't be used, or the backend has no identity.
+    """
+    read = CommandParser("identity", _DESCRIPTION).read(argv)
+    if read is None:
+        return 0
+    flags, settings = read[0], read[1].settings
+    identity = load_backend(settings.backend, settings.backend_options).identity()
+    if identity is None:
+        raise ConfigError(
+            f"--backend {settings.backend}: its TEE asks nobody who they are: "
+            "there is nothing to admit anywhere"
+        )
+    facts = asdict(identity)
+    if flags.format == "json":
+        text = json.dumps(facts, indent=2)
+    else:
+        text = "\n".join(f"{name.ljust(len('sha256'))}  {value}" for name, value in facts.items())
+    return put(f"{text}\n")

@@ -1,0 +1,77 @@
+"""What the TAs of one container take together, and as how many units; made by arguments, pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from teeplugin.commands.sizing.description import APP_TARGET_TYPES, Description
+from teeplugin.commands.sizing.memory import CONTAINER, Load, Part, Rounded, parts_of, total_bytes
+from teeplugin.commands.sizing.precision import least_waste_precision_kb
+from teeplugin.policy.units import KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A TA: what its files say, and how the container uses it."""
+
+    description: Description
+    load: Load
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """What its instances take."""
+        return parts_of(self.load)
+
+    @property
+    def needed_bytes(self) -> int:
+        """What its instances take together, without what the container takes for itself."""
+        return total_bytes(self.parts)
+
+    @property
+    def alone_bytes(self) -> int:
+        """What a container takes that has this TA only."""
+        return self.needed_bytes + CONTAINER.size_bytes
+
+    def notes(self) -> Iterator[str]:
+        """What whoever reads the numbers has to know."""
+        description = self.description
+        for tag in description.left_out:
+            yield f"{tag} isn't given: the signing tool's {description.value(tag)} counts"
+        yield from description.doubts
+        if description.uuid is None:
+            yield "the UUID isn't given: the TA can't be loaded without one"
+        if description.keep_alive:
+            yield "keep-alive: it holds its memory when its sessions are closed, too"
+        if (kind := APP_TARGET_TYPES.get(description.target_type or "")) is not None:
+            yield (
+                f"target_type {description.target_type} is {kind}: its interpreter and its files "
+                "take memory that isn't counted here"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """The TAs of one container, in units of a precision."""
+
+    applications: tuple[Application, ...]
+    precision_kb: int
+    resource_name: str
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """All parts, the container's own last."""
+        return (*(part for each in self.applications for part in each.parts), CONTAINER)
+
+    @property
+    def rounded(self) -> Rounded:
+        """What the container needs, as units."""
+        return Rounded(total_bytes(self.parts), self.precision_kb * KIB)
+
+    @property
+    def alone_bytes(self) -> tuple[int, ...]:
+        """What each TA takes in a container of its own."""
+        return tuple(each.alone_bytes for each in self.applications)
+
+    @property
+    def least_waste_precision_kb(self) -> int:
+        """The precision that rounds away least if each of the TAs has a container of its own."""
+        return least_waste_precision_kb(self.alone_bytes)

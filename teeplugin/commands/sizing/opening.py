@@ -1,0 +1,29 @@
+"""Opens the files that a user names: regular ones only, a failure is one line; for all readers."""
+
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from teeplugin.config.settings import ConfigError, shown
+
+
+def opened(path: str) -> BinaryIO:
+    """Open a regular file for reading bytes.
+
+    Raises:
+        ConfigError: there is none, or it can't be read.
+    """
+    try:
+        # Looked at before it is opened: a pipe would wait for its writer, a device may act.
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise ConfigError(f"{shown(path)}: is not a regular file: give a file's path")
+        return Path(path).open("rb")
+    except OSError as error:
+        raise unreadable(path, error.strerror or "unknown error") from None
+    except ValueError:
+        raise unreadable(path, "no path has a NUL character") from None
+
+
+def unreadable(path: str, why: str) -> ConfigError:
+    """Make the line for a file that can't be read."""
+    return ConfigError(f"{shown(path)}: can't be read ({why}): give a readable file")

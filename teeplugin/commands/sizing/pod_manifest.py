@@ -1,0 +1,113 @@
+"""A pod's manifest as commented YAML; called by the pod command.
+
+By hand and not by a YAML library, because the comments are half of it. Everything that others wrote
+and that stands in it is plain text by its rule, or quoted.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from teeplugin import __version__
+from teeplugin.commands.sizing.estimate import Estimate
+from teeplugin.config.settings import shown
+from teeplugin.policy.units import format_size
+
+TA_DIRECTORY = "/var/itrustee/ta"
+"""Where iTrustee's libteec looks for UUID.sec unless the CA names another path."""
+
+_PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*(:[A-Za-z0-9_.-]+)*")
+_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+_TEMPLATE = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: {name}
+spec:
+  # The TEE keeps the containers on a node apart by their pid namespaces.
+  hostPID: false
+  shareProcessNamespace: false
+  # A CA needs no access to the Kubernetes API.
+  automountServiceAccountToken: false
+  securityContext:
+    # A TA knows its caller by the path of its program and the name of its user, so the image's
+    # /etc/passwd has to name this user; and no user namespace, where the TEE would find no name.
+    runAsUser: {user_id}
+    runAsGroup: {user_id}
+    seccompProfile:
+      type: RuntimeDefault
+  containers:
+    - name: {name}
+      image: {image}
+{command}\
+      # Unprivileged: the plugin hands the container the mounts and device nodes to reach the TEE.
+      securityContext:
+        privileged: false
+        allowPrivilegeEscalation: false
+        # For a CA that writes files, mount an emptyDir where it does.
+        readOnlyRootFilesystem: true
+        capabilities:
+          drop:
+            - ALL
+      resources:
+        limits:
+          {resource_name}: {units}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PodTerms:
+    """What the manifest says besides the number; every value has passed its rule."""
+
+    name: str
+    image: str
+    user_id: int
+    command: str | None
+
+
+def pod_manifest(estimate: Estimate, terms: PodTerms) -> str:
+    """Write the manifest."""
+    command = (
+        "      # The path that the TAs' white lists admit: argv[0] is what counts.\n"
+        f"      command: [{json.dumps(terms.command, ensure_ascii=False)}]\n"
+        if terms.command
+        else "      # The image has to start the CA by the path that the TAs' white lists admit.\n"
+    )
+    body = _TEMPLATE.format(
+        name=_scalar(terms.name),
+        user_id=terms.user_id,
+        image=_scalar(terms.image),
+        command=command,
+        resource_name=_scalar(estimate.resource_name),
+        units=estimate.rounded.units,
+    )
+    return "".join(f"# {line}\n" for line in _head(estimate)) + body
+
+
+def _head(estimate: Estimate) -> Iterator[str]:
+    rounded = estimate.rounded
+    yield f"Made by tee-device-plugin pod {__version__}, for these TAs:"
+    for each in estimate.applications:
+        load = each.load
+        yield (
+            f"- {shown(each.description.name)}: {format_size(each.needed_bytes)}, sessions: "
+            f"{load.sessions}, instances: {load.instances}"
+        )
+        yield from (f"  {note}" for note in each.notes())
+    yield (
+        f"They need {format_size(rounded.needed_bytes)}: {rounded.units} units where the plugin's "
+        f"precision is {estimate.precision_kb} KB, and there only."
+    )
+    yield "tee-device-plugin size tells how this comes about, and how sure it is."
+    yield "The image has to bring libteec.so, the libraries it needs, and the signed TAs:"
+    for each in estimate.applications:
+        yield f"- {TA_DIRECTORY}/{each.description.uuid or 'UUID'}.sec"
+
+
+def _scalar(text: str) -> str:
+    """Write a text so that YAML reads it as itself."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return text
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,187 @@
+"""An estimate as a table for people, or as data for JSON and YAML; called by the size command."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from teeplugin.commands.sizing.estimate import Application, Estimate
+from teeplugin.commands.sizing.memory import (
+    CONTAINER,
+    Certainty,
+    Part,
+    PartName,
+    total_bytes,
+    units_for,
+)
+from teeplugin.commands.sizing.precision import USUAL_PRECISIONS_KB, wasted_bytes
+from teeplugin.config.settings import shown
+from teeplugin.policy.units import KIB, format_size
+
+_MEANINGS: Mapping[Certainty, str] = {
+    Certainty.STATED: "it is in the TA's files",
+    Certainty.READ: "it is in the TA's binary",
+    Certainty.ESTIMATED: "by a formula that wasn't tried on hardware",
+    Certainty.ASSUMED: "a round figure or a default, to be measured where it matters",
+}
+_ROUNDING = "rounding"
+_Row = tuple[str, str, str, str]
+
+
+def as_data(estimate: Estimate) -> dict[str, Any]:
+    """Give the estimate as what JSON and YAML can write; bytes but where a key says otherwise."""
+    rounded = estimate.rounded
+    return {
+        "resource_name": estimate.resource_name,
+        "units": rounded.units,
+        "precision_kb": estimate.precision_kb,
+        "unit_bytes": rounded.unit_bytes,
+        "needed_bytes": rounded.needed_bytes,
+        "asked_bytes": rounded.asked_bytes,
+        "waste_percent": rounded.waste_percent,
+        "parts": _by_name(estimate) | {_ROUNDING: rounded.rounding_bytes},
+        "certainty": _by_certainty(estimate),
+        "tas": [_application_data(each) for each in estimate.applications],
+        "container": [_part_data(CONTAINER)],
+        "precisions": _precisions(estimate),
+        "least_waste_precision_kb": estimate.least_waste_precision_kb,
+    }
+
+
+def _by_name(estimate: Estimate) -> dict[str, int]:
+    return {
+        str(name): total_bytes(part for part in estimate.parts if part.name is name)
+        for name in PartName
+    }
+
+
+def _by_certainty(estimate: Estimate) -> dict[str, int]:
+    return {
+        str(each): total_bytes(part for part in estimate.parts if part.certainty is each)
+        for each in Certainty
+    }
+
+
+def _application_data(application: Application) -> dict[str, Any]:
+    description, load = application.description, application.load
+    return {
+        "uuid": description.uuid,
+        "service_name": description.service_name,
+        "files": list(description.files),
+        "sessions": load.sessions,
+        "instances": load.instances,
+        "keep_alive": description.keep_alive,
+        "needed_bytes": application.needed_bytes,
+        "parts": [_part_data(part) for part in application.parts],
+        "notes": list(application.notes()),
+    }
+
+
+def _part_data(part: Part) -> dict[str, Any]:
+    return {
+        "part": str(part.name),
+        "bytes": part.size_bytes,
+        "formula": part.formula,
+        "certainty": str(part.certainty),
+    }
+
+
+def _precisions(estimate: Estimate) -> list[dict[str, Any]]:
+    """Compare precisions: the units of all TAs together, each in a container of its own."""
+    sizes = estimate.alone_bytes
+    compared = {estimate.precision_kb, estimate.least_waste_precision_kb, *USUAL_PRECISIONS_KB}
+    rows = []
+    for precision_kb in sorted(compared):
+        units = sum(units_for(size, precision_kb * KIB) for size in sizes)
+        share = wasted_bytes(sizes, precision_kb) / (units * precision_kb * KIB)
+        rows.append(
+            {
+                "precision_kb": precision_kb,
+                "units": units,
+                "waste_percent": round(100 * share, 1),
+            }
+        )
+    return rows
+
+
+def as_table(estimate: Estimate) -> str:
+    """Write the estimate for people."""
+    return "".join(f"{line.rstrip()}\n" for line in _lines(estimate))
+
+
+def _lines(estimate: Estimate) -> Iterator[str]:
+    rounded = estimate.rounded
+    blocks = [(_heading(each), _rows(each.parts)) for each in estimate.applications]
+    rounding = f"up to {rounded.units} units of {estimate.precision_kb} KB"
+    own = [*_rows([CONTAINER]), (_ROUNDING, _kib(rounded.rounding_bytes), rounding, "")]
+    rows = [row for _, rows in blocks for row in rows] + own
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for application, (heading, part_rows) in zip(estimate.applications, blocks, strict=True):
+        yield heading
+        yield from (_aligned(row, widths) for row in part_rows)
+        yield from (f"  note: {note}" for note in application.notes())
+        yield ""
+    yield "the container"
+    yield from (_aligned(row, widths) for row in own)
+    yield ""
+    yield f"{estimate.resource_name}: {rounded.units}"
+    yield from (f"  {line}" for line in _summary(estimate))
+    yield ""
+    yield from _precision_lines(estimate)
+
+
+def _heading(application: Application) -> str:
+    description, load = application.description, application.load
+    identity = " ".join(filter(None, (description.service_name, description.uuid)))
+    uses = f"{_count(load.sessions, 'session')}, {_count(load.instances, 'instance')}"
+    files = ", ".join(shown(file) for file in description.files)
+    return f"{identity or 'a TA without a name'}: {uses} ({files})"
+
+
+def _rows(parts: Sequence[Part]) -> list[_Row]:
+    return [
+        (str(part.name), _kib(part.size_bytes), part.formula, str(part.certainty)) for part in parts
+    ]
+
+
+def _aligned(row: _Row, widths: Sequence[int]) -> str:
+    name, memory, formula, certainty = row
+    return (
+        f"  {name.ljust(widths[0])}  {memory.rjust(widths[1])}  {formula.ljust(widths[2])}"
+        f"  {certainty}"
+    )
+
+
+def _summary(estimate: Estimate) -> Iterator[str]:
+    rounded = estimate.rounded
+    yield (
+        f"{format_size(rounded.asked_bytes)}: {format_size(rounded.needed_bytes)} needed, "
+        f"{rounded.waste_percent} % of the whole is waste by rounding"
+    )
+    for certainty, meaning in _MEANINGS.items():
+        if size_bytes := _by_certainty(estimate)[certainty]:
+            share = f"{100 * size_bytes / rounded.needed_bytes:.1f} %"
+            yield f"{share:>7} {certainty}: {meaning}"
+
+
+def _precision_lines(estimate: Estimate) -> Iterator[str]:
+    whose = "this TA" if len(estimate.applications) == 1 else "each of these TAs"
+    yield f"precisions, for {whose} in a container of its own"
+    yield "        KB    units   waste"
+    for row in _precisions(estimate):
+        marks = {
+            estimate.precision_kb: "this one",
+            estimate.least_waste_precision_kb: "wastes least",
+        }
+        if estimate.precision_kb == estimate.least_waste_precision_kb:
+            marks[estimate.precision_kb] = "this one, which wastes least"
+        mark = marks.get(row["precision_kb"], "")
+        percent = f"{row['waste_percent']:.1f} %"
+        yield f"{row['precision_kb']:>10} {row['units']:>8} {percent:>9}  {mark}"
+
+
+def _kib(size_bytes: int) -> str:
+    """Write bytes in KiB; all parts are whole pages."""
+    return f"{size_bytes // KIB:,} KiB"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,46 @@
+"""`tee-device-plugin size`: how many units the TAs of a container need; called by the cli."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+
+from teeplugin.cli.console import put
+from teeplugin.cli.parser import Parser
+from teeplugin.commands.sizing.arguments import add_arguments, estimate
+from teeplugin.commands.sizing.estimate import Estimate
+from teeplugin.commands.sizing.report import as_data, as_table
+
+_DESCRIPTION = """\
+Print how much secure memory the TAs of one container take, part by part, and the number to ask for
+in the pod. Reads each TA's configs.xml or manifest.txt, or both. The precision and the resource's
+name may also stand in the plugin's variables or in its file."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the estimate and give the exit status.
+
+    Raises:
+        ConfigError: a flag or a file can't be used.
+    """
+    parser = Parser("size", usage="%(prog)s [flags] FILE...", description=_DESCRIPTION)
+    add_arguments(parser)
+    parser.add_argument("--format", choices=_FORMATS, default="table", help="how to print it")
+    flags = parser.parse_intermixed_args(argv)
+    return put(_FORMATS[flags.format](estimate(flags)))
+
+
+def _json(made: Estimate) -> str:
+    return f"{json.dumps(as_data(made), indent=2)}\n"
+
+
+def _yaml(made: Estimate) -> str:
+    import yaml  # noqa: PLC0415 - only where it is asked for
+
+    # In ASCII, with YAML's own escapes: an output that can't write a character would have another.
+    return yaml.safe_dump(as_data(made), sort_keys=False, allow_unicode=False, width=1000)
+
+
+_FORMATS: Mapping[str, Callable[[Estimate], str]] = {
+    "table": as_table,
+    "json": _json,
+    "yaml": _yaml,
+}

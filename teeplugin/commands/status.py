@@ -1,0 +1,159 @@
+"""`tee-device-plugin status`: what the plugin that runs here tells of itself; for the cli."""
+
+import http.client
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from teeplugin.cli.console import complain, put
+from teeplugin.cli.parser import CommandParser
+from teeplugin.config.settings import SETTINGS, ConfigError
+from teeplugin.config.validators import split_address
+from teeplugin.policy.units import format_size
+
+ANSWER_SECONDS = 5.0
+
+MOST_ANSWER_BYTES = 64 * 1024**2
+"""Far more than a page that names every unit's holder: whoever answers there may never end."""
+
+EXIT_NOT_WELL = 1
+"""Units can't be given to pods now; or nobody answered."""
+
+_DESCRIPTION = """\
+Ask the plugin that runs on this node for its units, who holds them, what is wrong, and its last
+events. The daemon's flags are taken too: --listen, or the file that has it, says where it answers.
+The exit status is 1 if pods can't be given units now."""
+
+_LOOPBACK = "localhost"
+_SHOWN_EVENTS = 8
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the status and give the exit status.
+
+    Raises:
+        ConfigError: the flags or settings can't be used, or what answers is no plugin.
+    """
+    read = CommandParser("status", _DESCRIPTION).read(argv)
+    if read is None:
+        return 0
+    flags, listen = read[0], read[1].settings.listen
+    try:
+        status = _asked(listen)
+    except OSError as error:
+        complain(
+            f"{SETTINGS['listen'].flags[0]} {listen}: no plugin answers "
+            f"({error.strerror or error}): "
+            "start it, or give the address that its log names in telemetry_listening"
+        )
+        return EXIT_NOT_WELL
+    try:
+        text = json.dumps(status, indent=2) if flags.format == "json" else "\n".join(lines(status))
+        exit_status = 0 if _is_well(status) else EXIT_NOT_WELL
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError):
+        raise _no_plugin(listen) from None  # OverflowError and OSError: a time that no clock shows
+    return put(f"{text}\n") or exit_status
+
+
+def _no_plugin(listen: str) -> ConfigError:
+    return ConfigError(
+        f"{SETTINGS['listen'].flags[0]} {listen}: what answers there is no tee-device-plugin, or "
+        "one of another version: give the address that its log names in telemetry_listening"
+    )
+
+
+def _is_well(status: Mapping[str, Any]) -> bool:
+    """Whether a pod could be given a unit: a node that is merely full of pods is well."""
+    count = status["units"]
+    believed = status["cause"] is not None and status["cause"]["believed"]
+    all_short = bool(count["unhealthy"]) and count["allocatable"] <= (count["held"] or 0)
+    return bool(status["registered"]) and not believed and not all_short
+
+
+def _asked(listen: str) -> dict[str, Any]:
+    """Get the page `/status`.
+
+    Raises:
+        ConfigError: telemetry is off, or somebody else answers there.
+        OSError: nobody does.
+    """
+    setting = SETTINGS["listen"]
+    if not listen:
+        raise ConfigError(
+            f"{setting.flags[0]} off: the plugin answers nowhere: give it an address, "
+            f"e.g. {setting.flags[0]} {setting.example}"
+        )
+    host, port = split_address(listen)
+    connection = http.client.HTTPConnection(host or _LOOPBACK, port, timeout=ANSWER_SECONDS)
+    try:
+        connection.request("GET", "/status")
+        answer = connection.getresponse()
+        body = answer.read(MOST_ANSWER_BYTES)
+        status = json.loads(body) if answer.status == http.client.OK else None
+    except (http.client.HTTPException, ValueError, OverflowError, RecursionError):
+        status = None
+    finally:
+        connection.close()
+    if not isinstance(status, dict) or "units" not in status:
+        raise _no_plugin(listen)
+    return status
+
+
+def lines(status: Mapping[str, Any]) -> Iterator[str]:
+    """Write a status for people."""
+    count, tee = status["units"], status["tee"]
+    yield f"{status['resource']}, {format_size(count['bytes'])} a unit, backend {status['backend']}"
+    held = "unknown" if count["held"] is None else count["held"]
+    yield (
+        f"units       {count['capacity']} listed, {count['allocatable']} healthy, {held} held, "
+        f"{count['unhealthy']} unhealthy"
+        + (f" ({count['unhealthy_cause']})" if count["unhealthy_cause"] else "")
+    )
+    yield f"TEE         {_tee_line(tee)}"
+    if (cause := status["cause"]) is not None:
+        yield f"            {cause['kind']}: {cause['error']}: {cause['cure']}"
+    yield f"kubelet     {'watches the list' if status['registered'] else status['obstacle']}"
+    if not status["ledger_readable"]:
+        yield "            doesn't tell which pods hold units: no shortage is shown"
+    if status["settings_problem"] is not None:
+        yield f"settings    not changed: {status['settings_problem']}"
+    yield from _holder_lines(status["holders"])
+    yield "last events"
+    for event in status["events"][-_SHOWN_EVENTS:]:
+        yield f"  {_event_line(event)}"
+
+
+def _tee_line(tee: Mapping[str, Any] | None) -> str:
+    if tee is None:
+        return "has not answered yet"
+    external = tee["external_use_min_bytes"]
+    parts = [
+        f"{format_size(tee['total_bytes'])} in all",
+        f"{format_size(tee['free_bytes'])} free",
+        f"{format_size(tee['reserve_bytes'])} kept for the TEE OS",
+        f"at least {format_size(external)} used by others" if external is not None else "",
+        f"read {_time(tee['last_reading'])}" if tee["last_reading"] else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _holder_lines(holders: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not holders:
+        yield "holders     none"
+        return
+    yield "holders"
+    width = max(len(str(holder["units"])) for holder in holders)
+    for holder in sorted(holders, key=lambda each: -each["units"]):
+        where = f"{holder['namespace']}/{holder['pod']} {holder['container']}"
+        yield f"  {str(holder['units']).rjust(width)}  {where}"
+
+
+def _event_line(event: Mapping[str, Any]) -> str:
+    headed = {"timestamp", "level", "event"}
+    details = " ".join(f"{key}={value}" for key, value in event.items() if key not in headed)
+    return f"{event['timestamp']} {event['level']} {event['event']} {details}".rstrip()

@@ -1,0 +1,1 @@
+"""The settings: flags over environment over file."""

@@ -1,0 +1,65 @@
+"""The YAML file as a layer of settings with line numbers; called by config_sources."""
+
+from collections.abc import Iterable
+
+import yaml
+
+from teeplugin.config.settings import SETTINGS, nearest, shown
+from teeplugin.config.sources import OPTIONS_KEY, Given, Layer, config_path
+from teeplugin.config.yaml_nodes import BOOL, NULL, entries, fault_at, given_at, parsed, read_text
+
+
+def from_file(file: Given) -> Layer:
+    """Read the configuration file.
+
+    Raises:
+        ConfigError: it can't be read, is no mapping, or has a key that isn't ours.
+    """
+    path = config_path(file)
+    name = shown(str(path))
+    root = parsed(name, read_text(path, file))
+    layer = Layer()
+    if root is None or root.tag == NULL:
+        return layer
+    if not isinstance(root, yaml.MappingNode):
+        raise fault_at(name, root, "not a mapping: write `key: value` lines, like precision: 512")
+    for key, key_node, node in entries(name, root, _dashed):
+        setting_key = _known(name, key_node, key)
+        if setting_key != OPTIONS_KEY:
+            layer.values[setting_key] = given_at(name, key, node)
+        elif node.tag != NULL:  # all of its lines may be comments
+            layer.options.update(_options(name, key, node))
+    return layer
+
+
+def _dashed(key: str) -> str:
+    return key.replace("_", "-")
+
+
+def _known(name: str, node: yaml.Node, written: str) -> str:
+    """Give the setting's key, or refuse with the one that was probably meant."""
+    key = _dashed(written)
+    if key in SETTINGS:
+        return key
+    # Who knows a flag tries its name here as well, and who knows the code the attribute's.
+    names = {_dashed(setting.attribute): key for key, setting in SETTINGS.items()}
+    names |= {flag.lstrip("-"): key for key, setting in SETTINGS.items() for flag in setting.flags}
+    names |= {key: key for key in SETTINGS}
+    meant = nearest(key, names)
+    cure = f"did you mean {names[meant]}?" if meant else f"the keys are {', '.join(SETTINGS)}"
+    raise fault_at(name, node, f"{shown(written)}: unknown key: {cure}")
+
+
+def _options(name: str, key: str, node: yaml.Node) -> Iterable[tuple[str, Given]]:
+    if not isinstance(node, yaml.MappingNode):
+        raise fault_at(
+            name, node, f"{key}: must be a mapping: write `KEY: VALUE` in lines below it"
+        )
+    for option, _, value in entries(name, node, str):
+        given = given_at(name, option, value)
+        if given.text is None:
+            raise given.refused("has no value", "give it one, or remove the line")
+        if value.tag == BOOL:
+            truth = yaml.SafeLoader.bool_values[given.text.lower()]
+            given = Given(str(truth).lower(), given.origin, given.place, given.spelling)
+        yield option, given

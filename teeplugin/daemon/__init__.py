@@ -1,0 +1,1 @@
+"""The running plugin: its parts, wired, run and reloaded."""

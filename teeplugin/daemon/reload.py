@@ -1,0 +1,129 @@
+"""Reads the settings anew while the plugin runs: on SIGHUP, or when their file changes; by plugin.
+
+All or nothing: what breaks a rule, or doesn't fit the TEE, leaves everything as it was. What the
+kubelet and the containers have been told can't change under them, and waits for a restart.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+
+from teeplugin.config.settings import ConfigError, Settings, differing
+from teeplugin.kubelet.directory_watch import file_identity
+from teeplugin.logs.setup import configure, get_logger
+from teeplugin.policy.decide import check_terms
+from teeplugin.tee.poller import Health
+
+LOOK_SECONDS = 5.0
+"""How often the file is looked at; a ConfigMap takes up to a minute to reach it anyway."""
+
+CHANGEABLE = frozenset({"health_interval_seconds", "reserve_bytes", "log_level", "log_format"})
+"""What may change while the plugin runs, by the settings' attributes."""
+
+_log = get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the settings come from: `read` reads all anew, `file` is the file among them."""
+
+    read: Callable[[], Settings]
+    file: Path | None = None
+
+
+class Reloader:
+    """Keeps the settings in force; `problem` says what is wrong with newer ones, or None."""
+
+    def __init__(self, settings: Settings, sources: Sources | None, health: Health) -> None:
+        self.settings = settings
+        self.problem: str | None = None
+        self._sources = sources
+        self._health = health
+
+    async def follow_file(self) -> None:
+        """Reload whenever the file is another one, until cancelled."""
+        if self._sources is None or self._sources.file is None:
+            return
+        file = self._sources.file
+        known = file_identity(file)
+        while True:
+            await anyio.sleep(LOOK_SECONDS)
+            found = file_identity(file)
+            if found not in (None, known):
+                known = found
+                if self.reload():
+                    self._health.ask_now()
+
+    def reload(self) -> bool:
+        """Read the settings and put in force what may change; tell whether anything did."""
+        if self._sources is None:
+            return False
+        try:
+            wanted = self._sources.read()
+            applied = self._applied(wanted)
+        except ConfigError as error:
+            self.problem = str(error)
+            _log.error(
+                "settings_kept",
+                error=self.problem,
+                effect="those from before stay in force, all of them",
+                cure="mend what the error names; they are read again when their file changes",
+            )
+            return False
+        self.problem = None
+        self._tell(wanted, applied)
+        changed = applied != self.settings
+        self.settings = applied
+        return changed
+
+    def _applied(self, wanted: Settings) -> Settings:
+        """Put in force what may change, and give what is in force then.
+
+        Raises:
+            ConfigError: the TEE that was last read has no room for them.
+        """
+        applied = self.settings.model_copy(
+            update={name: getattr(wanted, name) for name in CHANGEABLE}
+        )
+        before, memory = self._health.terms, self._health.judgement.memory
+        terms = replace(before, interval_seconds=applied.health_interval_seconds)
+        if applied.reserve_bytes != self.settings.reserve_bytes:
+            # None is settled by the next reading: the backend's own.
+            terms = replace(terms, reserve_bytes=applied.reserve_bytes)
+            problem = check_terms(memory, terms) if memory and applied.reserve_bytes else None
+            if problem is not None:
+                raise ConfigError(problem)
+        self._health.terms = terms
+        if (applied.log_format, applied.log_level) != (
+            self.settings.log_format,
+            self.settings.log_level,
+        ):
+            configure(applied.log_format, applied.log_level)
+        return applied
+
+    def _tell(self, wanted: Settings, applied: Settings) -> None:
+        waiting = differing(wanted, applied)
+        if waiting:
+            _log.warning(
+                "settings_need_restart",
+                settings=waiting,
+                effect="they stay as they were, while the rest is in force",
+                cure="restart the plugin",
+            )
+        changed = differing(applied, self.settings)
+        if changed:
+            _log.info("settings_changed", settings=changed)
+        if "health-interval" in changed:
+            warn_without_interval(applied)
+
+
+def warn_without_interval(settings: Settings) -> None:
+    """Warn, if so, that the list doesn't follow the TEE by itself."""
+    if not settings.health_interval_seconds:
+        _log.warning(
+            "health_checks_off",
+            effect="the TEE is asked at the start and on SIGHUP, and while a fault stands: "
+            "else the list does not follow it",
+        )

@@ -1,0 +1,216 @@
+"""Runs what running has wired, in one task group, until a signal ends it; for the command line."""
+
+import asyncio
+import gc
+import importlib
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+
+from teeplugin import __version__
+from teeplugin.config.settings import ConfigError, Settings
+from teeplugin.connections import LONGEST_SOCKET_PATH
+from teeplugin.daemon.parts import Running, assemble
+from teeplugin.daemon.reload import Sources, warn_without_interval
+from teeplugin.kubelet.checkpoint import held_units_by_size
+from teeplugin.kubelet.endpoint import Endpoint, remove_socket
+from teeplugin.kubelet.registration import DirectoryLostError, Registration, socket_path_fits
+from teeplugin.logs.setup import get_logger
+from teeplugin.tee.entry_points import load_backend
+from teeplugin.tee.poller import Health
+from teeplugin_backends.base import TeeBackend
+
+END_SECONDS = 1.7
+"""After so long a stop is forced: a pod's owner may count on 2 s."""
+
+BACKEND_CLOSE_SECONDS = 0.5
+
+PATIENCE_SECONDS = 1.0
+"""How long the first answer is waited for before the start is logged without it."""
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+_log = get_logger()
+T = TypeVar("T")
+
+
+def run(settings: Settings, sources: Sources | None = None) -> int:
+    """Be the device plugin until SIGTERM or SIGINT; the exit status for the process.
+
+    With `sources` the settings are read again on SIGHUP and when their file changes.
+
+    Raises:
+        ConfigError: the settings don't fit this node; found out before anything is registered.
+    """
+    if not socket_path_fits(settings.device_plugins_dir):
+        raise ConfigError(
+            f"--kubelet-dir {settings.kubelet_dir}: a socket's path there would be over "
+            f"{LONGEST_SOCKET_PATH} bytes, the longest there is: give a shorter directory"
+        )
+    backend = load_backend(settings.backend, settings.backend_options)
+    try:
+        anyio.run(_serve, settings, sources, backend)
+    except BaseExceptionGroup as group:
+        return _explain(group)
+    return 0
+
+
+def _explain(group: BaseExceptionGroup[BaseException]) -> int:
+    """Turn what ended the task group into an exit status, or raise it: the first is the cause."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if not isinstance(error, DirectoryLostError):
+        raise error
+    _log.critical("directory_lost", error=str(error))
+    return 1
+
+
+async def _serve(settings: Settings, sources: Sources | None, backend: TeeBackend) -> None:
+    running = assemble(settings, backend, sources)
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        # What was made up to here lives as long as the process: later collections skip it.
+        gc.freeze()
+        gc.enable()
+        async with _entered(backend), _telling(settings, running):
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(running.health.run)
+                    tasks.start_soon(_announce, settings, running.health)
+                    tasks.start_soon(_warn_of_another_unit_size, settings, running.registration)
+                    tasks.start_soon(_register_when_listed, running)
+                    tasks.start_soon(running.reloader.follow_file)
+                    await _obey(signals, running)
+                    # Asked again while it ends, it would end by the signal. Held back before the
+                    # timer's thread is made, which takes this over.
+                    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+                    running.stopping.set()
+                    _end_at_the_latest(running.endpoint)
+                    tasks.cancel_scope.cancel()
+            finally:
+                await running.endpoint.close()
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    _log.info("stopped")
+
+
+@asynccontextmanager
+async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
+    """Have metrics and probes served, from when the plugin is registered to the very end."""
+
+    async def tell() -> None:
+        with anyio.move_on_after(PATIENCE_SECONDS):
+            await running.registration.registered_once.wait()
+        try:
+            # No part of the start: it takes a tenth of a second.
+            server = await _in_a_thread(importlib.import_module, "teeplugin.telemetry.server")
+            await server.serve(settings.listen, running)
+        except Exception:  # noqa: BLE001 - pods go before figures: the rest of the plugin lives on
+            _log.error("telemetry_bug", exc_info=True)
+
+    async with anyio.create_task_group() as tasks:
+        if settings.listen:
+            tasks.start_soon(tell)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _in_a_thread(function: Callable[..., T], *arguments: object) -> T:
+    """Run what takes long beside the loop, where an Allocate may come; no thread is left of it."""
+    with ThreadPoolExecutor(1) as thread:
+        return await asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
+
+
+@asynccontextmanager
+async def _entered(backend: TeeBackend) -> AsyncIterator[None]:
+    """Open the backend, and close it without letting it keep us or its errors hide ours."""
+    await backend.__aenter__()
+    try:
+        yield
+    finally:
+        try:
+            with anyio.move_on_after(BACKEND_CLOSE_SECONDS, shield=True):
+                await backend.__aexit__(None, None, None)
+        except Exception as error:  # noqa: BLE001 - a backend's bug is not to be the plugin's end
+            _log.error("backend_not_closed", error=error)
+
+
+def _end_at_the_latest(endpoint: Endpoint) -> None:
+    """Have the process end in time even where a backend's thread or query can't be ended."""
+
+    def end() -> None:
+        if endpoint.in_place:
+            remove_socket(endpoint.path)
+        _log.warning("stopped_by_force", cure="the backend kept the plugin: see what it waits for")
+        os._exit(0)
+
+    timer = threading.Timer(END_SECONDS, end)
+    timer.daemon = True
+    timer.start()
+
+
+async def _register_when_listed(running: Running) -> None:
+    """Register once there is a list: a node whose TEE never answered has nothing to offer."""
+    async for listing in running.listings.follow():
+        if listing is not None:
+            break
+    await running.registration.run()
+
+
+async def _obey(signals: AsyncIterator[signal.Signals], running: Running) -> None:
+    """Return when asked to stop; ask and register again at each SIGHUP, as the original does.
+
+    Before that the settings are read again.
+    """
+    async for number in signals:
+        if number != signal.SIGHUP:
+            _log.info("stopping", signal=number.name)
+            return
+        _log.info("asked_again", signal=number.name)
+        running.reloader.reload()
+        running.health.ask_now()
+        running.registration.renew()
+
+
+async def _announce(settings: Settings, health: Health) -> None:
+    """Say what was started: once the settings are known to fit the TEE, or it takes its time."""
+    with anyio.move_on_after(PATIENCE_SECONDS):
+        await health.answered.wait()
+    _log.info(
+        "starting",
+        version=__version__,
+        resource=settings.resource_name,
+        backend=settings.backend,
+        precision_kb=settings.precision_kb,
+        health_interval_seconds=settings.health_interval_seconds,
+    )
+    if settings.backend == "simulated":
+        _log.warning(
+            "simulated_tee",
+            effect="the units listed stand for no memory: never use this where pods are to run",
+        )
+    warn_without_interval(settings)
+
+
+async def _warn_of_another_unit_size(settings: Settings, registration: Registration) -> None:
+    """Once registered, say which units pods hold that were counted in another size."""
+    await registration.registered_once.wait()
+    by_size = await _in_a_thread(
+        held_units_by_size, settings.device_plugins_dir, settings.resource_name
+    )
+    others = {size: held for size, held in by_size.items() if size != settings.unit_bytes}
+    if others:
+        _log.warning(
+            "unit_size_changed",
+            held_units=sum(others.values()),
+            was_bytes=sorted(others),
+            unit_bytes=settings.unit_bytes,
+            effect="pods hold units that were counted in another size",
+            cure="start these pods anew, or give each precision a resource name of its own",
+        )

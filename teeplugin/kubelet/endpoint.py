@@ -1,0 +1,271 @@
+"""Our socket in the kubelet's directory and the gRPC server behind it; driven by the registration.
+
+Each running plugin has a socket of its own name, so that an old instance that leaves takes nothing
+from its successor. A socket is removed only if it is ours, or if nobody listens behind it.
+
+It is never put where others could exchange it for theirs: whoever answers there may have the
+kubelet give containers any path of the node. Such a directory is waited for like a missing one,
+because the cure is on the node, and a restart of the plugin brings it no nearer.
+"""
+
+import contextlib
+import errno
+import os
+import secrets
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+import anyio
+
+from teeplugin.connections import ConnectionServer
+from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
+from teeplugin.kubelet.watch_streams import WatchStreams
+from teeplugin.logs.setup import get_logger
+
+CLOSE_SECONDS = 1.0
+"""How long clients are given to see their streams end."""
+
+SUSPECT_SECONDS = 1.0
+"""How long a socket must have been dead for a plugin that goes on to remove it."""
+
+ORIGINAL_SOCKET = "tee-ram.sock"
+"""The socket of the original plugin, which left it behind when it was killed."""
+
+_MOST_LINKS = 40
+"""After so many links the kernel gives a path up."""
+
+_EVERY_UID = 2**32 - 1
+"""How many uids the map of the machine's own user namespace has."""
+
+_UID_MAP = Path("/proc/self/uid_map")
+_OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
+
+Identified = tuple[Path, tuple[int, int] | None]
+"""A socket's path, and the device and inode that it was there."""
+
+_log = get_logger()
+
+
+class Weakness(NamedTuple):
+    """Why a directory isn't safe, with the value and the rule, and what to do about it."""
+
+    problem: str
+    cure: str
+
+
+class UnsafeDirectoryError(PermissionError):
+    """Others could exchange our socket for theirs; the text names value, rule and cure."""
+
+
+class Endpoint:
+    """The socket `tee-ram-<instance>.sock` in `directory`, listening while it is open."""
+
+    def __init__(
+        self, *, directory: Path, service: DevicePluginService, watch_streams: WatchStreams
+    ) -> None:
+        self._directory = directory
+        self._rename()
+        self._service = service
+        self._watch_streams = watch_streams
+        self._server: ConnectionServer | None = None
+        self._identity: tuple[int, int] | None = None
+        self._suspects: dict[Identified, float] = {}
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file at our path is the socket we listen on."""
+        return self._identity is not None and self._identity == _identity(self.path)
+
+    async def open(self) -> None:
+        """Clear away what dead plugins left, bind, listen and serve.
+
+        Raises:
+            UnsafeDirectoryError: others than root and we could put a socket in place of ours.
+            OSError: the directory is gone, full, read-only, or we may not write there.
+        """
+        await self.close()
+        if weakness := weakness_of(self._directory):
+            raise UnsafeDirectoryError(": ".join(weakness))
+        if _identity(self.path) is not None:
+            # Somebody put something else there, which isn't ours to remove.
+            self._rename()
+        remove_stale_sockets(self.path.parent)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Before the bind, so that there is no moment at which others could connect.
+            os.fchmod(listener.fileno(), 0o600)
+            listener.bind(os.fspath(self.path))
+            # At once: until then another instance would take the socket for a dead one's.
+            listener.listen()
+            server = ConnectionServer([self._service], RequestCodec())
+            await server.serve(listener)
+        except BaseException:
+            listener.close()
+            raise
+        self._server = server
+        self._identity = _identity(self.path)
+        _log.debug("listening", socket=str(self.path))
+
+    def tidy(self) -> None:
+        """Remove what plugins left that were killed since we opened; what can't be, another time.
+
+        Only what was dead at a look before, too: the bind of another plugin wakes us, maybe before
+        it listens. Nothing is told of what stays: nobody listens behind it, and opening tells.
+        """
+        now = monotonic()
+        # The directory can't be read without a descriptor, nor when it has just gone.
+        with contextlib.suppress(OSError):
+            dead = _dead_sockets(self._directory, ours=self.path)
+            self._suspects = {each: self._suspects.get(each, now) for each in dead}
+            for (path, _), since in self._suspects.items():
+                if now - since >= SUSPECT_SECONDS:
+                    _remove_stale(path, telling=False)
+
+    def _rename(self) -> None:
+        self.name = f"tee-ram-{secrets.token_hex(4)}.sock"
+        self.path = self._directory / self.name
+
+    async def close(self) -> None:
+        """End the streams, stop serving within a bounded time, and remove the socket if ours."""
+        self._watch_streams.end_all()
+        server, self._server = self._server, None
+        if server is not None:
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                await self._watch_streams.all_ended()
+                await server.end()
+        if self.in_place:
+            remove_socket(self.path)
+        self._identity = None
+
+
+def weakness_of(directory: Path) -> Weakness | None:
+    """Find out whether others than root and we can exchange what stands in a directory.
+
+    Looked at is the directory, and each directory and link on the way to it: all must be root's or
+    ours, and writable for nobody else. On the way there, others may write to a directory that is
+    sticky, as /tmp is, since they can't rename what isn't theirs in it.
+
+    Raises:
+        OSError: there is no such directory, or it can't be looked at.
+    """
+    way = list(_way_to(directory))
+    for step, status in way:
+        is_last = step == way[-1][0]
+        owners = {0, os.geteuid()} if is_last else {0, os.geteuid(), *_unknown_owner()}
+        if status.st_uid not in owners:
+            return Weakness(
+                f"{step} belongs to uid {status.st_uid}: must be root's or the plugin's user's, "
+                "or others could be the plugin to the kubelet",
+                f"give the kubelet's own directory as --kubelet-dir, or chown -h root {step}",
+            )
+        is_sticky = bool(status.st_mode & stat.S_ISVTX) and not is_last
+        if stat.S_ISDIR(status.st_mode) and _others_may_write(status) and not is_sticky:
+            return Weakness(
+                f"{step} is {stat.filemode(status.st_mode)}: must be writable for its owner only, "
+                "or others could be the plugin to the kubelet",
+                f"chmod go-w {step}",
+            )
+    return None
+
+
+def _way_to(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Give all that the kernel passes from the root on, each link before its target's parts."""
+    ahead = list(reversed(path.absolute().parts))
+    here, links = Path("/"), 0
+    while ahead:
+        name = ahead.pop()
+        # An absolute link's first part is the root, which takes the place of all before it.
+        step = here.parent if name == ".." else here / name
+        status = step.lstat()
+        yield step, status
+        if not stat.S_ISLNK(status.st_mode):
+            here = step
+        elif links < _MOST_LINKS:
+            links += 1
+            ahead += reversed(step.readlink().parts)
+        else:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+
+
+def _others_may_write(status: os.stat_result) -> bool:
+    # Users of many systems have a group to themselves, of their own number, and let it write.
+    is_own_group = status.st_uid == status.st_gid == os.geteuid() != 0
+    return bool(status.st_mode & (stat.S_IWOTH if is_own_group else stat.S_IWOTH | stat.S_IWGRP))
+
+
+def _unknown_owner() -> set[int]:
+    """In a user namespace, as sandboxes have, the uid as which the machine's root is seen."""
+    try:
+        counts = [int(line.split()[2]) for line in _UID_MAP.read_text().splitlines()]
+        return set() if sum(counts) >= _EVERY_UID else {int(_OVERFLOW_UID.read_text())}
+    except (OSError, ValueError, IndexError):
+        return set()
+
+
+def remove_socket(path: Path, *, telling: bool = True) -> bool:
+    """Remove a socket if it is there, and say whether it was removed by us.
+
+    Where that can't be done, it is left behind, and told of if `telling`.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if telling:
+            _log.warning(
+                "socket_left",
+                socket=str(path),
+                error=error.strerror,
+                effect="none: nobody listens behind it",
+                cure="a plugin that runs here removes it, once the directory can be written",
+            )
+        return False
+    return True
+
+
+def remove_stale_sockets(directory: Path) -> None:
+    """Remove our pattern's sockets, and the original plugin's, behind which nobody listens.
+
+    Raises:
+        OSError: the directory can't be read.
+    """
+    for path, _ in _dead_sockets(directory):
+        _remove_stale(path)
+
+
+def _remove_stale(path: Path, *, telling: bool = True) -> None:
+    if remove_socket(path, telling=telling):
+        _log.info("stale_socket_removed", socket=str(path))
+
+
+def _dead_sockets(directory: Path, *, ours: Path | None = None) -> list[Identified]:
+    paths = {*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET} - {ours}
+    return [(path, _identity(path)) for path in sorted(paths) if _is_dead_socket(path)]
+
+
+def _is_dead_socket(path: Path) -> bool:
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            # Without waiting: a live plugin with a full backlog answers EAGAIN.
+            probe.setblocking(False)
+            probe.connect(os.fspath(path))
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,119 @@
+"""PodResources' answer, bytes → who holds which units: called by the ledger at each reading.
+
+An answer names every device of every pod of the node. As message objects 1,000 ids take 20 ms, in
+which Allocate would wait; here they take 3 ms. What doesn't concern us is skipped.
+"""
+
+from collections.abc import Iterator
+
+from teeplugin.policy.device_list import IdSet
+from teeplugin.policy.holdings import Holder
+from teeplugin.policy.units import MAX_UNITS
+
+LONGEST_ID = len(str(MAX_UNITS - 1))
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
+_MORE = 0x80
+_LONGEST_VARINT_BITS = 63
+
+# protos/podresources/v1: the numbers of the fields that are read.
+_PODS = 1
+_POD_NAME, _POD_NAMESPACE, _POD_CONTAINERS = 1, 2, 3
+_CONTAINER_NAME, _CONTAINER_DEVICES = 1, 2
+_DEVICES_RESOURCE, _DEVICES_IDS = 1, 2
+
+Span = tuple[int, int]
+"""Where a field's content begins and ends."""
+
+
+def holders_in(data: bytes, resource_name: str) -> Iterator[Holder | None]:
+    """Give each container that holds units, and None after each pod: a place to take a breath.
+
+    Raises:
+        ValueError: the bytes are cut off or no protobuf, or a name is no UTF-8.
+    """
+    resource = resource_name.encode()
+    for number, start, end in fields(data, 0, len(data)):
+        if number == _PODS:
+            yield from _holders_of_pod(data, (start, end), resource)
+            yield None
+
+
+def _holders_of_pod(data: bytes, pod: Span, resource: bytes) -> Iterator[Holder]:
+    name = namespace = ""
+    containers: list[Span] = []
+    for number, start, end in fields(data, *pod):
+        if number == _POD_NAME:
+            name = data[start:end].decode()
+        elif number == _POD_NAMESPACE:
+            namespace = data[start:end].decode()
+        elif number == _POD_CONTAINERS:
+            containers.append((start, end))
+    for container in containers:
+        container_name, ids = "", list[int]()
+        for number, start, end in fields(data, *container):
+            if number == _CONTAINER_NAME:
+                container_name = data[start:end].decode()
+            elif number == _CONTAINER_DEVICES:
+                ids += _ids(data, (start, end), resource)
+        if ids:
+            yield Holder(namespace, name, container_name, IdSet.of(ids))
+
+
+def _ids(data: bytes, devices: Span, resource: bytes) -> Iterator[int]:
+    """Our ids; one of another form is another plugin's, of this name before us, and no unit."""
+    texts = []
+    ours = False
+    for number, start, end in fields(data, *devices):
+        if number == _DEVICES_RESOURCE:
+            ours = data[start:end] == resource
+        elif number == _DEVICES_IDS:
+            texts.append(data[start:end])
+    for text in texts if ours else ():
+        # Bytes' isdigit knows ASCII digits only; a leading zero is no id of ours.
+        if text.isdigit() and len(text) <= LONGEST_ID and (text[0] != ord("0") or len(text) == 1):
+            device_id = int(text)
+            if device_id < MAX_UNITS:
+                yield device_id
+
+
+def fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Give number, begin and end of each field that has a length; for the others nothing at 0.
+
+    Raises:
+        ValueError: the bytes are cut off or no protobuf.
+    """
+    while position < end:
+        tag, position = _varint(data, position, end)
+        kind = tag & 7
+        if kind == _BYTES:
+            size, start = _varint(data, position, end)
+            position = start + size
+            if position <= end:
+                yield tag >> 3, start, position
+            continue
+        if kind == _VARINT:
+            _, position = _varint(data, position, end)
+        else:
+            try:
+                position += _FIXED_BYTES[kind]
+            except KeyError:
+                raise ValueError(f"wire type {kind} at byte {position}") from None
+        yield 0, position, position
+    if position > end:
+        raise ValueError(f"cut off at byte {end}")
+
+
+def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
+    """Read a number; where it ends."""
+    value = shift = 0
+    while position < end:
+        byte = data[position]
+        position += 1
+        value |= (byte & ~_MORE) << shift
+        if byte < _MORE:
+            return value, position
+        shift += 7
+        if shift > _LONGEST_VARINT_BITS:
+            break
+    raise ValueError(f"no whole number at byte {position}")

@@ -1,0 +1,1 @@
+"""What to list, and why: pure."""

@@ -1,0 +1,286 @@
+"""What to list, given what the TEE answered: the whole policy in one place, pure; called by health.
+
+| what came back                          | what is listed                                         |
+|-----------------------------------------|--------------------------------------------------------|
+| a good reading                          | as many units as the capacity holds; those that the    |
+|                                         | free memory can't back Unhealthy, once a second reading|
+|                                         | agrees (shortage.py)                                   |
+| Busy, one TimedOut, one BadReply        | as before; asked again after 2 s, at most 3 times      |
+| Unreachable, Refused, those confirmed   | all Unhealthy; asked every min(interval, 5 s)          |
+| something containers need is missing    | all Unhealthy; asked every min(interval, 5 s)          |
+| Exhausted                               | as a reading with nothing free                         |
+| no reading yet since the start          | nothing at all; asked with back-off                    |
+
+Units that pods hold are never Unhealthy for a shortage, and never withdrawn. While it is unknown
+who holds which, no shortage is shown.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from teeplugin.policy import units
+from teeplugin.policy.device_list import IdSet, Inventory
+from teeplugin.policy.shortage import NO_SHORTAGE, Shortage, listed_ids, mark, units_to_show
+from teeplugin_backends.base import (
+    BadReply,
+    Busy,
+    Exhausted,
+    TeeError,
+    TeeMemory,
+    TimedOut,
+)
+
+CONFIRM_SECONDS = 2.0
+"""How long after an uncertain fault, or another shortage than is shown, the TEE is asked again."""
+
+MOST_CONFIRMATIONS = 3
+"""How often an uncertain fault is asked about again before it is believed."""
+
+FAULT_SECONDS = 5.0
+"""The longest wait between two queries while a fault stands, so that recovery is seen soon."""
+
+MISSING_ON_NODE = "missing-on-node"
+"""The kind of cause that is no fault of the TEE's, so that Allocate doesn't fail for it."""
+
+SHORTAGE = "shortage"
+"""What makes units unhealthy while there is no cause."""
+
+FIRST_BACK_OFF_SECONDS = 0.5
+"""The first wait while the TEE has given no reading yet; doubled at each fault, up to
+`FAULT_SECONDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask.
+
+    `reserve_bytes` None means the backend's own, which is known from its first reading on: health
+    puts it in before the first reading is judged.
+    """
+
+    unit_bytes: int
+    reserve_bytes: int | None
+    interval_seconds: float
+
+    def capacity_bytes(self, memory: TeeMemory) -> int:
+        """What trusted applications can have of a reading's total."""
+        return units.capacity_bytes(memory.total_bytes, self.reserve_bytes or 0)
+
+    @property
+    def fault_seconds(self) -> float:
+        """How long to wait before the next query while a fault stands.
+
+        With the interval 0 as well: a fault that was seen must be able to end by itself.
+        """
+        return min(self.interval_seconds or FAULT_SECONDS, FAULT_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why devices are unhealthy, or might soon be: a stable kind, what happened, what to do."""
+
+    kind: str
+    message: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be listed and when to ask the TEE again.
+
+    `inventory` is None until the first reading: nothing is registered then. `cause` stands for a
+    fault that is believed, `suspicion` for one that is not yet. `ask_again_seconds` None means
+    only on request.
+    """
+
+    inventory: Inventory | None = None
+    memory: TeeMemory | None = None
+    shortage: Shortage = NO_SHORTAGE
+    cause: Cause | None = None
+    suspicion: Cause | None = None
+    suspicious_answers: tuple[type[TeeError], ...] = ()
+    faults_before_first: int = 0
+    ask_again_seconds: float | None = 0.0
+
+    @property
+    def unhealthy_kind(self) -> str:
+        """The kind of what makes units unhealthy, where there are such."""
+        return self.cause.kind if self.cause else SHORTAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """Which units pods hold while a reading is taken.
+
+    `held` is None while that is unknown. A reading `counts` for shortage only if the holdings were
+    the same before and after it, and where it may confirm another, it was taken long enough after.
+    """
+
+    held: IdSet | None = None
+    counts: bool = False
+
+
+def judge(
+    answer: TeeMemory | TeeError,
+    missing: Sequence[str],
+    previous: Judgement,
+    terms: Terms,
+    holdings: Holdings = Holdings(),
+) -> Judgement:
+    """Judge one answer of the TEE; `missing` are the node's paths that containers would lack."""
+    if isinstance(answer, TeeMemory):
+        return _judge_reading(answer, missing, previous, terms, holdings)
+    cause = Cause(answer.kind, str(answer), answer.cure)
+    if previous.inventory is None or previous.memory is None:
+        return _still_silent(cause, previous)
+    if isinstance(answer, Exhausted):
+        empty = TeeMemory(previous.memory.total_bytes, free_bytes=0)
+        return _judge_exhaustion(
+            cause, empty, missing, previous=previous, terms=terms, holdings=holdings
+        )
+    suspicious_answers = (*previous.suspicious_answers, type(answer))
+    if previous.cause is None and not _is_believed(answer, suspicious_answers):
+        return replace(
+            previous,
+            suspicion=cause,
+            suspicious_answers=suspicious_answers,
+            ask_again_seconds=CONFIRM_SECONDS,
+        )
+    return Judgement(
+        inventory=replace(previous.inventory, unhealthy=previous.inventory.ids),
+        memory=previous.memory,
+        shortage=previous.shortage,
+        cause=cause,
+        ask_again_seconds=terms.fault_seconds,
+    )
+
+
+def relist(previous: Judgement, held: IdSet | None, terms: Terms) -> Judgement:
+    """Judge anew what is listed, without a reading, because other units are held now."""
+    if previous.memory is None or previous.cause is not None or held is None:
+        return previous
+    ids = listed_ids(_count(previous.memory, terms), held)
+    inventory = mark(ids, held, previous.shortage.units, _marked(previous))
+    return replace(previous, inventory=inventory)
+
+
+def _judge_reading(
+    memory: TeeMemory,
+    missing: Sequence[str],
+    previous: Judgement,
+    terms: Terms,
+    holdings: Holdings,
+) -> Judgement:
+    held = IdSet() if holdings.held is None else holdings.held
+    ids = listed_ids(_count(memory, terms), held)
+    shortage = previous.shortage
+    if holdings.counts:
+        short = units_to_show(ids, held, memory.free_bytes, terms.unit_bytes)
+        # Where nothing healthy is listed yet, nothing can flap.
+        anew = previous.inventory is None or previous.cause is not None
+        shortage = Shortage(short) if anew else shortage.confirmed_by(short)
+    if missing:
+        return Judgement(
+            Inventory(ids, unhealthy=ids),
+            memory,
+            shortage,
+            cause=_missing_on_node(missing),
+            ask_again_seconds=terms.fault_seconds,
+        )
+    # Pods came or went while it was taken, so it tells nothing of the shortage: the next one may.
+    disturbed = holdings.held is not None and not holdings.counts
+    unsure = disturbed or shortage.seen_once is not None
+    interval_seconds = terms.interval_seconds or None
+    return Judgement(
+        mark(ids, held, shortage.units, _marked(previous)),
+        memory,
+        shortage,
+        ask_again_seconds=CONFIRM_SECONDS if unsure and interval_seconds else interval_seconds,
+    )
+
+
+def _judge_exhaustion(
+    cause: Cause,
+    empty: TeeMemory,
+    missing: Sequence[str],
+    *,
+    previous: Judgement,
+    terms: Terms,
+    holdings: Holdings,
+) -> Judgement:
+    """Nothing is free: that is a shortage where it is known who holds what, else a suspicion."""
+    if previous.cause is not None and not holdings.counts:
+        return replace(previous, cause=cause, ask_again_seconds=terms.fault_seconds)
+    if holdings.held is None:
+        judged = replace(previous, suspicious_answers=())
+    else:
+        judged = _judge_reading(empty, missing, previous, terms, holdings)
+    ask_again_seconds = min(judged.ask_again_seconds or FAULT_SECONDS, terms.fault_seconds)
+    suspicion = None if judged.cause else cause
+    return replace(judged, suspicion=suspicion, ask_again_seconds=ask_again_seconds)
+
+
+def _count(memory: TeeMemory, terms: Terms) -> int:
+    return min(units.units_in(terms.capacity_bytes(memory), terms.unit_bytes), units.MAX_UNITS)
+
+
+def _marked(previous: Judgement) -> IdSet:
+    """The units that were Unhealthy for a shortage, rather than with all others for a fault."""
+    if previous.inventory is None or previous.cause is not None:
+        return IdSet()
+    return previous.inventory.unhealthy
+
+
+def _missing_on_node(missing: Sequence[str]) -> Cause:
+    return Cause(
+        MISSING_ON_NODE,
+        f"containers need {', '.join(missing)}, which this node lacks",
+        "load the TEE's driver and start its daemon, or check --host-root",
+    )
+
+
+def _is_believed(answer: TeeError, suspicious_answers: Sequence[type[TeeError]]) -> bool:
+    """Tell whether a fault is certain by its kind, or confirmed by those just before it."""
+    if not isinstance(answer, Busy | TimedOut | BadReply):
+        return True
+    if len(suspicious_answers) > MOST_CONFIRMATIONS:
+        return True
+    failures = sum(not issubclass(kind, Busy) for kind in suspicious_answers)
+    return failures > 1
+
+
+def _still_silent(cause: Cause, previous: Judgement) -> Judgement:
+    back_off_seconds = FIRST_BACK_OFF_SECONDS * 2**previous.faults_before_first
+    return Judgement(
+        cause=cause,
+        faults_before_first=min(previous.faults_before_first + 1, 16),
+        ask_again_seconds=min(back_off_seconds, FAULT_SECONDS),
+    )
+
+
+def check_terms(memory: TeeMemory, terms: Terms) -> str | None:
+    """Say what is wrong with the operator's terms for this TEE, or None; value, rule and cure."""
+    reserve_bytes = terms.reserve_bytes or 0
+    if reserve_bytes >= memory.total_bytes:
+        return (
+            f"--reserve {units.format_size(reserve_bytes)}: nothing is left of the TEE's "
+            f"{units.format_size(memory.total_bytes)}: give a smaller --reserve"
+        )
+    capacity_bytes = terms.capacity_bytes(memory)
+    count = units.units_in(capacity_bytes, terms.unit_bytes)
+    precision_kb = terms.unit_bytes // units.KIB
+    if count > units.MAX_UNITS:
+        return (
+            f"-precision {precision_kb}: {units.format_size(capacity_bytes)} make {count} units, "
+            f"the kubelet takes at most {units.MAX_UNITS}: "
+            f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
+        )
+    if count < 1:
+        return (
+            f"-precision {precision_kb}: one unit is larger than the TEE's capacity of "
+            f"{capacity_bytes // units.KIB} KB "
+            f"({units.format_size(memory.total_bytes)} less a reserve of "
+            f"{units.format_size(reserve_bytes)}): "
+            f"give a smaller -precision (at least {units.MIN_PRECISION_KB}) or --reserve"
+        )
+    return None

@@ -1,0 +1,67 @@
+"""Which units to list as unhealthy because the TEE's free memory can't back them: pure.
+
+Called by the judgement. What it finds is a lower bound: memory that was promised to pods which
+haven't loaded their trusted applications yet hides as much that others have taken.
+"""
+
+from dataclasses import dataclass
+
+from teeplugin.policy import units
+from teeplugin.policy.device_list import IdSet, Inventory
+
+STEPS = 128
+"""Into how many steps a list is divided: each id that changes costs the kubelet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """How many unheld units are shown as short, and a number that one reading alone has given."""
+
+    units: int = 0
+    seen_once: int | None = None
+
+    def confirmed_by(self, short: int) -> "Shortage":
+        """Take in what a further reading gives: what two in a row agree on is shown.
+
+        Where both give more than is shown, it is the lesser of them; where both give less, the
+        greater.
+        """
+        if short == self.units:
+            return Shortage(self.units)
+        if self.seen_once is None:
+            return Shortage(self.units, seen_once=short)
+        lesser, greater = sorted((short, self.seen_once))
+        agreed = max(lesser, min(greater, self.units))
+        return Shortage(agreed, seen_once=None if short == agreed else short)
+
+
+NO_SHORTAGE = Shortage()
+
+
+def units_to_show(ids: IdSet, held: IdSet, free_bytes: int, unit_bytes: int) -> int:
+    """How many unheld units a reading leaves unbacked, in whole steps of the list, upwards."""
+    unheld = len(ids - held)
+    step = max(1, len(ids) // STEPS)
+    short = units.units_short(unheld, free_bytes, unit_bytes)
+    return min(unheld, -(-short // step) * step)
+
+
+def listed_ids(count: int, held: IdSet) -> IdSet:
+    """The ids of a list of `count`: the held ones, all of them, and the lowest that are free."""
+    if held.end <= count:
+        return IdSet.first(count)
+    free = IdSet.first(count) - held
+    return held | free.lowest(count - len(held))
+
+
+def mark(ids: IdSet, held: IdSet, short: int, marked_before: IdSet) -> Inventory:
+    """Mark `short` of the unheld ids, the highest first; those that are marked already stay so.
+
+    A marked id that the kubelet allocated all the same is held now, and another takes its place.
+    """
+    if not short:
+        return Inventory(ids)
+    unheld = ids - held
+    staying = (marked_before & unheld).highest(short)
+    added = (unheld - staying).highest(short - len(staying))
+    return Inventory(ids, unhealthy=staying | added)

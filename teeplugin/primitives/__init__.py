@@ -1,0 +1,1 @@
+"""Small building blocks that every room may use: counters, and the newest value of something."""

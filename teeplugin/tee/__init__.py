@@ -1,0 +1,1 @@
+"""Asks the TEE, and publishes what follows."""
