@@ -3,8 +3,9 @@
 import re
 from collections.abc import Iterator
 
+from teeplugin.config.given import OPTIONS_KEY
 from teeplugin.config.settings import SETTINGS, setting_text
-from teeplugin.config.sources import OPTIONS_KEY, Loaded
+from teeplugin.config.sources import Loaded
 from teeplugin.policy import units
 
 _PLAIN = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./+-]*")

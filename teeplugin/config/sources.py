@@ -5,25 +5,18 @@ each other and given to the model once; what it refuses is told here, in one pla
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from teeplugin.config.settings import (
-    ENVIRONMENT_PREFIX,
-    SETTINGS,
-    ConfigError,
-    Setting,
-    Settings,
-    shown,
-)
+from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
+from teeplugin.config.settings import ENVIRONMENT_PREFIX, SETTINGS, ConfigError, Settings, shown
 
 CONFIG_KEY = "config"
 CONFIG_VARIABLE = f"{ENVIRONMENT_PREFIX}CONFIG"
-OPTIONS_KEY = "backend-options"
 
 _LONGEST_NAME = 100
 """Of a backend's option: YAML, in which it may be printed, has no key of more than 1,024."""
@@ -35,37 +28,6 @@ class FlagValue(NamedTuple):
     key: str
     flag: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A value as somebody wrote it: its text, None for YAML's null, and where.
-
-    `place` and the text begin an error line; `spelling` and an example show how to write it.
-    """
-
-    text: str | None
-    origin: str
-    place: str
-    spelling: str
-
-    def refused(self, fault: str, cure: str) -> ConfigError:
-        """Make the one line that names value, rule and cure."""
-        value = "null" if self.text is None else shown(self.text)
-        return ConfigError(f"{self.place}{value}: {fault}: {cure}")
-
-    def breaks(self, setting: Setting, fault: str, cure: str | None = None) -> ConfigError:
-        """Make the line for a broken rule, with the example spelled as this value was."""
-        example = f"{self.spelling}{setting.example}"
-        return self.refused(fault, f"give {cure or setting.rule}, e.g. {example}")
-
-
-@dataclass(frozen=True, slots=True)
-class Layer:
-    """What one source gives: values by setting, and the backend's options by name."""
-
-    values: dict[str, Given] = field(default_factory=dict)
-    options: dict[str, Given] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +58,7 @@ def load(
     file = flag_layer.values.pop(CONFIG_KEY, None) or _config_variable(environ)
     layers = [environment_layer, flag_layer]
     if file is not None:
-        from teeplugin.config.yaml_file import from_file  # noqa: PLC0415 - YAML only where it is used
+        from teeplugin.config.yaml_file import from_file  # noqa: PLC0415 - YAML only where used
 
         layers.insert(0, from_file(file))
     values: dict[str, Given] = {}
@@ -212,14 +174,3 @@ def _provenance(values: Mapping[str, Given], options: Mapping[str, Given]) -> Ma
         origins = dict.fromkeys(given.origin for given in options.values())
         provenance[OPTIONS_KEY] = ", ".join(origins)
     return provenance | {f"{OPTIONS_KEY}.{name}": given.origin for name, given in options.items()}
-
-
-def config_path(file: Given) -> Path:
-    """Give the configuration file's path.
-
-    Raises:
-        ConfigError: the flag was given an empty text.
-    """
-    if not file.text:
-        raise file.refused("no file is named", f"give a YAML file, e.g. {file.spelling}plugin.yaml")
-    return Path(file.text)

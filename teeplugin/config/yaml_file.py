@@ -1,11 +1,11 @@
-"""The YAML file as a layer of settings with line numbers; called by config_sources."""
+"""The YAML file as a layer of settings with line numbers; called by sources."""
 
 from collections.abc import Iterable
 
 import yaml
 
+from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
 from teeplugin.config.settings import SETTINGS, nearest, shown
-from teeplugin.config.sources import OPTIONS_KEY, Given, Layer, config_path
 from teeplugin.config.yaml_nodes import BOOL, NULL, entries, fault_at, given_at, parsed, read_text
 
 

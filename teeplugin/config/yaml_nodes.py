@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError, shown
-from teeplugin.config.sources import Given
 
 MOST_FILE_BYTES = 64 * 1024
 """A configuration has hundreds of bytes; PyYAML takes 1 s for 64 KiB of the worst, and meanwhile

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
 from teeplugin.cli.parser import Parser
+from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError, shown
-from teeplugin.config.sources import FlagValue, Given, load
+from teeplugin.config.sources import FlagValue, load
 from teeplugin.config.validators import MOST_BYTES, size
 from teeplugin.policy.units import (
     KIB,

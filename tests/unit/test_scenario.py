@@ -11,7 +11,7 @@ import anyio
 import pytest
 from grpclib.exceptions import GRPCError
 
-from teeplugin.config.sources import Given
+from teeplugin.config.given import Given
 from teeplugin.simulator.playing.expectations import (
     Expectation,
     Keeps,

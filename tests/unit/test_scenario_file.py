@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError
-from teeplugin.config.sources import Given
 from teeplugin.simulator.amounts import ALL, Figures, Memory, Units
 from teeplugin.simulator.played_tee import FAULTS, NO_FAULT
 from teeplugin.simulator.playing import actions, expectations

@@ -13,8 +13,8 @@ from teeplugin.commands.doctor.model import (
     ok,
     warning,
 )
+from teeplugin.config.given import OPTIONS_KEY
 from teeplugin.config.settings import SETTINGS, Settings, differing, setting_text
-from teeplugin.config.sources import OPTIONS_KEY
 from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.policy.units import format_size
 

@@ -5,8 +5,8 @@ A pod that was never admitted, or a kubelet that runs already, is told before an
 
 import re
 
+from teeplugin.config.given import Given
 from teeplugin.config.settings import nearest, shown
-from teeplugin.config.sources import Given
 from teeplugin.simulator.playing.actions import PROBE, Verb
 
 _POD = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")

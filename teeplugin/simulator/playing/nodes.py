@@ -9,8 +9,8 @@ from typing import Self, TypeVar
 
 import yaml
 
+from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError, nearest, shown
-from teeplugin.config.sources import Given
 from teeplugin.config.validators import number
 from teeplugin.config.yaml_nodes import entries, fault_at, given_at, parsed, read_text
 from teeplugin.simulator.amounts import MEMORY_RULE, UNITS_RULE, Memory, Units

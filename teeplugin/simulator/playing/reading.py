@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from teeplugin.config.given import Given
 from teeplugin.config.settings import SETTINGS, nearest
-from teeplugin.config.sources import Given, validated
+from teeplugin.config.sources import validated
 from teeplugin.config.validators import whole_number
 from teeplugin.policy.units import MAX_UNITS
 from teeplugin.simulator.playing.actions import Action, FitsAction

@@ -1,7 +1,7 @@
 """What the simulator reads: scenarios, and the lines of the plugin's log."""
 
+from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError
-from teeplugin.config.sources import Given
 from teeplugin.simulator.amounts import Figures
 from teeplugin.simulator.playing.reading import HEAD, TIMES, read_scenario
 from teeplugin.simulator.playing.step_keys import ACTIONS, EXPECTATIONS

@@ -1,0 +1,50 @@
+"""A value as somebody wrote it, and where: what every source of settings is read into."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from teeplugin.config.settings import ConfigError, Setting, shown
+
+OPTIONS_KEY = "backend-options"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as somebody wrote it: its text, None for YAML's null, and where.
+
+    `place` and the text begin an error line; `spelling` and an example show how to write it.
+    """
+
+    text: str | None
+    origin: str
+    place: str
+    spelling: str
+
+    def refused(self, fault: str, cure: str) -> ConfigError:
+        """Make the one line that names value, rule and cure."""
+        value = "null" if self.text is None else shown(self.text)
+        return ConfigError(f"{self.place}{value}: {fault}: {cure}")
+
+    def breaks(self, setting: Setting, fault: str, cure: str | None = None) -> ConfigError:
+        """Make the line for a broken rule, with the example spelled as this value was."""
+        example = f"{self.spelling}{setting.example}"
+        return self.refused(fault, f"give {cure or setting.rule}, e.g. {example}")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source gives: values by setting, and the backend's options by name."""
+
+    values: dict[str, Given] = field(default_factory=dict)
+    options: dict[str, Given] = field(default_factory=dict)
+
+
+def config_path(file: Given) -> Path:
+    """Give the configuration file's path.
+
+    Raises:
+        ConfigError: the flag was given an empty text.
+    """
+    if not file.text:
+        raise file.refused("no file is named", f"give a YAML file, e.g. {file.spelling}plugin.yaml")
+    return Path(file.text)
