@@ -11,6 +11,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from teeplugin.api.deviceplugin import v1beta1
+from tests.bench import bare
 from tests.bench.daemon import HEALTHY, UNHEALTHY, Daemon
 from tests.bench.errors import BenchError
 from tests.bench.figures import Results
@@ -66,18 +67,31 @@ async def warm_up() -> None:
 
 
 async def starts(units: int, rounds: int, results: Results) -> None:
-    registered, listed, register_listed, cpu_seconds = [], [], [], []
+    """Start the daemon and, just before it each time, the bare process that it is compared with."""
+    bares, registered, rss_mb, listed, register_listed, cpu_seconds = [], [], [], [], [], []
     for _ in range(rounds):
+        bares.append(bare.start())
         async with node(units, interval=NEVER) as running:
             cpu_seconds.append(running.daemon.usage().cpu_seconds)
             spawned, plugin = running.daemon.spawned, running.plugin
-            registered.append(max(plugin.answered, running.first_list) - spawned)
+            registered.append((max(plugin.answered, running.first_list) - spawned) * 1000)
             listed.append(running.first_list - spawned)
             register_listed.append(running.first_list - plugin.began)
-    results.put("start_registered", units, median(registered) * 1000)
+            await asyncio.sleep(SETTLE_SECONDS)
+            rss_mb.append(running.daemon.usage().rss_mb)
+    results.put("start_registered", units, median(registered))
+    results.put("start_bare", units, median(each.start_ms for each in bares))
+    results.put("start_ratio", units, _ratio(registered, [each.start_ms for each in bares]))
     results.put("start_list", units, median(listed) * 1000)
     results.put("start_cpu", units, median(cpu_seconds) * 1000)
     results.put("register_list", units, median(register_listed) * 1000)
+    results.put("rss_bare", units, median(each.rss_mb for each in bares))
+    results.put("rss_ratio", units, _ratio(rss_mb, [each.rss_mb for each in bares]))
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Give the median of the ratios, pair by pair: both of a pair were measured within a second."""
+    return median(one / other for one, other in zip(ours, theirs, strict=True))
 
 
 async def answered_flips(units: int, results: Results) -> None:
