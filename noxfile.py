@@ -18,13 +18,8 @@ nox.options.sessions = [
 ]
 
 ROOT = Path(__file__).parent
-# What reaches our socket is parsed into pydantic's dataclasses, which check the types: plain ones
-# take a number for text. The kubelet's own answers may be long, and are parsed the fast way.
 API_PACKAGES = {"deviceplugin": "v1beta1", "podresources": "v1"}
-API_OPTIONS = {
-    "deviceplugin": "server_generation=async,client_generation=async,pydantic_dataclasses",
-    "podresources": "server_generation=async,client_generation=async",
-}
+API_OPTIONS = "server_generation=async,client_generation=async"
 
 
 def _interpreters() -> Iterator[tuple[str, str]]:
@@ -261,17 +256,9 @@ def _generate(session: nox.Session, target: Path) -> None:
         session.run(
             *("python", "-m", "grpc_tools.protoc", "-I", f"protos/{package}"),
             f"--python_betterproto2_out={out}",
-            f"--python_betterproto2_opt={API_OPTIONS[package]}",
+            f"--python_betterproto2_opt={API_OPTIONS}",
             f"protos/{package}/{version}/{package}.proto",
         )
-        for file in out.rglob("*.py"):
-            # The compiler has no option for it: a class's checks are built when it is first used,
-            # which takes 15 ms off the daemon's start.
-            text = file.read_text(encoding="utf-8")
-            deferred = text.replace(
-                '{"extra": "forbid"}', '{"extra": "forbid", "defer_build": True}'
-            )
-            file.write_text(deferred, encoding="utf-8")
 
 
 @nox.session

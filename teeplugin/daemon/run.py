@@ -1,15 +1,12 @@
 """Runs what running has wired, in one task group, until a signal ends it; for the command line."""
 
-import asyncio
 import gc
 import importlib
 import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
 
 import anyio
 
@@ -22,6 +19,7 @@ from teeplugin.kubelet.checkpoint import held_units_by_size
 from teeplugin.kubelet.endpoint import Endpoint, remove_socket
 from teeplugin.kubelet.registration import DirectoryLostError, Registration, socket_path_fits
 from teeplugin.logs.setup import get_logger
+from teeplugin.primitives.threads import in_a_thread
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import Health
 from teeplugin_backends.base import TeeBackend
@@ -37,7 +35,6 @@ PATIENCE_SECONDS = 1.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = get_logger()
-T = TypeVar("T")
 
 
 def run(settings: Settings, sources: Sources | None = None) -> int:
@@ -109,7 +106,7 @@ async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
             await running.registration.registered_once.wait()
         try:
             # No part of the start: it takes a tenth of a second.
-            server = await _in_a_thread(importlib.import_module, "teeplugin.telemetry.server")
+            server = await in_a_thread(importlib.import_module, "teeplugin.telemetry.server")
             await server.serve(settings.listen, running)
         except Exception:  # noqa: BLE001 - pods go before figures: the rest of the plugin lives on
             _log.error("telemetry_bug", exc_info=True)
@@ -119,12 +116,6 @@ async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
             tasks.start_soon(tell)
         yield
         tasks.cancel_scope.cancel()
-
-
-async def _in_a_thread(function: Callable[..., T], *arguments: object) -> T:
-    """Run what takes long beside the loop, where an Allocate may come; no thread is left of it."""
-    with ThreadPoolExecutor(1) as thread:
-        return await asyncio.get_running_loop().run_in_executor(thread, function, *arguments)
 
 
 @asynccontextmanager
@@ -201,7 +192,7 @@ async def _announce(settings: Settings, health: Health) -> None:
 async def _warn_of_another_unit_size(settings: Settings, registration: Registration) -> None:
     """Once registered, say which units pods hold that were counted in another size."""
     await registration.registered_once.wait()
-    by_size = await _in_a_thread(
+    by_size = await in_a_thread(
         held_units_by_size, settings.device_plugins_dir, settings.resource_name
     )
     others = {size: held for size, held in by_size.items() if size != settings.unit_bytes}

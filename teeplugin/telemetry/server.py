@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from collections.abc import Callable
 from http import HTTPStatus
 
 import anyio
@@ -10,9 +11,9 @@ import anyio
 from teeplugin.config.validators import split_address
 from teeplugin.daemon.parts import Running
 from teeplugin.logs.setup import get_logger
+from teeplugin.primitives.threads import in_a_thread
 from teeplugin.telemetry import probes
 from teeplugin.telemetry.http_server import Answer, HttpServer, Page
-from teeplugin.telemetry.metrics import CONTENT_TYPE, Metrics
 from teeplugin.telemetry.status_page import status_of
 
 RETRY_SECONDS = 5.0
@@ -34,10 +35,13 @@ async def serve(address: str, running: Running) -> None:
 
 
 def _pages(running: Running) -> dict[str, Page]:
-    metrics = Metrics(running)
+    scrape: Callable[[], Answer] | None = None
 
     async def measured() -> Answer:
-        return Answer(HTTPStatus.OK, metrics.exposition(), CONTENT_TYPE)
+        nonlocal scrape
+        if scrape is None:
+            scrape = await in_a_thread(_load_metrics, running)
+        return scrape()
 
     async def livez() -> Answer:
         return _probed(await probes.live(running), "livez")
@@ -50,6 +54,14 @@ def _pages(running: Running) -> dict[str, Page]:
         return Answer(HTTPStatus.OK, text.encode(), "application/json")
 
     return {"/metrics": measured, "/livez": livez, "/readyz": readyz, "/status": status}
+
+
+def _load_metrics(running: Running) -> Callable[[], Answer]:
+    """Load the Prometheus client, 2.5 MiB that a plugin which nobody scrapes doesn't need."""
+    from teeplugin.telemetry.metrics import CONTENT_TYPE, Metrics  # noqa: PLC0415 - see above
+
+    metrics = Metrics(running)
+    return lambda: Answer(HTTPStatus.OK, metrics.exposition(), CONTENT_TYPE)
 
 
 def _probed(checks: probes.Checks, name: str) -> Answer:

@@ -30,15 +30,13 @@ __all__ = (
     "TopologyInfo",
 )
 
-import typing
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import betterproto2
 import grpclib
-import pydantic
 from betterproto2 import grpclib as betterproto2_grpclib
-from pydantic.dataclasses import dataclass
 
 from ..message_pool import default_message_pool
 
@@ -51,7 +49,7 @@ _COMPILER_VERSION = "0.10.1"
 betterproto2.check_compiler_version(_COMPILER_VERSION)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class AllocateRequest(betterproto2.Message):
     container_requests: "list[ContainerAllocateRequest]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -61,7 +59,7 @@ class AllocateRequest(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "AllocateRequest", AllocateRequest)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class AllocateResponse(betterproto2.Message):
     container_responses: "list[ContainerAllocateResponse]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -71,21 +69,17 @@ class AllocateResponse(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "AllocateResponse", AllocateResponse)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class CdiDevice(betterproto2.Message):
-    name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    name: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
 
 default_message_pool.register_message("v1beta1", "CDIDevice", CdiDevice)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class ContainerAllocateRequest(betterproto2.Message):
-    devices_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    devices_i_ds: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message(
@@ -93,7 +87,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class ContainerAllocateResponse(betterproto2.Message):
     envs: "dict[str, str]" = betterproto2.field(
         1,
@@ -119,19 +113,17 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class ContainerPreferredAllocationRequest(betterproto2.Message):
-    available_deviceIDs: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
+    available_deviceIDs: "list[str]" = betterproto2.field(
         1, betterproto2.TYPE_STRING, repeated=True
     )
 
-    must_include_deviceIDs: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
+    must_include_deviceIDs: "list[str]" = betterproto2.field(
         2, betterproto2.TYPE_STRING, repeated=True
     )
 
-    allocation_size: "typing.Annotated[int, pydantic.Field(ge=-2**31, le=2**31 - 1)]" = (
-        betterproto2.field(3, betterproto2.TYPE_INT32)
-    )
+    allocation_size: "int" = betterproto2.field(3, betterproto2.TYPE_INT32)
 
 
 default_message_pool.register_message(
@@ -139,11 +131,9 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class ContainerPreferredAllocationResponse(betterproto2.Message):
-    device_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    device_i_ds: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message(
@@ -151,15 +141,11 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class Device(betterproto2.Message):
-    id: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    id: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    health: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    health: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     Only the exact word "Healthy" makes a device allocatable.
     """
@@ -172,7 +158,7 @@ class Device(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Device", Device)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class DevicePluginOptions(betterproto2.Message):
     pre_start_required: "bool" = betterproto2.field(1, betterproto2.TYPE_BOOL)
 
@@ -182,19 +168,13 @@ class DevicePluginOptions(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "DevicePluginOptions", DevicePluginOptions)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class DeviceSpec(betterproto2.Message):
-    container_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    container_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    host_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    host_path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
-    permissions: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        3, betterproto2.TYPE_STRING
-    )
+    permissions: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
     """
     Cgroup device permissions: any of r, w and m.
     """
@@ -203,7 +183,7 @@ class DeviceSpec(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "DeviceSpec", DeviceSpec)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class Empty(betterproto2.Message):
     pass
 
@@ -211,7 +191,7 @@ class Empty(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Empty", Empty)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class ListAndWatchResponse(betterproto2.Message):
     devices: "list[Device]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
@@ -219,15 +199,11 @@ class ListAndWatchResponse(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "ListAndWatchResponse", ListAndWatchResponse)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class Mount(betterproto2.Message):
-    container_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    container_path: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    host_path: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    host_path: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
 
     read_only: "bool" = betterproto2.field(3, betterproto2.TYPE_BOOL)
 
@@ -235,17 +211,15 @@ class Mount(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "Mount", Mount)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class NumaNode(betterproto2.Message):
-    id: "typing.Annotated[int, pydantic.Field(ge=-2**63, le=2**63 - 1)]" = betterproto2.field(
-        1, betterproto2.TYPE_INT64
-    )
+    id: "int" = betterproto2.field(1, betterproto2.TYPE_INT64)
 
 
 default_message_pool.register_message("v1beta1", "NUMANode", NumaNode)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class PreferredAllocationRequest(betterproto2.Message):
     container_requests: "list[ContainerPreferredAllocationRequest]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -257,7 +231,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class PreferredAllocationResponse(betterproto2.Message):
     container_responses: "list[ContainerPreferredAllocationResponse]" = betterproto2.field(
         1, betterproto2.TYPE_MESSAGE, repeated=True
@@ -269,11 +243,9 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class PreStartContainerRequest(betterproto2.Message):
-    devices_i_ds: "list[typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING, repeated=True
-    )
+    devices_i_ds: "list[str]" = betterproto2.field(1, betterproto2.TYPE_STRING, repeated=True)
 
 
 default_message_pool.register_message(
@@ -281,7 +253,7 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class PreStartContainerResponse(betterproto2.Message):
     pass
 
@@ -291,22 +263,16 @@ default_message_pool.register_message(
 )
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class RegisterRequest(betterproto2.Message):
-    version: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        1, betterproto2.TYPE_STRING
-    )
+    version: "str" = betterproto2.field(1, betterproto2.TYPE_STRING)
 
-    endpoint: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        2, betterproto2.TYPE_STRING
-    )
+    endpoint: "str" = betterproto2.field(2, betterproto2.TYPE_STRING)
     """
     File name of the plugin's socket, relative to the device-plugins directory.
     """
 
-    resource_name: "typing.Annotated[str, pydantic.AfterValidator(betterproto2.validators.validate_string)]" = betterproto2.field(
-        3, betterproto2.TYPE_STRING
-    )
+    resource_name: "str" = betterproto2.field(3, betterproto2.TYPE_STRING)
 
     options: "DevicePluginOptions | None" = betterproto2.field(
         4, betterproto2.TYPE_MESSAGE, optional=True
@@ -319,7 +285,7 @@ class RegisterRequest(betterproto2.Message):
 default_message_pool.register_message("v1beta1", "RegisterRequest", RegisterRequest)
 
 
-@dataclass(eq=False, repr=False, config={"extra": "forbid", "defer_build": True})
+@dataclass(eq=False, repr=False)
 class TopologyInfo(betterproto2.Message):
     nodes: "list[NumaNode]" = betterproto2.field(1, betterproto2.TYPE_MESSAGE, repeated=True)
 
