@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from teeplugin.config.settings import ConfigError, Setting, shown
 
 OPTIONS_KEY = "backend-options"
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(NamedTuple):
     """A value as somebody wrote it: its text, None for YAML's null, and where.
 
     `place` and the text begin an error line; `spelling` and an example show how to write it.

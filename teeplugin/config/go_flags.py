@@ -7,8 +7,8 @@ reads several of these as abbreviations or unknown flags, so the few rules stand
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
+from typing import NamedTuple
 
 from teeplugin.config.settings import SETTINGS, ConfigError, Setting, nearest, shown
 from teeplugin.config.sources import CONFIG_KEY, FlagValue
@@ -28,8 +28,7 @@ _KEYS = {
 """The setting that each flag gives, by the flag's name without its dashes."""
 
 
-@dataclass(frozen=True, slots=True)
-class CommandLine:
+class CommandLine(NamedTuple):
     """What the flags say: the switches that were set, and values in the order they were given.
 
     `without_dash` are words like `internal=60`, which stand in manifests of the original plugin: Go

@@ -5,9 +5,8 @@ lines and documentation are made from here. Who gave which value is found in con
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -224,8 +223,7 @@ class Settings(BaseModel):
         return self.kubelet_dir / "pod-resources" / "kubelet.sock"
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One field of the settings as flags, environment, YAML and docs know it."""
 
     attribute: str

@@ -5,7 +5,6 @@ each other and given to the model once; what it refuses is told here, in one pla
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +29,7 @@ class FlagValue(NamedTuple):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """The settings and where each came from, by key; options by `backend-options.NAME`.
 
     `file` is the YAML file among the sources, if there was one.

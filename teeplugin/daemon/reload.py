@@ -5,7 +5,7 @@ kubelet and the containers have been told can't change under them, and waits for
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -88,10 +88,10 @@ class Reloader:
             update={name: getattr(wanted, name) for name in CHANGEABLE}
         )
         before, memory = self._health.terms, self._health.judgement.memory
-        terms = replace(before, interval_seconds=applied.health_interval_seconds)
+        terms = before._replace(interval_seconds=applied.health_interval_seconds)
         if applied.reserve_bytes != self.settings.reserve_bytes:
             # None is settled by the next reading: the backend's own.
-            terms = replace(terms, reserve_bytes=applied.reserve_bytes)
+            terms = terms._replace(reserve_bytes=applied.reserve_bytes)
             problem = check_terms(memory, terms) if memory and applied.reserve_bytes else None
             if problem is not None:
                 raise ConfigError(problem)

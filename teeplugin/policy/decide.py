@@ -16,7 +16,7 @@ who holds which, no shortage is shown.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from teeplugin.policy import units
 from teeplugin.policy.device_list import IdSet, Inventory
@@ -50,8 +50,7 @@ FIRST_BACK_OFF_SECONDS = 0.5
 `FAULT_SECONDS`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask.
 
     `reserve_bytes` None means the backend's own, which is known from its first reading on: health
@@ -75,8 +74,7 @@ class Terms:
         return min(self.interval_seconds or FAULT_SECONDS, FAULT_SECONDS)
 
 
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """Why devices are unhealthy, or might soon be: a stable kind, what happened, what to do."""
 
     kind: str
@@ -84,8 +82,7 @@ class Cause:
     cure: str
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What is to be listed and when to ask the TEE again.
 
     `inventory` is None until the first reading: nothing is registered then. `cause` stands for a
@@ -108,8 +105,7 @@ class Judgement:
         return self.cause.kind if self.cause else SHORTAGE
 
 
-@dataclass(frozen=True, slots=True)
-class Holdings:
+class Holdings(NamedTuple):
     """Which units pods hold while a reading is taken.
 
     `held` is None while that is unknown. A reading `counts` for shortage only if the holdings were
@@ -120,12 +116,15 @@ class Holdings:
     counts: bool = False
 
 
+UNKNOWN_HOLDINGS = Holdings()
+
+
 def judge(
     answer: TeeMemory | TeeError,
     missing: Sequence[str],
     previous: Judgement,
     terms: Terms,
-    holdings: Holdings = Holdings(),
+    holdings: Holdings = UNKNOWN_HOLDINGS,
 ) -> Judgement:
     """Judge one answer of the TEE; `missing` are the node's paths that containers would lack."""
     if isinstance(answer, TeeMemory):
@@ -140,14 +139,13 @@ def judge(
         )
     suspicious_answers = (*previous.suspicious_answers, type(answer))
     if previous.cause is None and not _is_believed(answer, suspicious_answers):
-        return replace(
-            previous,
+        return previous._replace(
             suspicion=cause,
             suspicious_answers=suspicious_answers,
             ask_again_seconds=CONFIRM_SECONDS,
         )
     return Judgement(
-        inventory=replace(previous.inventory, unhealthy=previous.inventory.ids),
+        inventory=previous.inventory._replace(unhealthy=previous.inventory.ids),
         memory=previous.memory,
         shortage=previous.shortage,
         cause=cause,
@@ -161,7 +159,7 @@ def relist(previous: Judgement, held: IdSet | None, terms: Terms) -> Judgement:
         return previous
     ids = listed_ids(_count(previous.memory, terms), held)
     inventory = mark(ids, held, previous.shortage.units, _marked(previous))
-    return replace(previous, inventory=inventory)
+    return previous._replace(inventory=inventory)
 
 
 def _judge_reading(
@@ -210,14 +208,14 @@ def _judge_exhaustion(
 ) -> Judgement:
     """Nothing is free: that is a shortage where it is known who holds what, else a suspicion."""
     if previous.cause is not None and not holdings.counts:
-        return replace(previous, cause=cause, ask_again_seconds=terms.fault_seconds)
+        return previous._replace(cause=cause, ask_again_seconds=terms.fault_seconds)
     if holdings.held is None:
-        judged = replace(previous, suspicious_answers=())
+        judged = previous._replace(suspicious_answers=())
     else:
         judged = _judge_reading(empty, missing, previous, terms, holdings)
     ask_again_seconds = min(judged.ask_again_seconds or FAULT_SECONDS, terms.fault_seconds)
     suspicion = None if judged.cause else cause
-    return replace(judged, suspicion=suspicion, ask_again_seconds=ask_again_seconds)
+    return judged._replace(suspicion=suspicion, ask_again_seconds=ask_again_seconds)
 
 
 def _count(memory: TeeMemory, terms: Terms) -> int:

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Self
+from typing import NamedTuple, Self
 
 from teeplugin.policy.units import KUBELET_MESSAGE_BYTES, rows_bytes
 
@@ -103,8 +103,7 @@ class IdSet:
         return IdSet(tuple(result))
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
+class Inventory(NamedTuple):
     """The units that exist, and which of them are unhealthy (a subset)."""
 
     ids: IdSet = IdSet()
@@ -116,8 +115,7 @@ class Inventory:
         return self.ids - self.unhealthy
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
+class Listing(NamedTuple):
     """What is listed now: the units, their frame, and the fault that makes Allocate refuse."""
 
     inventory: Inventory

@@ -7,7 +7,7 @@ count as held for a time although the books don't show them.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from teeplugin.policy.device_list import IdSet
 
@@ -15,8 +15,7 @@ PROMISE_SECONDS = 60.0
 """How long an id counts as held without being in the kubelet's books, and up to 1 s longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holder:
+class Holder(NamedTuple):
     """One container and the units it holds."""
 
     namespace: str
@@ -25,16 +24,14 @@ class Holder:
     ids: IdSet
 
 
-@dataclass(frozen=True, slots=True)
-class _Promise:
+class _Promise(NamedTuple):
     """Ids that count as held until a monotonic time, or until the books show them."""
 
     ids: IdSet
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Books:
+class Books(NamedTuple):
     """The kubelet's books as they were last read, and what was promised beside them.
 
     `holders` is None until they were read for the first time, `entered` are the ids in them. A
@@ -42,7 +39,7 @@ class Books:
     """
 
     holders: tuple[Holder, ...] | None = None
-    entered: IdSet = field(default_factory=IdSet)
+    entered: IdSet = IdSet()
     promises: tuple[_Promise, ...] = ()
 
     def held(self, now: float) -> IdSet | None:
@@ -67,7 +64,7 @@ class Books:
         until = math.ceil(now) + PROMISE_SECONDS
         if kept and kept[-1].until == until:
             ids |= kept.pop().ids
-        return replace(self, promises=(*kept, _Promise(ids, until)))
+        return self._replace(promises=(*kept, _Promise(ids, until)))
 
     def read(self, holders: tuple[Holder, ...], now: float, *, restarted: bool = False) -> "Books":
         """The kubelet's books show these holders now; `restarted` if it is another kubelet's.

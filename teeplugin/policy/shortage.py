@@ -4,7 +4,7 @@ Called by the judgement. What it finds is a lower bound: memory that was promise
 haven't loaded their trusted applications yet hides as much that others have taken.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from teeplugin.policy import units
 from teeplugin.policy.device_list import IdSet, Inventory
@@ -13,8 +13,7 @@ STEPS = 128
 """Into how many steps a list is divided: each id that changes costs the kubelet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shortage:
+class Shortage(NamedTuple):
     """How many unheld units are shown as short, and a number that one reading alone has given."""
 
     units: int = 0

@@ -8,7 +8,7 @@ import asyncio
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
@@ -220,7 +220,7 @@ class Health:
         """Take the backend's own reserve, once it is known, where the operator named none."""
         if self.terms.reserve_bytes is None:
             reserve_bytes = self._backend.default_reserve_bytes
-            self.terms = replace(self.terms, reserve_bytes=reserve_bytes)
+            self.terms = self.terms._replace(reserve_bytes=reserve_bytes)
 
     def _missing(self) -> tuple[str, ...]:
         """The paths that containers would lack."""

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 
 from teeplugin.policy.decide import (
@@ -46,7 +44,7 @@ def test_a_good_reading_lists_what_the_capacity_holds() -> None:
 
 
 def test_the_reserve_is_taken_from_the_total_only() -> None:
-    terms = replace(TERMS, reserve_bytes=28 * UNIT + 1)
+    terms = TERMS._replace(reserve_bytes=28 * UNIT + 1)
     assert judge(GOOD, (), Judgement(), terms).inventory == Inventory(IdSet.first(99))
 
 
@@ -129,11 +127,11 @@ def test_nothing_is_listed_before_the_first_reading_and_the_tee_is_asked_with_ba
 
 
 def test_a_short_interval_shortens_the_wait_while_a_fault_stands() -> None:
-    assert after(Refused("x"), terms=replace(TERMS, interval_seconds=1)).ask_again_seconds == 1
+    assert after(Refused("x"), terms=TERMS._replace(interval_seconds=1)).ask_again_seconds == 1
 
 
 def test_with_interval_0_nobody_is_asked_again_but_a_fault_can_end() -> None:
-    terms = replace(TERMS, interval_seconds=0)
+    terms = TERMS._replace(interval_seconds=0)
     assert after(GOOD, terms=terms).ask_again_seconds is None
     assert after(Refused("x"), terms=terms).ask_again_seconds == FAULT_SECONDS
 
@@ -152,7 +150,7 @@ def test_a_capacity_beyond_the_kubelets_limit_is_listed_up_to_the_limit() -> Non
 def test_terms_that_fit_are_passed() -> None:
     fits = TeeMemory(total_bytes=MAX_UNITS * UNIT, free_bytes=0)
     assert check_terms(fits, TERMS) is None
-    assert check_terms(GOOD, replace(TERMS, unit_bytes=128 * UNIT)) is None
+    assert check_terms(GOOD, TERMS._replace(unit_bytes=128 * UNIT)) is None
 
 
 def test_a_precision_too_fine_is_refused_with_the_smallest_that_fits() -> None:
@@ -165,7 +163,7 @@ def test_a_precision_too_fine_is_refused_with_the_smallest_that_fits() -> None:
 
 
 def test_a_precision_larger_than_the_capacity_is_refused() -> None:
-    problem = check_terms(GOOD, replace(TERMS, unit_bytes=100 * UNIT, reserve_bytes=29 * UNIT))
+    problem = check_terms(GOOD, TERMS._replace(unit_bytes=100 * UNIT, reserve_bytes=29 * UNIT))
     assert problem is not None
     assert "-precision 51200" in problem
     assert "50688 KB" in problem
