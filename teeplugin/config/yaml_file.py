@@ -6,7 +6,16 @@ import yaml
 
 from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
 from teeplugin.config.settings import SETTINGS, nearest, shown
-from teeplugin.config.yaml_nodes import BOOL, NULL, entries, fault_at, given_at, parsed, read_text
+from teeplugin.config.yaml_nodes import (
+    BOOL,
+    MAPPING_RULE,
+    NULL,
+    entries,
+    fault_at,
+    given_at,
+    parsed,
+    read_text,
+)
 
 
 def from_file(file: Given) -> Layer:
@@ -52,9 +61,7 @@ def _known(name: str, node: yaml.Node, written: str) -> str:
 
 def _options(name: str, key: str, node: yaml.Node) -> Iterable[tuple[str, Given]]:
     if not isinstance(node, yaml.MappingNode):
-        raise fault_at(
-            name, node, f"{key}: must be a mapping: write `KEY: VALUE` in lines below it"
-        )
+        raise fault_at(name, node, f"{key}: {MAPPING_RULE}")
     for option, _, value in entries(name, node, str):
         given = given_at(name, option, value)
         if given.text is None:

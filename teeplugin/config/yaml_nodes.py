@@ -22,6 +22,8 @@ the plugin, which may be reading its file anew, does nothing else."""
 MOST_FLOW_DEPTH = 32
 """Brackets within brackets: PyYAML's time grows with the square of them."""
 
+MAPPING_RULE = "must be a mapping: write `KEY: VALUE` in lines below it"
+
 _TAG = "tag:yaml.org,2002:"
 NULL, BOOL = f"{_TAG}null", f"{_TAG}bool"
 _PLAIN_TAGS = {f"{_TAG}{kind}" for kind in ("str", "int", "float", "timestamp", "value", "merge")}

@@ -92,7 +92,7 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
     """Lay the flags over the scenario, and the scenario over the defaults."""
-    node = scenario or Scenario(name="", description="", steps=())
+    node = scenario or Scenario.model_construct()
     return Setup(
         total_bytes=node.total_bytes if flags.total is None else _total(flags.total),
         precision_kb=node.precision_kb if flags.precision is None else _precision(flags.precision),
