@@ -141,7 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stay",
         action="store_true",
-        help="a live view of a node to play with by keys; plain lines where it is no terminal",
+        help="a live view of a node to play with by keys (needs the extra teeplugin[simulate]); "
+        "plain lines where it is no terminal",
     )
     parser.add_argument(
         "--precision",
