@@ -6,16 +6,7 @@ import yaml
 
 from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
 from teeplugin.config.settings import SETTINGS, nearest, shown
-from teeplugin.config.yaml_nodes import (
-    BOOL,
-    MAPPING_RULE,
-    NULL,
-    entries,
-    fault_at,
-    given_at,
-    parsed,
-    read_text,
-)
+from teeplugin.config.yaml_nodes import BOOL, NULL, entries, fault_at, given_at, parsed, read_text
 
 
 def from_file(file: Given) -> Layer:
@@ -32,7 +23,7 @@ def from_file(file: Given) -> Layer:
         return layer
     if not isinstance(root, yaml.MappingNode):
         raise fault_at(name, root, "not a mapping: write `key: value` lines, like precision: 512")
-    for key, key_node, node in entries(name, root, _dashed):
+    for key, key_node, node in entries(name, "", root, _dashed):
         setting_key = _known(name, key_node, key)
         if setting_key != OPTIONS_KEY:
             layer.values[setting_key] = given_at(name, key, node)
@@ -60,9 +51,7 @@ def _known(name: str, node: yaml.Node, written: str) -> str:
 
 
 def _options(name: str, key: str, node: yaml.Node) -> Iterable[tuple[str, Given]]:
-    if not isinstance(node, yaml.MappingNode):
-        raise fault_at(name, node, f"{key}: {MAPPING_RULE}")
-    for option, _, value in entries(name, node, str):
+    for option, _, value in entries(name, key, node):
         given = given_at(name, option, value)
         if given.text is None:
             raise given.refused("has no value", "give it one, or remove the line")

@@ -16,7 +16,7 @@ from teeplugin.config.given import Given
 from teeplugin.config.settings import SETTINGS, nearest, shown
 from teeplugin.config.sources import validated
 from teeplugin.config.validators import number, whole_number
-from teeplugin.config.yaml_nodes import MAPPING_RULE, entries, fault_at, given_at
+from teeplugin.config.yaml_nodes import entries, fault_at, given_at
 from teeplugin.simulator.amounts import Memory, Units
 
 LONGEST_SECONDS = 3600.0
@@ -57,9 +57,7 @@ class Entry:
 
     def mapping(self) -> "dict[str, Entry]":
         """Take it as a mapping, each key once."""
-        if not isinstance(self.node, yaml.MappingNode):
-            self.refuse(MAPPING_RULE)
-        found = entries(self.file, self.node, str)
+        found = entries(self.file, self.key, self.node)
         return {key: Entry(self.file, key, node) for key, _, node in found}
 
     def words(self) -> "Iterator[Entry]":
