@@ -62,9 +62,9 @@ cluster-test: $(VENV)/nox
 clean:
 	rm -rf $(VENV) .nox build dist pkg
 
-$(VENV)/plugin: $(VENV)/bin/python pyproject.toml
+$(VENV)/plugin: $(VENV)/bin/python pyproject.toml Makefile
 	@echo "Installing the plugin and what it needs from the Python package index ..."
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[simulate]'
 	@touch $@
 
 $(VENV)/nox: $(VENV)/bin/python

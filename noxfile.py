@@ -47,14 +47,14 @@ def _dependency_group(session: nox.Session, *groups: str) -> None:
 
 
 def _install_wheel(session: nox.Session) -> None:
-    """Build the wheel once a run and install it: what is tested is what is shipped."""
+    """Build the wheel once a run and install it, with its extra: what is shipped is tested."""
     dist = Path(session.cache_dir).resolve() / "wheel"
     if dist not in _built:
         shutil.rmtree(dist, ignore_errors=True)
         session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(dist), ".")
         _built.add(dist)
     (wheel,) = dist.glob("*.whl")
-    session.install(str(wheel))
+    session.install(f"{wheel}[simulate]")
     session.install("--no-deps", "--force-reinstall", str(wheel))
 
 
@@ -94,7 +94,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Strict type checks of the packages and the tests."""
     _dependency_group(session, "lint", "test", "monitoring")
-    session.install("-e", ".")
+    session.install("-e", ".[simulate]")
     session.run("mypy")
     session.run("mypy", "tests", "noxfile.py", "ta/manifest.py", "deploy/executable/build.py")
     # One at a time: both are scripts of their own, and no package holds them.

@@ -23,7 +23,7 @@ def from_file(file: Given) -> Layer:
         return layer
     if not isinstance(root, yaml.MappingNode):
         raise fault_at(name, root, "not a mapping: write `key: value` lines, like precision: 512")
-    for key, key_node, node in entries(name, root, _dashed):
+    for key, key_node, node in entries(name, "", root, _dashed):
         setting_key = _known(name, key_node, key)
         if setting_key != OPTIONS_KEY:
             layer.values[setting_key] = given_at(name, key, node)
@@ -51,11 +51,7 @@ def _known(name: str, node: yaml.Node, written: str) -> str:
 
 
 def _options(name: str, key: str, node: yaml.Node) -> Iterable[tuple[str, Given]]:
-    if not isinstance(node, yaml.MappingNode):
-        raise fault_at(
-            name, node, f"{key}: must be a mapping: write `KEY: VALUE` in lines below it"
-        )
-    for option, _, value in entries(name, node, str):
+    for option, _, value in entries(name, key, node):
         given = given_at(name, option, value)
         if given.text is None:
             raise given.refused("has no value", "give it one, or remove the line")

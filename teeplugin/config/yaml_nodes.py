@@ -102,15 +102,18 @@ def fault_at(name: str, node: yaml.Node, fault: str) -> ConfigError:
 
 
 def entries(
-    name: str, mapping: yaml.MappingNode, canonical: Callable[[str], str]
+    name: str, under: str, mapping: yaml.Node, canonical: Callable[[str], str] = str
 ) -> Iterable[tuple[str, yaml.ScalarNode, yaml.Node]]:
-    """Go through a mapping, refusing what YAML allows and nobody means: a key given twice.
+    """Go through the mapping below a key, refusing what YAML allows and nobody means: a key twice.
 
     Two keys are the same if `canonical` makes the same of them.
 
     Raises:
-        ConfigError: a key is given twice, or is no word.
+        ConfigError: it is no mapping, or a key is given twice, or is no word.
     """
+    if not isinstance(mapping, yaml.MappingNode):
+        rule = "must be a mapping: write `KEY: VALUE` in lines below it"
+        raise fault_at(name, mapping, f"{under}: {rule}")
     lines: dict[str, int] = {}
     for key_node, node in mapping.value:
         if not isinstance(key_node, yaml.ScalarNode):

@@ -10,8 +10,11 @@ from typing import Self
 from teeplugin.config.validators import size
 from teeplugin.policy.units import format_size
 
-UNITS_RULE = "a whole number, or all, free or held, with + or - a whole number if need be"
-MEMORY_RULE = "a size with K, M, G or T, or a number of units like `20 units`"
+_UNITS_FIX = (
+    "give a whole number, or all, free or held, with + or - a whole number if need be, "
+    "like `all - 10`"
+)
+_MEMORY_FIX = "give a size with K, M, G or T, or a number of units like `20 units`"
 
 # Seven digits are enough for more units than a kubelet takes.
 _UNITS = re.compile(
@@ -47,7 +50,7 @@ class Units:
         """
         match = _UNITS.fullmatch(text)
         if match is None:
-            raise ValueError("not a number of units")
+            raise ValueError(f"not a number of units: {_UNITS_FIX}")
         if match["alone"]:
             return cls("", int(match["alone"]))
         return cls(match["term"], int(f"{match['sign'] or '+'}{match['more'] or 0}"))
@@ -75,11 +78,15 @@ class Memory:
         Raises:
             ValueError: it is no such amount.
         """
-        if match := _IN_UNITS.fullmatch(text):
-            return cls(Units.of(match["units"]))
-        size_bytes = size(text)
+        try:
+            if match := _IN_UNITS.fullmatch(text):
+                return cls(Units.of(match["units"]))
+            size_bytes = size(text)
+        except ValueError as error:
+            fault, _, _ = str(error).partition(":")
+            raise ValueError(f"{fault}: {_MEMORY_FIX}") from None
         if not isinstance(size_bytes, int):
-            raise ValueError("not a size of whole bytes")  # noqa: TRY004 - a text that can't be read
+            raise ValueError(f"not a size of whole bytes: {_MEMORY_FIX}")  # noqa: TRY004 - a text that can't be read
         return cls(None, size_bytes)
 
     def bytes(self, figures: Figures) -> int:

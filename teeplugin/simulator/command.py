@@ -153,7 +153,7 @@ async def _play(options: Options, directory: Path, report: Report) -> int:
 
 async def _stay(scenario: Scenario | None, stage: Stage) -> int:
     """Have the node played with by hand; a scenario is played first, and its failure is ours."""
-    from teeplugin.simulator.live.session import stay  # noqa: PLC0415 - rich is for this alone
+    from teeplugin.simulator.live.session import stay  # noqa: PLC0415 - for this alone
 
     failed: list[Result] = []
 

@@ -92,7 +92,7 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
     """Lay the flags over the scenario, and the scenario over the defaults."""
-    node = scenario or Scenario(name="", description="", steps=())
+    node = scenario or Scenario.model_construct()
     return Setup(
         total_bytes=node.total_bytes if flags.total is None else _total(flags.total),
         precision_kb=node.precision_kb if flags.precision is None else _precision(flags.precision),
@@ -141,7 +141,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--stay",
         action="store_true",
-        help="a live view of a node to play with by keys; plain lines where it is no terminal",
+        help="a live view of a node to play with by keys (needs the extra teeplugin[simulate]); "
+        "plain lines where it is no terminal",
     )
     parser.add_argument(
         "--precision",

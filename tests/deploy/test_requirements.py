@@ -25,6 +25,16 @@ def test_every_dependency_is_pinned_to_a_version_that_the_plugin_takes() -> None
         assert Version(PINS[requirement.name]) in requirement.specifier, AGAIN
 
 
+def test_what_an_extra_needs_is_in_no_image() -> None:
+    text = (DEPLOY / "docker" / "requirements.txt").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [one for extra in project["optional-dependencies"].values() for one in extra]
+    assert extras
+    for requirement in map(Requirement, extras):
+        assert requirement.name not in PINS, AGAIN
+        assert f"# via {requirement.name}\n" not in text, AGAIN  # nor its own dependencies
+
+
 def test_every_pin_has_hashes() -> None:
     text = (DEPLOY / "docker" / "requirements.txt").read_text()
     blocks = re.split(r"^(?=\S)", text, flags=re.MULTILINE)

@@ -301,6 +301,72 @@ async def test_a_plugin_that_cannot_be_run_gives_the_terminal_back(
     assert_nothing_left(scratch)
 
 
+# Where rich is not installed
+
+
+@pytest.fixture
+def without_rich(tmp_path: Path) -> dict[str, str]:
+    """An environment in which no Python finds rich, as where the extra is not installed."""
+    (tmp_path / "sitecustomize.py").write_text(
+        textwrap.dedent("""
+            import sys
+
+            class WithoutRich:
+                def find_spec(self, name, path=None, target=None):
+                    if name.partition(".")[0] == "rich":
+                        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+            sys.meta_path.insert(0, WithoutRich())
+        """)
+    )
+    return {"PYTHONPATH": str(tmp_path)}
+
+
+async def test_the_live_view_says_in_one_line_what_it_needs(
+    scratch: Path, without_rich: dict[str, str]
+) -> None:
+    with LiveTerminal(scratch, "--scenario", "tour", environment=without_rich) as terminal:
+        assert await terminal.ended() == 2
+        assert terminal.errors.read_text() == (
+            "tee-device-plugin simulate: --stay: the live view needs the package rich, which is not"
+            " installed: install the extra `simulate` from this checkout or release (pip install"
+            " '.[simulate]'), pipe the output (--stay | cat) for plain lines, or leave --stay away"
+            "\n"
+        )
+        assert terminal.text().strip() == ""
+        assert b"\x1b" not in terminal.written
+        assert terminal.modes() == terminal.modes_before
+    assert_nothing_left(scratch)
+
+
+@pytest.mark.parametrize("flags", [(), ("--scenario", "missing-device")])
+def test_scenarios_are_played_without_rich(
+    scratch: Path, without_rich: dict[str, str], flags: Sequence[str]
+) -> None:
+    ended = subprocess.run(
+        [*SIMULATE, *flags],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env={**os.environ, **without_rich, "TMPDIR": str(scratch)},
+    )
+    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
+    assert re.search(r"\n(\d+) of \1 steps ok in ", ended.stdout)
+
+
+async def test_lines_are_written_and_keys_taken_without_rich(
+    scratch: Path, without_rich: dict[str, str]
+) -> None:
+    with LiveTerminal(scratch, environment={**without_rich, "TERM": "dumb"}) as terminal:
+        await terminal.shows("units +128 listed, 0 held")
+        terminal.press("a")
+        await terminal.shows("units +128 listed, 10 held, 118 free")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+    assert_nothing_left(scratch)
+
+
 # Where there is no terminal
 
 

@@ -11,9 +11,16 @@ from teeplugin.simulator.amounts import ALL, Figures, Memory, Units
 from teeplugin.simulator.played_tee import FAULTS, NO_FAULT
 from teeplugin.simulator.playing import actions, expectations
 from teeplugin.simulator.playing.actions import PLUGIN_VERBS, Verb
-from teeplugin.simulator.playing.reading import HEAD, TIMES, read_scenario
-from teeplugin.simulator.playing.scenario import SHIPPED, Scenario, shipped_names
-from teeplugin.simulator.playing.step_keys import ACTIONS, EXPECTATIONS
+from teeplugin.simulator.playing.reading import read_scenario
+from teeplugin.simulator.playing.scenario import (
+    ACTIONS,
+    EXPECTATIONS,
+    SHIPPED,
+    Expect,
+    Scenario,
+    Step,
+    shipped_names,
+)
 from teeplugin.simulator.profile import MODERN, OLD
 from teeplugin.simulator.stage import NODE_PATHS
 
@@ -170,6 +177,8 @@ def test_memory_is_a_size_or_a_number_of_units(text: str, size_bytes: int) -> No
         ("kubelet: {books-delay: 4000}", "line 1: books-delay: 4000: must be 0 to 3600: give"),
         ("description: [a]", "line 1: description: must be one value, not a list: write"),
         ("description: !x a", "line 1: description: has the tag !x: remove the tag"),
+        ('description: "\\ud800"', "line 1: description: '\\ud800': not UTF-8: write it in UTF-8"),
+        ("name: tour", "line 1: the scenario: name: unknown key: the keys are description, needs,"),
     ],
 )
 def test_a_mistake_in_the_head_is_told_with_its_line(here: Path, text: str, told: str) -> None:
@@ -241,6 +250,39 @@ def test_a_mistake_in_a_step_is_told_with_its_line(here: Path, step: str, told: 
     assert told in line
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("colour: 1", "line 4: a step: colour: unknown key"),
+        ("admit:\n      two: 1\n      one: 1", "line 6: admit: one: is there already"),
+        ("admit:\n      two:\n        uses: 1M", "line 6: two: units: is missing"),
+        ("admit:\n      two:\n        units: 1\n        use: 1M", "line 7: two: use: unknown key"),
+        ("remove:\n      - one\n      - one", "line 6: remove: one: no such pod is there"),
+        ("expect:\n      keeps:\n      - one\n      - two", "line 7: keeps: two: no such pod"),
+        ("tee:\n      others: 1M\n      fault: sad", "line 6: fault: sad: not one of its words"),
+        ("missing:\n    - /dev/teelog\n    - x", "line 6: missing: x: not a path that"),
+    ],
+)
+def test_a_mistake_is_told_with_the_line_that_it_is_in_and_not_that_of_its_step(
+    here: Path, written: str, told: str
+) -> None:
+    text = f"steps:\n  - admit: {{one: 1}}\n  - step: this\n    {written}\n"
+    assert refusal(here, text).startswith(f"s.yaml {told}")
+
+
+def test_a_step_may_be_written_once_and_played_twice(here: Path) -> None:
+    scenario = written(here, "steps: [&on {plugin: start, expect: {exit: 0}}, *on]")
+    assert [list(step.actions) for step in scenario.steps] == [
+        [actions.PluginAction(Verb.START)],
+        [actions.PluginAction(Verb.START)],
+    ]
+
+
+def test_a_list_that_is_in_itself_is_refused(here: Path) -> None:
+    told = "s.yaml line 1: logged: must be one value, not a list"
+    assert refusal(here, "steps: [expect: {logged: &own [*own]}]").startswith(told)
+
+
 def test_a_pod_that_was_refused_is_not_there(here: Path) -> None:
     text = """\
 steps:
@@ -288,9 +330,9 @@ def told_keys(heading: str) -> set[str]:
 
 
 def test_the_document_tells_every_key_and_no_others() -> None:
-    assert told_keys("The head") == {*HEAD, "steps"}
-    assert told_keys("A step") == {"step", *TIMES, *ACTIONS, "expect"}
-    assert told_keys("What may be expected") == {*EXPECTATIONS, "fits"}
+    assert told_keys("The head") == {*Scenario.known_keys()}
+    assert told_keys("A step") == {*Step.known_keys()} > {*ACTIONS}
+    assert told_keys("What may be expected") == {*Expect.known_keys()} == {*EXPECTATIONS, "fits"}
 
 
 def test_the_document_tells_the_words_of_the_actions() -> None:

@@ -11,13 +11,17 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from teeplugin.config.settings import ConfigError
 from teeplugin.simulator.live.controls import QUIT, Controls
+from teeplugin.simulator.live.lines import Lines
 from teeplugin.simulator.live.picture import Photographer
-from teeplugin.simulator.live.screens import Drawing, Lines
 from teeplugin.simulator.live.terminal import Keys, is_usable
 from teeplugin.simulator.stage import Stage
+
+if TYPE_CHECKING:
+    from teeplugin.simulator.live.view import Drawing
 
 _FRAME_SECONDS = 0.05
 """Between two pictures at least: a pod's admission changes several things at once."""
@@ -32,7 +36,7 @@ async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: Tex
     """Show the stage and obey keys until it is quit; first of all `opening` is done.
 
     Raises:
-        ConfigError: the plugin is no program that can be run.
+        ConfigError: the plugin is no program that can be run, or the live view isn't installed.
         OSError: the terminal is gone.
         Unwritable: nobody reads the output any more.
     """
@@ -57,10 +61,10 @@ async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: Tex
             await controls.press(await presses.get())
             log.wake()
 
+    screen = _screen(output)
     with ExitStack() as stack:
         if (descriptor := _keyboard()) is not None:
             stack.enter_context(Keys(descriptor, pressed=pressed, closed=ask_to_quit))
-        screen = _screen(output)
         stack.enter_context(screen)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGWINCH, log.wake)
@@ -90,7 +94,19 @@ def _keyboard() -> int | None:
     return None
 
 
-def _screen(output: TextIO) -> Drawing | Lines:
+def _screen(output: TextIO) -> "Drawing | Lines":
     """Draw where that can be seen: not in a pipe, a file, a dumb terminal or the background."""
     dumb = os.environ.get("TERM", "dumb") in ("", "dumb", "unknown")
-    return Drawing(output) if not dumb and is_usable(output.fileno()) else Lines(output)
+    if dumb or not is_usable(output.fileno()):
+        return Lines(output)
+    try:
+        from teeplugin.simulator.live.view import Drawing  # noqa: PLC0415 - rich is for it alone
+    except ModuleNotFoundError as error:
+        if error.name != "rich":
+            raise
+        raise ConfigError(
+            "--stay: the live view needs the package rich, which is not installed: install the "
+            "extra `simulate` from this checkout or release (pip install '.[simulate]'), pipe the "
+            "output (--stay | cat) for plain lines, or leave --stay away"
+        ) from None
+    return Drawing(output)

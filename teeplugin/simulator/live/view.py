@@ -1,19 +1,25 @@
-"""Draws a picture of the node on a terminal, with rich; called by session.
+"""Draws pictures of the node on a terminal, with rich, which only the extra `simulate` brings.
 
 Colours are the terminal's own sixteen, and nothing is told by colour alone.
 """
 
-import time
+import contextlib
+import io
+import select
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TextIO
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.layout import Layout
+from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
 from teeplugin.policy.units import format_size
+from teeplugin.simulator.live.lines import clock
 from teeplugin.simulator.live.picture import Key, Mark, Picture
 from teeplugin.simulator.timeline import ERROR, KUBELET, PLAYED, PLUGIN, WARNING, Entry
 
@@ -51,6 +57,46 @@ _MEMORY_LINES = 7
 _FRAME_LINES, _FRAME_COLUMNS = 2, 4
 _HEADER_LINES = 2
 _KEY_GAP = "   "
+
+
+class Drawing:
+    """The terminal's other screen, given back at the end."""
+
+    def __init__(self, output: TextIO) -> None:
+        if isinstance(output, io.TextIOWrapper):
+            # What the terminal's encoding doesn't have is written as a question mark.
+            output.reconfigure(errors="replace")
+        self._output = output
+        self._live = Live(
+            console=Console(file=output, highlight=False, force_terminal=True),
+            screen=True,
+            # Drawn when something changes, by the loop that everything else runs in.
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with contextlib.suppress(OSError):  # closed: there is nothing to be given back
+            self._live.stop()
+
+    def show(self, picture: Picture) -> None:
+        """Draw it, unless the terminal takes nothing now: the next one will do.
+
+        Raises:
+            OSError: the terminal is gone.
+        """
+        if select.select([], [self._output], [], 0)[1]:
+            self._live.update(View(picture), refresh=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +256,3 @@ def _key_lines(keys: Sequence[Key], width: int) -> Iterator[Text]:
             line = Text(no_wrap=True, overflow="crop")
         line.append_text(word).append(" ")
     yield line
-
-
-def clock(at: float) -> str:
-    """Write a time.time() as the time of the day here."""
-    return time.strftime("%H:%M:%S", time.localtime(at))

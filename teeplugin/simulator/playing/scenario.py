@@ -1,15 +1,26 @@
-"""What a scenario is: a simulated node, and steps that are done to it; made by reading."""
+"""What a scenario is: a simulated node, and steps that are done to it, as models of its YAML file.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+A new thing to do or to expect is a class in `actions` or `expectations`, a field of `Step` or
+`Expect`, and a row of `ACTIONS` or `EXPECTATIONS`.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Annotated, Any, Self
 
-from teeplugin.policy.units import KIB, MIN_PRECISION_KB
-from teeplugin.simulator.amounts import Figures
-from teeplugin.simulator.playing.actions import Action
+import yaml
+from pydantic import BeforeValidator, Field, model_validator
+
+from teeplugin.policy.units import KIB, MAX_UNITS, MIN_PRECISION_KB
+from teeplugin.simulator.amounts import ALL, Figures
+from teeplugin.simulator.played_tee import FAULTS, NO_FAULT
+from teeplugin.simulator.playing import actions, expectations, values
+from teeplugin.simulator.playing.actions import KUBELET_VERBS, PLUGIN_VERBS, Action, Verb
 from teeplugin.simulator.playing.expectations import Expectation
-from teeplugin.simulator.profile import MODERN, Profile
-from teeplugin.simulator.stage import HEALTH_INTERVAL_SECONDS
+from teeplugin.simulator.playing.values import UNSET, Entry, Part, one_of
+from teeplugin.simulator.profile import MODERN, OLD, Profile
+from teeplugin.simulator.stage import HEALTH_INTERVAL_SECONDS, NODE_PATHS
 
 DEFAULT_TOTAL_BYTES = 64 * KIB**2
 DEADLINE_SECONDS = 10.0
@@ -20,23 +31,154 @@ SHIPPED = Path(__file__).parents[1] / "scenarios"
 
 TOUR = "tour"
 
+_PROFILES = {profile.version: profile for profile in (MODERN, OLD)}
+_NOTHING = "none"
+_NOT_A_PATH = "not a path that containers are promised"
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+
+class _Tee(Part):
+    total: values.MemoryText = UNSET
+    others: values.MemoryText = UNSET
+    latency: values.Seconds = UNSET
+    fault: Annotated[str, one_of(NO_FAULT, *FAULTS)] = UNSET
+
+    def action(self) -> Action:
+        return actions.TeeAction(self.total, self.others, self.latency, self.fault)
+
+
+class _Pod(Part):
+    units: values.UnitsText = UNSET
+    uses: values.MemoryText = UNSET
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.units is UNSET:
+            self._entry.refuse("units: is missing: write `units: 10`")
+        return self
+
+
+def _pod(entry: Entry) -> Entry | dict[str, Entry]:
+    """Take units alone for a pod."""
+    return entry if isinstance(entry.node, yaml.MappingNode) else {"units": entry}
+
+
+def _paths(entry: Entry) -> list[Entry]:
+    items = entry.items()
+    return [] if [each.node.value for each in items] == [_NOTHING] else items
+
+
+def _steps(entry: Entry) -> list[Entry]:
+    if not isinstance(entry.node, yaml.SequenceNode) or not entry.node.value:
+        entry.refuse("must be a list of steps: begin each with `- `")
+    return [replace(each, key="a step") for each in entry.items()]
+
+
+def _admit(pods: Mapping[str, _Pod]) -> Action:
+    return actions.AdmitAction(
+        {name: pod.units for name, pod in pods.items()},
+        {name: pod.uses for name, pod in pods.items() if pod.uses is not UNSET},
+    )
+
+
+ACTIONS: Mapping[str, Callable[[Any], Action]] = {
+    "kubelet": actions.KubeletAction,
+    "plugin": actions.PluginAction,
+    "tee": _Tee.action,
+    "missing": actions.MissingAction,
+    "admit": _admit,
+    "remove": actions.RemoveAction,
+    "use": actions.UseAction,
+}
+EXPECTATIONS: Mapping[str, Callable[[Any], Expectation]] = {
+    "registered": expectations.Registered,
+    "healthy": expectations.Health,
+    "listed": expectations.Listed,
+    "free": expectations.Free,
+    "keeps": expectations.Keeps,
+    "restarts": expectations.Restarts,
+    "refused": expectations.Refused,
+    "logged": expectations.Logged,
+    "exit": expectations.Exit,
+}
+
+
+class Expect(Part):
+    """What has to be seen; `fits` is tried last of all."""
+
+    registered: Annotated[bool, one_of("yes", "true", "no", "false")] = UNSET
+    healthy: values.UnitsText = UNSET
+    listed: values.UnitsText = ALL
+    free: values.UnitsText = UNSET
+    keeps: values.Words = ()
+    restarts: values.Words = ()
+    refused: values.Words = ()
+    logged: values.Words = ()
+    exit: Annotated[int, values.whole(0, 255, "not an exit status")] = UNSET
+    fits: values.UnitsText = UNSET
+
+    def expectations(self) -> Sequence[Expectation]:
+        """All but `fits`, in the order of the file."""
+        found: list[Expectation] = []
+        for key in self._written:
+            value = getattr(self, key)
+            if key == "healthy":
+                found.append(expectations.Health(value, self.listed))
+            elif key in EXPECTATIONS and not (key == "listed" and "healthy" in self._written):
+                found += map(EXPECTATIONS[key], value if isinstance(value, tuple) else [value])
+        return found
+
+
+class Step(Part):
     """One step: after `after_seconds` its actions are done, then its expectations waited for.
 
-    They have to hold together, for `holds_seconds`; then `afterwards` is done. `line` is where the
-    step begins in its file.
+    They have to hold together, for `holds_seconds`; then `afterwards` is done.
     """
 
-    line: int
-    title: str
-    after_seconds: float = 0.0
-    actions: Sequence[Action] = ()
-    expectations: Sequence[Expectation] = ()
-    within_seconds: float = DEADLINE_SECONDS
-    holds_seconds: float = 0.0
-    afterwards: Action | None = None
+    title: values.Text = Field(default="", alias="step")
+    after_seconds: values.Seconds = Field(default=0.0, alias="after")
+    within_seconds: values.Seconds = Field(default=DEADLINE_SECONDS, alias="within")
+    holds_seconds: values.Seconds = Field(default=0.0, alias="holds")
+    kubelet: Annotated[Verb, one_of(*KUBELET_VERBS)] = UNSET
+    plugin: Annotated[Verb, one_of(*PLUGIN_VERBS)] = UNSET
+    tee: _Tee = UNSET
+    missing: Annotated[
+        tuple[Annotated[str, one_of(*NODE_PATHS, fault=_NOT_A_PATH, also=_NOTHING)], ...],
+        BeforeValidator(_paths),
+    ] = ()
+    admit: Annotated[
+        dict[str, Annotated[_Pod, BeforeValidator(_pod)]], BeforeValidator(Entry.mapping)
+    ] = UNSET
+    remove: values.Words = ()
+    use: Annotated[dict[str, values.MemoryText], BeforeValidator(Entry.mapping)] = UNSET
+    expect: Expect = Expect()
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not {*ACTIONS, "expect"} & {*self._written}:
+            keys = ", ".join((*ACTIONS, "expect"))
+            self._entry.refuse(f"does and expects nothing: write one of {keys}")
+        return self
+
+    @property
+    def line(self) -> int:
+        """The line that it begins in."""
+        return self._entry.line
+
+    @property
+    def actions(self) -> Sequence[Action]:
+        """What it does, in the order of the file."""
+        return [ACTIONS[key](getattr(self, key)) for key in self._written if key in ACTIONS]
+
+    @property
+    def expectations(self) -> Sequence[Expectation]:
+        """What has to be seen then."""
+        return self.expect.expectations()
+
+    @property
+    def afterwards(self) -> Action | None:
+        """What is done last of all."""
+        fits = self.expect.fits
+        return None if fits is UNSET else actions.FitsAction(fits)
 
     def title_now(self, figures: Figures) -> str:
         """Name it: by its title, or else by what it does."""
@@ -44,19 +186,39 @@ class Step:
         return self.title or named or "look"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scenario:
+class _Kubelet(Part):
+    version: Annotated[str, one_of(*_PROFILES)] = MODERN.version
+    listen_delay: values.Seconds = Field(default=0.0, alias="listen-delay")
+    books_delay: values.Seconds = Field(default=0.0, alias="books-delay")
+
+
+class Scenario(Part):
     """A node and what happens on it; it needs `needs_units` units to make sense."""
 
-    name: str
-    description: str
-    steps: Sequence[Step]
-    needs_units: int = 1
-    total_bytes: int = DEFAULT_TOTAL_BYTES
-    precision_kb: int = MIN_PRECISION_KB
-    reserve_bytes: int = 0
-    health_interval_seconds: float = HEALTH_INTERVAL_SECONDS
-    profile: Profile = MODERN
+    description: values.Text = ""
+    needs_units: Annotated[int, values.whole(1, MAX_UNITS, "not a number of units")] = Field(
+        default=1, alias="needs"
+    )
+    total_bytes: values.Bytes = Field(default=DEFAULT_TOTAL_BYTES, alias="total")
+    precision_kb: Annotated[int, values.setting("precision")] = Field(
+        default=MIN_PRECISION_KB, alias="precision"
+    )
+    reserve_bytes: Annotated[int, values.setting("reserve")] = Field(default=0, alias="reserve")
+    health_interval_seconds: Annotated[float, values.setting("health-interval")] = Field(
+        default=HEALTH_INTERVAL_SECONDS, alias="health-interval"
+    )
+    kubelet: _Kubelet = _Kubelet()
+    steps: Annotated[list[Step], BeforeValidator(_steps)] = UNSET
+    name: str = Field(default="", exclude=True)
+
+    @property
+    def profile(self) -> Profile:
+        """The kubelet that is simulated."""
+        return replace(
+            _PROFILES[self.kubelet.version],
+            listen_delay_seconds=self.kubelet.listen_delay,
+            sources_ready_seconds=self.kubelet.books_delay,
+        )
 
 
 def shipped_names() -> list[str]:

@@ -3,8 +3,8 @@
 from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError
 from teeplugin.simulator.amounts import Figures
-from teeplugin.simulator.playing.reading import HEAD, TIMES, read_scenario
-from teeplugin.simulator.playing.step_keys import ACTIONS, EXPECTATIONS
+from teeplugin.simulator.playing.reading import read_scenario
+from teeplugin.simulator.playing.scenario import Expect, Scenario, Step
 from teeplugin.simulator.timeline import Timeline, readable
 from tests.fuzz.target import Target, check_line, in_memory
 
@@ -43,14 +43,15 @@ def plugin_log(data: bytes) -> None:
     assert all(isinstance(entry.text, str) for entry in timeline.entries)
 
 
-_STEP = tuple(f"\n  {key}: " for key in (*ACTIONS, *EXPECTATIONS, *TIMES, "expect", "fits"))
+_STEP = tuple(f"\n  {key}: " for key in (*Step.known_keys(), *Expect.known_keys()))
 
 TARGETS = (
     Target(
         "scenario",
         scenario,
         words=(
-            *(*_STEP, *(f"\n{key}: " for key in HEAD), "\nsteps:\n- ", "step: ", "all - 10"),
+            *(*_STEP, *(f"\n{key}: " for key in Scenario.known_keys())),
+            *("\nsteps:\n- ", "step: ", "all - 10"),
             *(
                 "start",
                 "restart",

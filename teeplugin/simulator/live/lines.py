@@ -1,59 +1,12 @@
-"""Shows pictures of the node: drawn on a terminal by rich, or told in lines; used by session."""
+"""Writes pictures of the node as plain lines, where there is no terminal to draw on."""
 
-import contextlib
-import io
-import select
 import time
 from types import TracebackType
 from typing import Self, TextIO
 
-from rich.console import Console
-from rich.live import Live
-
 from teeplugin.policy.units import format_size
 from teeplugin.simulator.live.picture import Picture
-from teeplugin.simulator.live.view import View, clock
 from teeplugin.simulator.report import Unwritable
-
-
-class Drawing:
-    """The terminal's other screen, given back at the end."""
-
-    def __init__(self, output: TextIO) -> None:
-        if isinstance(output, io.TextIOWrapper):
-            # What the terminal's encoding doesn't have is written as a question mark.
-            output.reconfigure(errors="replace")
-        self._output = output
-        self._live = Live(
-            console=Console(file=output, highlight=False, force_terminal=True),
-            screen=True,
-            # Drawn when something changes, by the loop that everything else runs in.
-            auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        )
-
-    def __enter__(self) -> Self:
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        with contextlib.suppress(OSError):  # closed: there is nothing to be given back
-            self._live.stop()
-
-    def show(self, picture: Picture) -> None:
-        """Draw it, unless the terminal takes nothing now: the next one will do.
-
-        Raises:
-            OSError: the terminal is gone.
-        """
-        if select.select([], [self._output], [], 0)[1]:
-            self._live.update(View(picture), refresh=True)
 
 
 class Lines:
@@ -99,3 +52,8 @@ class Lines:
             print(text, file=self._output, flush=True)
         except OSError as error:
             raise Unwritable from error
+
+
+def clock(at: float) -> str:
+    """Write a time.time() as the time of the day here."""
+    return time.strftime("%H:%M:%S", time.localtime(at))
