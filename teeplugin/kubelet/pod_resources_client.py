@@ -24,6 +24,7 @@ from teeplugin.logs.setup import get_logger
 from teeplugin.policy.device_list import IdSet
 from teeplugin.policy.holdings import Books, Holder
 from teeplugin.primitives.counters import Reads
+from teeplugin.primitives.signal import Signal
 
 CALL_SECONDS = 2.0
 """The kubelet answers from its memory in milliseconds: after this it is taken for hung."""
@@ -61,7 +62,7 @@ class Ledger:
         self._parsed: tuple[Holder, ...] = ()
         self._told: dict[tuple[str, str, str], IdSet] | None = None
         self._failures = 0
-        self._promised = anyio.Event()
+        self._promised = Signal()
 
     @property
     def held(self) -> IdSet | None:
@@ -76,8 +77,7 @@ class Ledger:
     def promise(self, ids: Iterable[int]) -> None:
         """Count ids as held from now on, because Allocate hands them out."""
         self._books = self._books.promised(IdSet.of(ids), monotonic())
-        promised, self._promised = self._promised, anyio.Event()
-        promised.set()
+        self._promised.set()
 
     @property
     def waits(self) -> bool:
@@ -86,7 +86,7 @@ class Ledger:
 
     async def next_promise(self) -> None:
         """Wait until Allocate hands out ids."""
-        await self._promised.wait()
+        await self._promised.after(self._promised.count)
 
     async def refresh(self) -> bool:
         """Read the kubelet's books; False if that can't be done now.
