@@ -13,7 +13,6 @@ from pathlib import Path
 from time import monotonic
 
 import anyio
-from grpclib import GRPCError
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.connections import LONGEST_SOCKET_PATH
@@ -25,12 +24,13 @@ from teeplugin.kubelet.directory_watch import (
     is_dead_mount,
 )
 from teeplugin.kubelet.endpoint import Endpoint
-from teeplugin.kubelet.grpc_client import NO_ANSWER, channel_to
+from teeplugin.kubelet.grpc_client import CallRefused, CallTimedOut, NoAnswer, call
 from teeplugin.kubelet.watch_streams import WatchStream, WatchStreams
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.signal import Signal
 
 API_VERSION = "v1beta1"
+_REGISTER = "/v1beta1.Registration/Register"
 
 FIRST_BACK_OFF_SECONDS = 0.05
 """Between bind and listen of a starting kubelet lie milliseconds; grpc's own second costs pods."""
@@ -197,14 +197,18 @@ class Registration:
         """Call Register and await the kubelet's stream; else say what went wrong."""
         began, serial = monotonic(), self._watch_streams.last_serial
         try:
-            with anyio.fail_after(REGISTER_SECONDS):
-                await self._call_register()
+            await self._call_register()
+            with anyio.fail_after(began + REGISTER_SECONDS - monotonic()):
                 streams = await self._watch_streams.opened_after(serial)
-        except TimeoutError:
+        except CallTimedOut:
             return _Obstacle(f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s")
-        except GRPCError as error:
-            return _Obstacle("the kubelet refused the registration", str(error.message))
-        except NO_ANSWER as error:
+        except TimeoutError:
+            return _Obstacle(
+                f"the kubelet opened no ListAndWatch stream within {REGISTER_SECONDS:.0f} s"
+            )
+        except CallRefused as error:
+            return _Obstacle("the kubelet refused the registration", str(error))
+        except NoAnswer as error:
             reason = f"the kubelet can't be reached at {self._kubelet_socket}"
             return _Obstacle(reason, str(error), may_pass=True)
         _log.info(
@@ -220,15 +224,13 @@ class Registration:
         return _Registered(streams, kubelet, monotonic())
 
     async def _call_register(self) -> None:
-        with channel_to(self._kubelet_socket) as channel:
-            await v1beta1.RegistrationStub(channel).register(
-                v1beta1.RegisterRequest(
-                    version=API_VERSION,
-                    endpoint=self._endpoint.name,
-                    resource_name=self._resource_name,
-                    options=OPTIONS,
-                )
-            )
+        request = v1beta1.RegisterRequest(
+            version=API_VERSION,
+            endpoint=self._endpoint.name,
+            resource_name=self._resource_name,
+            options=OPTIONS,
+        )
+        await call(self._kubelet_socket, _REGISTER, bytes(request), REGISTER_SECONDS)
 
     async def _hold(self, registered: _Registered, watch: DirectoryWatch) -> None:
         """Return when the registration is lost, our own streams ended and the reason logged."""
