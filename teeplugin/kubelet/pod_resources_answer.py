@@ -21,6 +21,7 @@ _PODS = 1
 _POD_NAME, _POD_NAMESPACE, _POD_CONTAINERS = 1, 2, 3
 _CONTAINER_NAME, _CONTAINER_DEVICES = 1, 2
 _DEVICES_RESOURCE, _DEVICES_IDS = 1, 2
+_ALLOCATABLE_DEVICES = 1
 
 Span = tuple[int, int]
 """Where a field's content begins and ends."""
@@ -37,6 +38,21 @@ def holders_in(data: bytes, resource_name: str) -> Iterator[Holder | None]:
         if number == _PODS:
             yield from _holders_of_pod(data, (start, end), resource)
             yield None
+
+
+def allocatable_units(data: bytes, resource_name: str) -> int:
+    """Count our units in the answer of GetAllocatableResources.
+
+    Raises:
+        ValueError: the bytes are cut off or no protobuf.
+    """
+    resource = resource_name.encode()
+    return sum(
+        1
+        for number, start, end in fields(data, 0, len(data))
+        if number == _ALLOCATABLE_DEVICES
+        for _ in _ids(data, (start, end), resource)
+    )
 
 
 def _holders_of_pod(data: bytes, pod: Span, resource: bytes) -> Iterator[Holder]:

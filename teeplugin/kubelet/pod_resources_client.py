@@ -1,4 +1,4 @@
-"""Keeps the books of who holds which units, read from the kubelet's PodResources; run by health.
+"""Asks the kubelet's PodResources, and keeps the books of who holds which units.
 
 Ids of plain init containers never stand there: they count as held for a minute after Allocate.
 A kubelet without PodResources v1 (before 1.20) leaves the books unknown, and shortage unshown.
@@ -7,23 +7,17 @@ A kubelet without PodResources v1 (before 1.20) leaves the books unknown, and sh
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
-import anyio
 import anyio.lowlevel
-from grpclib import GRPCError
-from grpclib.client import UnaryUnaryMethod
-from grpclib.encoding.proto import ProtoCodec
-from grpclib.exceptions import ProtocolError
 
-from teeplugin.api.podresources import v1
 from teeplugin.kubelet.directory_watch import FileIdentity, file_identity
-from teeplugin.kubelet.grpc_client import NO_ANSWER, channel_to
+from teeplugin.kubelet.grpc_client import CallError, NoAnswer, call
 from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.logs.setup import get_logger
 from teeplugin.policy.device_list import IdSet
 from teeplugin.policy.holdings import Books, Holder
 from teeplugin.primitives.counters import Reads
+from teeplugin.primitives.signal import Signal
 
 CALL_SECONDS = 2.0
 """The kubelet answers from its memory in milliseconds: after this it is taken for hung."""
@@ -37,12 +31,26 @@ PATIENCE = 4
 _log = get_logger()
 
 
-class _UnparsedCodec(ProtoCodec):
-    """Leaves the answer as bytes: it may name thousands of ids, which takes long to parse."""
+_LIST = "/v1.PodResourcesLister/List"
+_GET_ALLOCATABLE = "/v1.PodResourcesLister/GetAllocatableResources"
 
-    def decode(self, data: bytes, message_type: Any) -> Any:
-        del message_type
-        return data
+
+async def list_pods(socket: Path) -> bytes:
+    """Ask which pods have which devices; the answer is read by `holders_in`.
+
+    Raises:
+        CallError: there was no answer.
+    """
+    return await call(socket, _LIST, b"", CALL_SECONDS)
+
+
+async def get_allocatable(socket: Path) -> bytes:
+    """Ask which devices are healthy; the answer is read by `allocatable_units`.
+
+    Raises:
+        CallError: there was no answer; kubelets before 1.23 refuse.
+    """
+    return await call(socket, _GET_ALLOCATABLE, b"", CALL_SECONDS)
 
 
 class Ledger:
@@ -61,7 +69,7 @@ class Ledger:
         self._parsed: tuple[Holder, ...] = ()
         self._told: dict[tuple[str, str, str], IdSet] | None = None
         self._failures = 0
-        self._promised = anyio.Event()
+        self._promised = Signal()
 
     @property
     def held(self) -> IdSet | None:
@@ -76,8 +84,7 @@ class Ledger:
     def promise(self, ids: Iterable[int]) -> None:
         """Count ids as held from now on, because Allocate hands them out."""
         self._books = self._books.promised(IdSet.of(ids), monotonic())
-        promised, self._promised = self._promised, anyio.Event()
-        promised.set()
+        self._promised.set()
 
     @property
     def waits(self) -> bool:
@@ -86,7 +93,7 @@ class Ledger:
 
     async def next_promise(self) -> None:
         """Wait until Allocate hands out ids."""
-        await self._promised.wait()
+        await self._promised.after(self._promised.count)
 
     async def refresh(self) -> bool:
         """Read the kubelet's books; False if that can't be done now.
@@ -95,9 +102,8 @@ class Ledger:
         """
         identity = file_identity(self._socket)
         try:
-            with anyio.fail_after(CALL_SECONDS):
-                holders = await self._holders(await self._list())
-        except (GRPCError, *NO_ANSWER) as error:
+            holders = await self._holders(await list_pods(self._socket))
+        except CallError as error:
             self._tell(error)
             return False
         restarted = self._identity not in (None, identity)
@@ -111,7 +117,7 @@ class Ledger:
         """Parse the answer, unless it is the last one, letting others run every few milliseconds.
 
         Raises:
-            ProtocolError: the bytes are no answer of PodResources.
+            NoAnswer: the bytes are no answer of PodResources.
         """
         if data == self._answer:
             return self._parsed
@@ -124,18 +130,11 @@ class Ledger:
                     await anyio.lowlevel.checkpoint()
                     since = monotonic()
         except ValueError as error:
-            raise ProtocolError(f"{len(data)} bytes are no PodResources answer: {error}") from error
+            raise NoAnswer(f"{len(data)} bytes are no PodResources answer: {error}") from error
         self._answer, self._parsed = data, tuple(holders)
         return self._parsed
 
-    async def _list(self) -> bytes:
-        with channel_to(self._socket, _UnparsedCodec()) as channel:
-            list_pods = UnaryUnaryMethod[v1.ListPodResourcesRequest, bytes](
-                channel, "/v1.PodResourcesLister/List", v1.ListPodResourcesRequest, bytes
-            )
-            return await list_pods(v1.ListPodResourcesRequest())
-
-    def _tell(self, error: Exception | None) -> None:
+    def _tell(self, error: CallError | None) -> None:
         """Log when the books can't be read, and when they can again, once each.
 
         Not at the first failures: a kubelet that restarts is told of by the registration.
@@ -150,7 +149,7 @@ class Ledger:
             _log.warning(
                 "ledger_unreadable",
                 socket=str(self._socket),
-                error=f"{type(error).__name__}: {error}",
+                error=str(error),
                 effect="shortage is not shown until it can be read"
                 if self._books.holders is None
                 else "what was read last goes on counting, and a shortage stays as it is shown",

@@ -13,7 +13,6 @@ from pathlib import Path
 from time import monotonic
 
 import anyio
-from grpclib import GRPCError
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.connections import LONGEST_SOCKET_PATH
@@ -25,11 +24,13 @@ from teeplugin.kubelet.directory_watch import (
     is_dead_mount,
 )
 from teeplugin.kubelet.endpoint import Endpoint
-from teeplugin.kubelet.grpc_client import NO_ANSWER, channel_to
+from teeplugin.kubelet.grpc_client import CallRefused, CallTimedOut, NoAnswer, call
 from teeplugin.kubelet.watch_streams import WatchStream, WatchStreams
 from teeplugin.logs.setup import get_logger
+from teeplugin.primitives.signal import Signal
 
 API_VERSION = "v1beta1"
+_REGISTER = "/v1beta1.Registration/Register"
 
 FIRST_BACK_OFF_SECONDS = 0.05
 """Between bind and listen of a starting kubelet lie milliseconds; grpc's own second costs pods."""
@@ -101,7 +102,8 @@ class Registration:
         self._resource_name = resource_name
         self._endpoint = endpoint
         self._watch_streams = watch_streams
-        self._renewal = anyio.Event()
+        self._renewal = Signal()
+        self._renewed = 0
         self._told: set[str] = set()
         self.obstacle: str | None = "the TEE has not answered yet, so there is nothing to register"
         self.registrations = 0
@@ -114,6 +116,14 @@ class Registration:
     def renew(self) -> None:
         """Register again though nothing is wrong, as SIGHUP asks."""
         self._renewal.set()
+
+    @property
+    def _asked(self) -> bool:
+        """Whether it was asked since the last Register call began."""
+        return self._renewal.count != self._renewed
+
+    async def _wait_until_asked(self) -> None:
+        await self._renewal.after(self._renewed)
 
     async def run(self) -> None:
         """Register, hold, and begin again, until cancelled.
@@ -166,7 +176,7 @@ class Registration:
         self, kubelet: FileIdentity, watch: DirectoryWatch
     ) -> _Registered | _Obstacle:
         """Register, unless the kubelet's socket or ours goes meanwhile."""
-        self._renewal = anyio.Event()
+        self._renewed = self._renewal.count
         outcome: _Registered | _Obstacle = _Obstacle(
             "a socket went while the kubelet was registering us", may_pass=True
         )
@@ -187,14 +197,18 @@ class Registration:
         """Call Register and await the kubelet's stream; else say what went wrong."""
         began, serial = monotonic(), self._watch_streams.last_serial
         try:
-            with anyio.fail_after(REGISTER_SECONDS):
-                await self._call_register()
+            await self._call_register()
+            with anyio.fail_after(began + REGISTER_SECONDS - monotonic()):
                 streams = await self._watch_streams.opened_after(serial)
-        except TimeoutError:
+        except CallTimedOut:
             return _Obstacle(f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s")
-        except GRPCError as error:
-            return _Obstacle("the kubelet refused the registration", str(error.message))
-        except NO_ANSWER as error:
+        except TimeoutError:
+            return _Obstacle(
+                f"the kubelet opened no ListAndWatch stream within {REGISTER_SECONDS:.0f} s"
+            )
+        except CallRefused as error:
+            return _Obstacle("the kubelet refused the registration", str(error))
+        except NoAnswer as error:
             reason = f"the kubelet can't be reached at {self._kubelet_socket}"
             return _Obstacle(reason, str(error), may_pass=True)
         _log.info(
@@ -210,15 +224,13 @@ class Registration:
         return _Registered(streams, kubelet, monotonic())
 
     async def _call_register(self) -> None:
-        with channel_to(self._kubelet_socket) as channel:
-            await v1beta1.RegistrationStub(channel).register(
-                v1beta1.RegisterRequest(
-                    version=API_VERSION,
-                    endpoint=self._endpoint.name,
-                    resource_name=self._resource_name,
-                    options=OPTIONS,
-                )
-            )
+        request = v1beta1.RegisterRequest(
+            version=API_VERSION,
+            endpoint=self._endpoint.name,
+            resource_name=self._resource_name,
+            options=OPTIONS,
+        )
+        await call(self._kubelet_socket, _REGISTER, bytes(request), REGISTER_SECONDS)
 
     async def _hold(self, registered: _Registered, watch: DirectoryWatch) -> None:
         """Return when the registration is lost, our own streams ended and the reason logged."""
@@ -226,11 +238,11 @@ class Registration:
         while (reason := self._lost(registered)) is None:
             # An older instance that we overlapped may have been killed since.
             self._endpoint.tidy()
-            if self._renewal.is_set():
+            if self._asked:
                 # Asked again within a second: what was done for the first answers the second.
                 await _first_of(STEADY_SECONDS, watch.changed, *ends)
             else:
-                await _first_of(LOOK_SECONDS, watch.changed, self._renewal.wait, *ends)
+                await _first_of(LOOK_SECONDS, watch.changed, self._wait_until_asked, *ends)
         # Ended here before the kubelet hears of a new registration: it would drop the new one.
         self._watch_streams.end_all()
         held_seconds = monotonic() - registered.began
@@ -251,7 +263,7 @@ class Registration:
 
     def _lost(self, registered: _Registered) -> str | None:
         steady = monotonic() - registered.began >= STEADY_SECONDS
-        if self._renewal.is_set() and steady:
+        if self._asked and steady:
             return "asked to"
         if file_identity(self._kubelet_socket) != registered.kubelet:
             return "the kubelet's socket is another one or gone"
@@ -286,11 +298,11 @@ class Registration:
         else:
             self._lengthen_back_off()
         deadline = monotonic() + self._back_off_seconds
-        while not changed() and not self._renewal.is_set():
+        while not changed() and not self._asked:
             left_seconds = deadline - monotonic()
             if left_seconds <= 0:
                 return
-            await _first_of(left_seconds, watch.changed, self._renewal.wait)
+            await _first_of(left_seconds, watch.changed, self._wait_until_asked)
 
     def _lengthen_back_off(self) -> None:
         self._back_off_seconds = min(

@@ -7,6 +7,8 @@ from time import monotonic
 
 import anyio
 
+from teeplugin.primitives.signal import Signal
+
 DIGEST_SECONDS = 0.05
 DIGEST_SECONDS_A_BYTE = 0.5e-6
 """Twice what a kubelet 1.36 was seen to spend on a list: 0.34 s on 65,536 devices, 1.3 MB."""
@@ -36,7 +38,7 @@ class WatchStreams:
     def __init__(self) -> None:
         self._open: dict[int, WatchStream] = {}
         self._recent: deque[WatchStream] = deque(maxlen=64)
-        self._opened = anyio.Event()
+        self._opened = Signal()
         self.last_serial = 0
 
     def __len__(self) -> int:
@@ -49,8 +51,7 @@ class WatchStreams:
         stream = WatchStream(self.last_serial)
         self._open[stream.serial] = stream
         self._recent.append(stream)
-        opened, self._opened = self._opened, anyio.Event()
-        opened.set()
+        self._opened.set()
         try:
             with stream._scope:  # noqa: SLF001 - one class in two parts: the handle and its book
                 yield stream
@@ -61,11 +62,11 @@ class WatchStreams:
     async def opened_after(self, serial: int) -> tuple[WatchStream, ...]:
         """Wait for a stream younger than `serial`; all there are then, also those that ended."""
         while True:
-            opened = self._opened
+            seen = self._opened.count
             younger = tuple(stream for stream in self._recent if stream.serial > serial)
             if younger:
                 return younger
-            await opened.wait()
+            await self._opened.after(seen)
 
     def end_all(self) -> None:
         """End every open stream."""

@@ -1,12 +1,9 @@
-"""The newest value of something, followed by any number of readers at their own pace.
-
-The health task sets it; ListAndWatch streams follow it, and the plugin until there is a first list.
-"""
+"""The newest value of something, followed by any number of readers at their own pace."""
 
 from collections.abc import AsyncIterator
 from typing import Generic, TypeVar
 
-import anyio
+from teeplugin.primitives.signal import Signal
 
 T = TypeVar("T")
 
@@ -16,7 +13,7 @@ class Latest(Generic[T]):
 
     def __init__(self, value: T) -> None:
         self._value = value
-        self._changed = anyio.Event()
+        self._changed = Signal()
 
     @property
     def value(self) -> T:
@@ -26,12 +23,11 @@ class Latest(Generic[T]):
     def set(self, value: T) -> None:
         """Put a newer value in and wake every reader."""
         self._value = value
-        changed, self._changed = self._changed, anyio.Event()
-        changed.set()
+        self._changed.set()
 
     async def follow(self) -> AsyncIterator[T]:
         """Yield the newest value at once, then the newest at each change, without end."""
         while True:
-            changed = self._changed
+            seen = self._changed.count
             yield self._value
-            await changed.wait()
+            await self._changed.after(seen)

@@ -33,6 +33,7 @@ from teeplugin.policy.decide import (
 from teeplugin.policy.device_list import FrameEncoder, Listing
 from teeplugin.primitives.counters import Queries
 from teeplugin.primitives.latest import Latest
+from teeplugin.primitives.signal import Signal
 from teeplugin_backends.base import BadReply, Exhausted, TeeBackend, TeeError, TeeMemory, TimedOut
 
 FIRST_BOOKS_SECONDS = 0.2
@@ -94,7 +95,7 @@ class Health:
         self._host_root = host_root
         self._query_seconds = query_seconds
         self._encoder = FrameEncoder()
-        self._asked = anyio.Event()
+        self._asked = Signal()
         self._fault_since = 0.0
         self.answered = anyio.Event()
         self._counted_at = -math.inf
@@ -118,7 +119,7 @@ class Health:
             ConfigError: the first reading shows that the precision or the reserve doesn't fit.
         """
         while True:
-            self._asked = anyio.Event()
+            seen = self._asked.count
             await self._query()
             if self.judgement.suspicious_answers:
                 # Not to be hurried: what is asked about again at once proves nothing.
@@ -127,7 +128,7 @@ class Health:
             with anyio.move_on_after(self.judgement.ask_again_seconds):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._follow_promises)
-                    await self._asked.wait()
+                    await self._asked.after(seen)
                     tasks.cancel_scope.cancel()
 
     async def _query(self) -> None:

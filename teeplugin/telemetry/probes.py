@@ -7,16 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-import anyio
-from grpclib import GRPCError
-
-from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.daemon.parts import Running
-from teeplugin.kubelet.grpc_client import NO_ANSWER, channel_to
+from teeplugin.kubelet.grpc_client import CallError, CallTimedOut, call
 from teeplugin.tee.poller import QUERY_SECONDS
 
 SOCKET_SECONDS = 2.0
 """How long our own socket may take to answer, which it does in a millisecond."""
+
+_OPTIONS_METHOD = "/v1beta1.DevicePlugin/GetDevicePluginOptions"
 
 STUCK_SECONDS = 3 * QUERY_SECONDS
 """A query ends at its deadline; one that did not is held by something that only a restart ends."""
@@ -83,10 +81,9 @@ def _in_place(running: Running) -> bool:
 
 async def _call(path: Path) -> str | None:
     try:
-        with channel_to(path) as channel, anyio.fail_after(SOCKET_SECONDS):
-            await v1beta1.DevicePluginStub(channel).get_device_plugin_options(v1beta1.Empty())
-    except TimeoutError:
+        await call(path, _OPTIONS_METHOD, b"", SOCKET_SECONDS)
+    except CallTimedOut:
         return f"{path} did not answer within {SOCKET_SECONDS:g} s"
-    except (GRPCError, *NO_ANSWER) as error:
-        return f"{path} does not answer: {type(error).__name__}: {error}"
+    except CallError as error:
+        return f"{path} does not answer: {error}"
     return None

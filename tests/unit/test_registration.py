@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.kubelet import registration as registration_module
 from teeplugin.kubelet.directory_watch import DirectoryWatch
+from teeplugin.kubelet.grpc_client import NoAnswer
 from teeplugin.kubelet.registration import Registration
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.simulator import EventKind, SimulatedKubelet
@@ -341,7 +342,7 @@ async def test_a_change_that_came_during_the_try_is_seen_though_nothing_tells_of
         if tries == 1:
             # As a starting kubelet does; and the watch's word of it is lost with the try.
             self._endpoint.path.unlink()
-            raise ConnectionRefusedError(111, "Connection refused")
+            raise NoAnswer("Connection refused", 111)
         await call_register(self)
 
     monkeypatch.setattr(Registration, "_call_register", restart_meanwhile)
