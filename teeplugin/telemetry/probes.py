@@ -13,7 +13,7 @@ from grpclib import GRPCError
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.daemon.parts import Running
 from teeplugin.kubelet.grpc_client import NO_ANSWER, channel_to
-from teeplugin.tee.poller import QUERY_SECONDS
+from teeplugin_backends.base import QUERY_SECONDS
 
 SOCKET_SECONDS = 2.0
 """How long our own socket may take to answer, which it does in a millisecond."""
