@@ -1,8 +1,8 @@
-"""What a TEE backend is: subclassed by every backend, called by the plugin's health task.
+"""The contract between the plugin and a TEE backend: types, errors, deadlines and `TeeBackend`.
 
 Nothing of this project is imported here, so that a backend can live in a package of its own and
-be found by its entry point in the group `teeplugin.backends`. What is promised here is checked by
-`teeplugin_backends.conformance`.
+be found by its entry point in the group `teeplugin.backends`. `teeplugin_backends.conformance`
+checks every promise made here.
 """
 
 from abc import ABC, abstractmethod
@@ -12,6 +12,25 @@ from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
+
+QUERY_SECONDS: Final = 10.0
+"""How long `memory` may take; the plugin then cancels it.
+
+More than any query that was ever answered took. iTrustee's library alone retries its connection for
+10 s, and the kubelet needs no answer from the TEE meanwhile.
+"""
+
+LOOK_SECONDS: Final = 5.0
+"""How long `__aenter__` may take, and how long `checks` may: they look at files, not at the TEE.
+
+Long enough for a slow disk on a busy node, short enough for a person who waits for doctor.
+"""
+
+CLOSE_SECONDS: Final = 0.5
+"""How long `__aexit__` may take, and a cancelled `memory` until it ends.
+
+The plugin has to be gone 2 s after SIGTERM, with its streams ended and its socket removed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +221,9 @@ class TeeBackend(ABC):
     not ask the TEE: a node whose TEE is down has to start as well) and closes it in `__aexit__`.
     """
 
+    simulated: ClassVar[bool] = False
+    """Whether no real memory backs the readings; the plugin and doctor then warn about it."""
+
     @classmethod
     @abstractmethod
     def from_options(cls, options: Mapping[str, str]) -> Self:
@@ -215,8 +237,8 @@ class TeeBackend(ABC):
     async def memory(self) -> TeeMemory:
         """Ask the TEE for its memory; never two calls at a time.
 
-        The call is cancelled at the plugin's deadline, and must end at once then, by letting the
-        cancellation through.
+        The plugin cancels the call after `QUERY_SECONDS`. It must then end within `CLOSE_SECONDS`,
+        by letting the cancellation through.
 
         Raises:
             TeeError: there is no reading, and its kind says why. Anything else is a bug.
@@ -242,10 +264,10 @@ class TeeBackend(ABC):
         return None
 
     async def checks(self, host_root: Path) -> Sequence[Finding]:
-        """What is found on the way to the TEE, link by link, for the command doctor.
+        """Return what is found on the way to the TEE, link by link, within `LOOK_SECONDS`.
 
-        Asked once, after `memory` was asked once, whatever came of that; asks the TEE no more. The
-        node's own paths are seen below `host_root`.
+        Called once, after one call of `memory`, whatever came of that; it must not ask the TEE
+        again. The node's own paths are seen below `host_root`.
         """
         del host_root
         return ()
@@ -255,7 +277,7 @@ class TeeBackend(ABC):
         return {}
 
     async def __aenter__(self) -> Self:
-        """Open what the backend needs, without asking the TEE."""
+        """Open what the backend needs within `LOOK_SECONDS`, without asking the TEE."""
         return self
 
     async def __aexit__(  # noqa: B027 - a backend that holds nothing open has nothing to add
@@ -264,4 +286,4 @@ class TeeBackend(ABC):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it again, at once, even where a query hangs."""
+        """Close it again within `CLOSE_SECONDS`, even where a query hangs."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 import anyio
 
@@ -138,6 +138,8 @@ class SimulatedTee(TeeBackend):
     handed); `state`, the file whose lines override the options except `access` and `state`. A
     state file that doesn't exist yet says nothing.
     """
+
+    simulated: ClassVar[bool] = True
 
     script: _Script = field(default_factory=_Script)
     access_name: str = "none"

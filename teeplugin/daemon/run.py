@@ -22,12 +22,10 @@ from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import Health
-from teeplugin_backends.base import TeeBackend
+from teeplugin_backends.base import CLOSE_SECONDS, TeeBackend
 
 END_SECONDS = 1.7
 """After so long a stop is forced: a pod's owner may count on 2 s."""
-
-BACKEND_CLOSE_SECONDS = 0.5
 
 PATIENCE_SECONDS = 1.0
 """How long the first answer is waited for before the start is logged without it."""
@@ -79,7 +77,7 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(running.health.run)
-                    tasks.start_soon(_announce, settings, running.health)
+                    tasks.start_soon(_announce, settings, backend.simulated, running.health)
                     tasks.start_soon(_warn_of_another_unit_size, settings, running.registration)
                     tasks.start_soon(_register_when_listed, running)
                     tasks.start_soon(running.reloader.follow_file)
@@ -126,7 +124,7 @@ async def _entered(backend: TeeBackend) -> AsyncIterator[None]:
         yield
     finally:
         try:
-            with anyio.move_on_after(BACKEND_CLOSE_SECONDS, shield=True):
+            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await backend.__aexit__(None, None, None)
         except Exception as error:  # noqa: BLE001 - a backend's bug is not to be the plugin's end
             _log.error("backend_not_closed", error=error)
@@ -169,7 +167,7 @@ async def _obey(signals: AsyncIterator[signal.Signals], running: Running) -> Non
         running.registration.renew()
 
 
-async def _announce(settings: Settings, health: Health) -> None:
+async def _announce(settings: Settings, simulated: bool, health: Health) -> None:
     """Say what was started: once the settings are known to fit the TEE, or it takes its time."""
     with anyio.move_on_after(PATIENCE_SECONDS):
         await health.answered.wait()
@@ -181,7 +179,7 @@ async def _announce(settings: Settings, health: Health) -> None:
         precision_kb=settings.precision_kb,
         health_interval_seconds=settings.health_interval_seconds,
     )
-    if settings.backend == "simulated":
+    if simulated:
         _log.warning(
             "simulated_tee",
             effect="the units listed stand for no memory: never use this where pods are to run",

@@ -34,7 +34,15 @@ from teeplugin.policy.device_list import FrameEncoder, Listing
 from teeplugin.primitives.counters import Queries
 from teeplugin.primitives.latest import Latest
 from teeplugin.primitives.signal import Signal
-from teeplugin_backends.base import BadReply, Exhausted, TeeBackend, TeeError, TeeMemory, TimedOut
+from teeplugin_backends.base import (
+    QUERY_SECONDS,
+    BadReply,
+    Exhausted,
+    TeeBackend,
+    TeeError,
+    TeeMemory,
+    TimedOut,
+)
 
 FIRST_BOOKS_SECONDS = 0.2
 """After so long the kubelet's books usually show what Allocate handed out. Read late, they might
@@ -42,9 +50,6 @@ miss a pod that goes at once, whose units would count as held for the promise's 
 
 BOOKS_SECONDS = 2.0
 """How often they are read from then on until they show it."""
-
-QUERY_SECONDS = 10.0
-"""How long the TEE may take for one query."""
 
 _log = get_logger()
 

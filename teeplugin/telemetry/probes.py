@@ -9,7 +9,7 @@ from time import monotonic
 
 from teeplugin.daemon.parts import Running
 from teeplugin.kubelet.grpc_client import CallError, CallTimedOut, call
-from teeplugin.tee.poller import QUERY_SECONDS
+from teeplugin_backends.base import QUERY_SECONDS
 
 SOCKET_SECONDS = 2.0
 """How long our own socket may take to answer, which it does in a millisecond."""

@@ -9,12 +9,15 @@ from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
 
 import anyio
 
-from teeplugin_backends.base import ContainerAccess, TeeBackend, TeeError, TeeMemory
+from teeplugin_backends.base import (
+    QUERY_SECONDS,
+    ContainerAccess,
+    TeeBackend,
+    TeeError,
+    TeeMemory,
+)
 from teeplugin_backends.conformance.rules import BrokenPromiseError
 from teeplugin_backends.conformance.running import Call, run
-
-ANSWER_SECONDS: Final = 10.0
-"""The plugin's deadline for a query, after which no answer counts."""
 
 END_SECONDS: Final = 5.0
 """How long a check waits for an end that another check is about."""
@@ -144,15 +147,15 @@ async def outcome_of(backend: TeeBackend) -> object:
         BrokenPromiseError: neither came before the plugin's deadline.
     """
     query = Call.of_memory(backend)
-    if not await query.ends(ANSWER_SECONDS):
+    if not await query.ends(QUERY_SECONDS):
         query.cancel()
-        raise BrokenPromiseError(f"memory() gave no answer within {ANSWER_SECONDS:g} s")
+        raise BrokenPromiseError(f"memory() gave no answer within {QUERY_SECONDS:g} s")
     return query.outcome
 
 
 async def answers_again(backend: TeeBackend, when: str) -> None:
     """Ask until there is a reading, for as long as one query may take."""
-    deadline = anyio.current_time() + ANSWER_SECONDS
+    deadline = anyio.current_time() + QUERY_SECONDS
     while isinstance(outcome := await outcome_of(backend), TeeError):
         if anyio.current_time() > deadline:
             raise BrokenPromiseError(f"{when}, it has not answered since: {outcome!r}") from outcome

@@ -11,7 +11,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from teeplugin_backends.base import OptionError, TeeBackend, TeeError
+from teeplugin_backends.base import (
+    CLOSE_SECONDS,
+    LOOK_SECONDS,
+    OptionError,
+    TeeBackend,
+    TeeError,
+)
 from teeplugin_backends.conformance import rules
 from teeplugin_backends.conformance.played import (
     END_SECONDS,
@@ -31,11 +37,8 @@ from teeplugin_backends.conformance.resources import (
 from teeplugin_backends.conformance.rules import BrokenPromiseError
 from teeplugin_backends.conformance.running import Call, run
 
-AT_ONCE_SECONDS: Final = 0.5
-"""What "at once" means: the plugin gives a backend as long to close."""
-
-_CHECKS_SECONDS: Final = 5.0
-"""Files and programs may be looked at for so long; a TEE that hangs would take for ever."""
+_ENTER_SECONDS: Final = 0.5
+"""Shorter than LOOK_SECONDS, so that asking a hung TEE with a short deadline shows as well."""
 
 _ROUNDS: Final = 3
 _GROUP: Final = "teeplugin.backends"
@@ -89,9 +92,9 @@ class BackendConformance(PlayedTee):
             backend = self._made()
             play()
             entering = Call(backend.__aenter__())
-            if not await entering.ends(AT_ONCE_SECONDS):
+            if not await entering.ends(_ENTER_SECONDS):
                 raise BrokenPromiseError(
-                    f"__aenter__ takes over {AT_ONCE_SECONDS} s, the TEE {state}"
+                    f"__aenter__ takes over {_ENTER_SECONDS} s, the TEE {state}"
                 )
             if entering.outcome is not backend:
                 raise BrokenPromiseError(
@@ -144,9 +147,9 @@ class BackendConformance(PlayedTee):
         """That is how the plugin's deadline ends it, and its stop."""
         async with self._open() as backend, self._hanging(backend) as query:
             query.cancel()
-            if not await query.ends(AT_ONCE_SECONDS):
+            if not await query.ends(CLOSE_SECONDS):
                 raise BrokenPromiseError(
-                    f"memory() went on for over {AT_ONCE_SECONDS} s after it was cancelled: "
+                    f"memory() went on for over {CLOSE_SECONDS} s after it was cancelled: "
                     "wait for nothing then, not even for the end of what you kill"
                 )
             if not query.was_cancelled:
@@ -242,8 +245,8 @@ class BackendConformance(PlayedTee):
                     self.tee_hangs()
                     for root in (Path("/"), Path(empty)):
                         checking = Call(backend.checks(root))
-                        if not await checking.ends(_CHECKS_SECONDS):
-                            raise BrokenPromiseError(f"checks() takes over {_CHECKS_SECONDS} s")
+                        if not await checking.ends(LOOK_SECONDS):
+                            raise BrokenPromiseError(f"checks() takes over {LOOK_SECONDS} s")
                         if isinstance(error := checking.outcome, Exception):
                             raise BrokenPromiseError(f"checks() raised {error!r}") from error
                         rules.findings(checking.outcome)
@@ -257,9 +260,9 @@ class BackendConformance(PlayedTee):
         await backend.__aenter__()
         async with self._hanging(backend):
             leaving = Call(backend.__aexit__(None, None, None))
-            if not await leaving.ends(AT_ONCE_SECONDS):
+            if not await leaving.ends(CLOSE_SECONDS):
                 raise BrokenPromiseError(
-                    f"__aexit__ takes over {AT_ONCE_SECONDS} s while a query hangs"
+                    f"__aexit__ takes over {CLOSE_SECONDS} s while a query hangs"
                 )
             if isinstance(error := leaving.outcome, Exception):
                 raise BrokenPromiseError(f"__aexit__ raised {error!r}") from error
@@ -324,7 +327,7 @@ class BackendConformance(PlayedTee):
         await leave(backend)
         left = asyncio.all_tasks() - before
         if left:
-            _, left = await asyncio.wait(left, timeout=AT_ONCE_SECONDS)
+            _, left = await asyncio.wait(left, timeout=CLOSE_SECONDS)
         _must_be_none("left running by __aexit__", [repr(task) for task in left])
 
 

@@ -9,6 +9,7 @@ from typing import Final, Self
 import anyio
 
 from teeplugin_backends.base import (
+    QUERY_SECONDS,
     BadReply,
     ContainerAccess,
     Device,
@@ -31,8 +32,8 @@ from teeplugin_backends.libteec.options import (
 )
 from teeplugin_backends.libteec.process import CantEndError, HelperProcesses
 
-ANSWER_SECONDS = 9.5
-"""A little less than the plugin's own deadline, which couldn't name the call that hangs."""
+ANSWER_SECONDS = QUERY_SECONDS - 0.5
+"""Less than the plugin's deadline, which could not name the call that hangs."""
 
 _RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
     {

@@ -21,6 +21,8 @@ from types import CodeType
 
 import anyio
 
+from teeplugin_backends.base import CLOSE_SECONDS
+
 _PACKAGE = __package__ or "teeplugin_backends.libteec"
 _MODULES = ("abi", "client", "helper")
 """What the helper is made of, each after those that it imports."""
@@ -52,8 +54,8 @@ module.main(request)
 
 _ANSWER_BYTES = 64 * 1024
 _LONGEST_QUOTE = 200
-_END_SECONDS = 0.2
-"""How long the plugin's end waits for a helper that was killed."""
+_END_SECONDS = CLOSE_SECONDS / 2
+"""How long `close` waits for a helper that was killed: it may hang in the kernel."""
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _PASSED_ON = "LD_LIBRARY_PATH"

@@ -64,6 +64,13 @@ def test_every_member_of_a_backend_has_its_row_and_there_is_no_other() -> None:
     }
 
 
+def test_the_contracts_numbers_are_the_codes() -> None:
+    table = text(PAGE).partition("| constant |")[2].partition("\n\n")[0]
+    told = re.findall(r"^\| `(\w+)` \| ([0-9.]+) \|", table, re.MULTILINE)
+    numbers = {name: value for name, value in vars(base).items() if name.endswith("_SECONDS")}
+    assert {name: float(seconds) for name, seconds in told} == numbers
+
+
 def test_every_member_of_the_kit_has_its_row_and_there_is_no_other() -> None:
     told = first_cells("member | what it is")
     (played,) = BackendConformance.__bases__

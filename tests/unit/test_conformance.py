@@ -92,8 +92,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have the kit wait for nothing that never comes longer than it must."""
     monkeypatch.setattr(running, "BLOCKED_SECONDS", 1.0)
     monkeypatch.setattr(resources, "_LEAVE_SECONDS", 0.5)
-    monkeypatch.setattr(played, "ANSWER_SECONDS", 1.0)
-    monkeypatch.setattr(suite, "_CHECKS_SECONDS", 0.5)
+    monkeypatch.setattr(played, "QUERY_SECONDS", 1.0)
+    monkeypatch.setattr(suite, "LOOK_SECONDS", 0.5)
     yield
     tee.end()
 

@@ -10,14 +10,17 @@ import anyio
 
 from teeplugin.commands.doctor.evidence import Answer
 from teeplugin.logs.setup import error_text
-from teeplugin.tee.poller import QUERY_SECONDS
-from teeplugin_backends.base import BadReply, Finding, TeeBackend, TeeError, TeeMemory, TimedOut
-
-LOOK_SECONDS = 5.0
-"""How long the backend may take to be entered, or to look around: it asks nobody for that."""
-
-CLOSE_SECONDS = 0.5
-"""How long the backend's end is waited for, as by the daemon."""
+from teeplugin_backends.base import (
+    CLOSE_SECONDS,
+    LOOK_SECONDS,
+    QUERY_SECONDS,
+    BadReply,
+    Finding,
+    TeeBackend,
+    TeeError,
+    TeeMemory,
+    TimedOut,
+)
 
 T = TypeVar("T")
 

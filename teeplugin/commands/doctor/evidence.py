@@ -186,6 +186,7 @@ class Evidence:
     settings_problem: str = ""
     socket_path_fits: bool = True
     backend_found: bool = False
+    backend_simulated: bool = False
     backend_problem: str = ""
     directory: DirectorySeen | None = None
     held_units_by_size: Mapping[int, int] | None = None

@@ -92,7 +92,7 @@ def _look_at_backend(evidence: Evidence, settings: Settings) -> TeeBackend | Non
     except ConfigError as error:
         evidence.backend_problem = str(error)
         return None
-    evidence.backend_found = True
+    evidence.backend_found, evidence.backend_simulated = True, backend.simulated
     return backend
 
 

@@ -18,8 +18,6 @@ from teeplugin.config.settings import SETTINGS, Settings, differing, setting_tex
 from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.policy.units import format_size
 
-_SIMULATED = "simulated"
-
 
 def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
     """Every setting with its value in words and where it is from; none if they can't be used."""
@@ -129,7 +127,7 @@ def backend(evidence: Evidence) -> Outcome:
     if evidence.answer is not None and evidence.answer.bugs:
         text = f"{name} has bugs: {'; '.join(evidence.answer.bugs)}"
         return warning(text, "report it to the backend's author")
-    if name == _SIMULATED:
+    if evidence.backend_simulated:
         text = f"{name}: its units stand for no memory"
         return warning(text, "give --backend libteec wherever pods are to run")
     return ok(name)

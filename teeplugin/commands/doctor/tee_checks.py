@@ -4,8 +4,7 @@ from teeplugin.commands.doctor.evidence import Evidence, NotSeenError
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.policy import units
 from teeplugin.policy.units import format_size
-from teeplugin.tee.poller import QUERY_SECONDS
-from teeplugin_backends.base import Busy, TeeMemory
+from teeplugin_backends.base import QUERY_SECONDS, Busy, TeeMemory
 
 SLOW_SECONDS = 1.0
 """A query of a fresh helper takes 25 ms: one that takes so long waited for something."""

@@ -10,6 +10,7 @@ from typing import Self
 
 from acme_tee.tool import Ended, StuckError, Tool
 from teeplugin_backends.base import (
+    QUERY_SECONDS,
     BadReply,
     Busy,
     ContainerAccess,
@@ -25,8 +26,8 @@ from teeplugin_backends.base import (
     Unreachable,
 )
 
-ANSWER_SECONDS = 9.0
-"""Less than the plugin's deadline of 10 s, so that it is us who say what hangs."""
+ANSWER_SECONDS = QUERY_SECONDS - 1
+"""Less than the plugin's deadline, so that it is us who say what hangs."""
 
 _DEFAULTS = {"command": "/usr/bin/acme-tee", "device": "/dev/acme-tee"}
 

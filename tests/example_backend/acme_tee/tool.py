@@ -8,10 +8,12 @@ import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from teeplugin_backends.base import CLOSE_SECONDS
+
 _OUTPUT_BYTES = 4096
 
-_END_SECONDS = 0.2
-"""How long the plugin's end waits for a program that was killed: it may hang in the kernel."""
+_END_SECONDS = CLOSE_SECONDS / 2
+"""How long `close` waits for a program that was killed: it may hang in the kernel."""
 
 
 @dataclass(frozen=True)
