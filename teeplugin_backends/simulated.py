@@ -5,13 +5,11 @@ Its memory and faults come from options and, while it runs, from a small state f
 `echo fault=unreachable >> state`.
 """
 
-import math
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Self
+from typing import ClassVar, Final, Self
 
 import anyio
 
@@ -27,6 +25,7 @@ from teeplugin_backends.base import (
     TeeError,
     TeeMemory,
 )
+from teeplugin_backends.options import choice, parse_options, seconds, size, text
 
 _FAULTS: Final[Mapping[str, type[TeeError]]] = MappingProxyType(
     {kind.kind: kind for kind in TEE_ERRORS}
@@ -46,73 +45,24 @@ _ACCESS: Final[Mapping[str, ContainerAccess]] = MappingProxyType(
     }
 )
 
-# More digits are no TEE's, and Python refuses 4,301.
-_SIZE = re.compile(r"([0-9]{1,20})\s*(?:([kmgt])(?:i?b)?|b?)", re.IGNORECASE)
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What the TEE plays; the state file may override each of these."""
+
+    total: int = size(64 * 1024**2)
+    pods: int = size(0)
+    others: int = size(0)
+    latency: float = seconds(0.0)
+    fault: str = choice("none", (*_OTHER_FAULTS, *_FAULTS))
 
 
 @dataclass(frozen=True, slots=True)
-class _Script:
-    """What the TEE plays: sizes in bytes, `latency` in seconds."""
+class Options(Script):
+    """What the operator gives: the script, and what is fixed while the plugin runs."""
 
-    total: int = 64 * 1024**2
-    pods: int = 0
-    others: int = 0
-    latency: float = 0.0
-    fault: str = "none"
-
-
-def _size(text: str) -> int:
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise OptionError("must be a whole size with K, M, G or T, like 64MiB")
-    factor: int = 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0)
-    return int(match[1]) * factor
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds < math.inf:
-        raise OptionError("must be a number of seconds, 0 or more")
-    return seconds
-
-
-def _one_of(*names: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in names:
-            raise OptionError(f"must be one of {', '.join(names)}")
-        return text
-
-    return parse
-
-
-_SCRIPT_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = MappingProxyType(
-    {
-        "total": _size,
-        "pods": _size,
-        "others": _size,
-        "latency": _seconds,
-        "fault": _one_of(*_OTHER_FAULTS, *_FAULTS),
-    }
-)
-_OPTION_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = MappingProxyType(
-    {**_SCRIPT_PARSERS, "access": _one_of(*_ACCESS), "state": Path}
-)
-
-
-def _parse(pairs: Mapping[str, str], parsers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
-    """Turn texts into values; the error names the pair, the rule and what there is instead."""
-    values = {}
-    for key, text in pairs.items():
-        if key not in parsers:
-            raise OptionError(f"{key}={text}: no such option: there are {', '.join(parsers)}")
-        try:
-            values[key] = parsers[key](text)
-        except OptionError as error:
-            raise OptionError(f"{key}={text}: {error}") from None
-    return values
+    access: str = choice("none", _ACCESS)
+    state: str | None = text(None)
 
 
 def _lines(text: str) -> dict[str, str]:
@@ -141,16 +91,12 @@ class SimulatedTee(TeeBackend):
 
     simulated: ClassVar[bool] = True
 
-    script: _Script = field(default_factory=_Script)
-    access_name: str = "none"
-    state: Path | None = None
+    options: Options = field(default_factory=Options)
 
     @classmethod
     def from_options(cls, options: Mapping[str, str]) -> Self:
         """Make it from the options above."""
-        values = _parse(options, _OPTION_PARSERS)
-        access_name, state = values.pop("access", "none"), values.pop("state", None)
-        return cls(script=_Script(**values), access_name=access_name, state=state)
+        return cls(parse_options(options, Options()))
 
     async def memory(self) -> TeeMemory:
         """Answer, fail or hang as the script now says; what the script can't mean is BadReply."""
@@ -173,30 +119,34 @@ class SimulatedTee(TeeBackend):
 
     def access(self) -> ContainerAccess:
         """What the option `access` names."""
-        return _ACCESS[self.access_name]
+        return _ACCESS[self.options.access]
 
     async def checks(self, host_root: Path) -> Sequence[Finding]:
         """Tell of the state file, the one thing that may be wrong on the way."""
         del host_root
-        check = "state-file"
-        if self.state is None:
-            return (Finding.not_applicable(check, "the option state names no file"),)
+        return (self._state_file(),)
+
+    def _state_file(self) -> Finding:
+        check, path = "state-file", self.options.state
+        if path is None:
+            return Finding.not_applicable(check, "the option state names no file")
         try:
             fault = self._current().fault
         except BadReply as error:
-            return (Finding.failed(check, str(error), error.cure),)
-        there = "" if self.state.exists() else " isn't there yet, the options count"
-        return (Finding.ok(check, f"{self.state}{there}: fault={fault}"),)
+            return Finding.failed(check, str(error), error.cure)
+        there = "" if Path(path).exists() else " isn't there yet, the options count"
+        return Finding.ok(check, f"{path}{there}: fault={fault}")
 
-    def _current(self) -> _Script:
-        if self.state is None:
-            return self.script
+    def _current(self) -> Script:
+        path = self.options.state
+        if path is None:
+            return self.options
+        script = Script(**{each.name: getattr(self.options, each.name) for each in fields(Script)})
         try:
-            pairs = _lines(self.state.read_text(encoding="utf-8"))
-            return replace(self.script, **_parse(pairs, _SCRIPT_PARSERS))
+            return parse_options(_lines(Path(path).read_text(encoding="utf-8")), script)
         except FileNotFoundError:
-            return self.script
+            return script
         except (OSError, ValueError) as error:  # no UTF-8, no option, or a NUL in the path
             raise BadReply(
-                f"state file {self.state}: {error}", cure="mend the simulated TEE's state file"
+                f"state file {path}: {error}", cure="mend the simulated TEE's state file"
             ) from error

@@ -28,9 +28,9 @@ from teeplugin_backends.libteec.options import (
     LOG_NODE,
     TEECD,
     Options,
-    parse_options,
 )
 from teeplugin_backends.libteec.process import CantEndError, HelperProcesses
+from teeplugin_backends.options import parse_options
 
 ANSWER_SECONDS = QUERY_SECONDS - 0.5
 """Less than the plugin's deadline, which could not name the call that hangs."""
@@ -65,7 +65,7 @@ class LibTeec(TeeBackend):
     @classmethod
     def from_options(cls, options: Mapping[str, str]) -> Self:
         """Make it from the options above."""
-        return cls(parse_options(options))
+        return cls(parse_options(options, Options()))
 
     async def memory(self) -> TeeMemory:
         """Ask once, in a process of its own that is killed when it takes too long."""

@@ -12,6 +12,7 @@ from teeplugin.policy.units import (
 )
 from teeplugin_backends import simulated
 from teeplugin_backends.libteec import options
+from teeplugin_backends.options import option_parsers
 from tests.docs.pages import text
 from tests.docs.reference import PARTS, names, regenerated
 
@@ -44,7 +45,7 @@ def test_every_setting_has_a_heading_of_its_own() -> None:
 
 def test_every_option_of_libteec_is_told_with_its_default() -> None:
     told = {row[0].strip("`"): row[2].strip("`") for row in rows(CONFIGURATION, "### libteec")}
-    assert set(told) == set(options._PARSERS)
+    assert set(told) == set(option_parsers(options.Options))
     plain = options.Options()
     assert told.pop("ta-path") == plain.ta_file.replace(plain.uuid, "<uuid>")
     assert told.pop("library") == "found by the loader"
@@ -58,13 +59,13 @@ def test_every_option_of_the_simulated_tee_is_told_with_its_default() -> None:
         for row in rows(CONFIGURATION, "### simulated")
         for name in row[0].split(",")
     }
-    assert set(told) == set(simulated._OPTION_PARSERS)
-    script = simulated._Script()
+    assert set(told) == set(option_parsers(simulated.Options))
+    script = simulated.Script()
     assert parse_size(told["total"]) == script.total
     for field in fields(script):
         if field.name != "total":
             assert told[field.name] == str(getattr(script, field.name)).removesuffix(".0")
-    assert told["access"] == simulated.SimulatedTee().access_name
+    assert told["access"] == simulated.SimulatedTee().options.access
 
 
 def test_the_table_of_precisions_is_right() -> None:

@@ -2,10 +2,13 @@
 
 import inspect
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
 
-from teeplugin_backends import base
+import pytest
+
+from teeplugin_backends import base, options
 from teeplugin_backends.base import TeeBackend, TeeError
 from teeplugin_backends.conformance import BackendConformance
 from tests.unit.test_docs import blocks, text
@@ -53,7 +56,7 @@ def test_the_examples_files_are_listed() -> None:
 
 def test_every_kind_of_fault_has_its_row_and_there_is_no_other() -> None:
     kinds = {name for name, value in vars(base).items() if is_kind(value)}
-    assert first_cells("kind") == kinds
+    assert first_cells("kind | raise it when") == kinds
 
 
 def test_every_member_of_a_backend_has_its_row_and_there_is_no_other() -> None:
@@ -81,3 +84,28 @@ def test_every_member_of_the_kit_has_its_row_and_there_is_no_other() -> None:
 def test_every_check_of_the_kit_has_its_row_and_there_is_no_other() -> None:
     checks = {name for name in dir(BackendConformance) if name.startswith("test_")}
     assert first_cells("check") == checks
+
+
+def test_every_kind_of_option_has_its_row_and_there_is_no_other() -> None:
+    kinds = {
+        name
+        for name, value in vars(options).items()
+        if inspect.isfunction(value) and value.__module__ == options.__name__
+    }
+    helpers = {"parse_options", "option_parsers", "pair_text"}
+    told = first_cells("kind | value | what it checks")
+    assert told == {name for name in kinds if not name.startswith("_")} - helpers
+
+
+def test_the_messages_about_options_are_as_quoted() -> None:
+    @dataclass(frozen=True)
+    class Options:
+        command: str = options.path("/usr/bin/acme-tee")
+        device: str = options.path("/dev/acme-tee", under="/dev/")
+
+    lines = re.findall(r"^--backend acme: option ((\w+)=(\S+): .+)$", text(PAGE), re.MULTILINE)
+    assert len(lines) == 2
+    for line, key, value in lines:
+        with pytest.raises(base.OptionError) as caught:
+            options.parse_options({key: value}, Options())
+        assert str(caught.value) == line

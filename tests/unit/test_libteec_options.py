@@ -1,35 +1,42 @@
 """The libteec backend's options: every mistake is told with value, rule and cure."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from teeplugin_backends.base import OptionError
 from teeplugin_backends.libteec import LibTeec
-from teeplugin_backends.libteec.options import DEFAULT_UUID, Options, parse_options
+from teeplugin_backends.libteec.options import DEFAULT_UUID, Options
+from teeplugin_backends.options import parse_options
 
 OTHER_UUID = "01234567-89AB-cdef-0123-456789abcdef"
 
 
+def parsed(pairs: Mapping[str, str]) -> Options:
+    return parse_options(pairs, Options())
+
+
 def refusal(**pairs: str) -> str:
     with pytest.raises(OptionError) as caught:
-        parse_options({key.replace("_", "-"): text for key, text in pairs.items()})
+        parsed({key.replace("_", "-"): text for key, text in pairs.items()})
     return str(caught.value)
 
 
 def test_nothing_has_to_be_given() -> None:
-    assert parse_options({}) == Options()
+    assert parsed({}) == Options()
     assert Options().ta_file == f"/data/{DEFAULT_UUID}.sec"
 
 
 def test_the_trusted_applications_file_goes_by_its_uuid_unless_it_is_named() -> None:
-    assert parse_options({"uuid": OTHER_UUID}).ta_file == f"/data/{OTHER_UUID.lower()}.sec"
-    named = parse_options({"uuid": OTHER_UUID, "ta-path": "/opt/ours.sec"})
+    assert parsed({"uuid": OTHER_UUID}).ta_file == f"/data/{OTHER_UUID.lower()}.sec"
+    named = parsed({"uuid": OTHER_UUID, "ta-path": "/opt/ours.sec"})
     assert named.ta_file == "/opt/ours.sec"
 
 
 def test_a_named_library_is_the_only_one_tried() -> None:
-    assert parse_options({"library": "/opt/libteec.so"}).libraries("optee") == ("/opt/libteec.so",)
-    assert parse_options({}).libraries("auto") == ("libteec.so", "libteec.so.2", "libteec.so.1")
-    assert parse_options({}).libraries("itrustee") == ("libteec.so",)
+    assert parsed({"library": "/opt/libteec.so"}).libraries("optee") == ("/opt/libteec.so",)
+    assert parsed({}).libraries("auto") == ("libteec.so", "libteec.so.2", "libteec.so.1")
+    assert parsed({}).libraries("itrustee") == ("libteec.so",)
 
 
 # Value, rule and cure of each, in this order.
@@ -66,7 +73,7 @@ def test_a_mistake_is_told_with_value_rule_and_cure(
 
 def test_the_longest_paths_are_taken() -> None:
     options = {"ta-path": f"/{'x' * 250}.sec", "identity": f"/{'x' * 254}"}
-    assert parse_options(options).ta_file == options["ta-path"]
+    assert parsed(options).ta_file == options["ta-path"]
 
 
 def test_the_backend_is_made_from_its_options() -> None:

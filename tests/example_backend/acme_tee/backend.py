@@ -4,6 +4,7 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -17,7 +18,6 @@ from teeplugin_backends.base import (
     Device,
     Exhausted,
     Finding,
-    OptionError,
     Refused,
     TeeBackend,
     TeeError,
@@ -25,11 +25,10 @@ from teeplugin_backends.base import (
     TimedOut,
     Unreachable,
 )
+from teeplugin_backends.options import parse_options, path
 
 ANSWER_SECONDS = QUERY_SECONDS - 1
 """Less than the plugin's deadline, so that it is us who say what hangs."""
-
-_DEFAULTS = {"command": "/usr/bin/acme-tee", "device": "/dev/acme-tee"}
 
 # What acme-tee's manual says of its exit status.
 _FAULTS: Mapping[int, type[TeeError]] = {2: Unreachable, 3: Refused, 4: Busy, 5: Exhausted}
@@ -37,25 +36,25 @@ _FAULTS: Mapping[int, type[TeeError]] = {2: Unreachable, 3: Refused, 4: Busy, 5:
 _FIGURES = re.compile(r"total (\d+)\nfree (\d+)\n")
 
 
+@dataclass(frozen=True)
+class Options:
+    """What operators may give as --backend-option."""
+
+    command: str = path("/usr/bin/acme-tee")
+    device: str = path("/dev/acme-tee", under="/dev/")
+
+
 class AcmeTee(TeeBackend):
     """Options: `command`, the program, and `device`, the node that containers are given."""
 
-    def __init__(self, command: str, device: str) -> None:
-        self._tool = Tool(command)
-        self._device = device
+    def __init__(self, options: Options) -> None:
+        self._tool = Tool(options.command)
+        self._device = options.device
 
     @classmethod
     def from_options(cls, options: Mapping[str, str]) -> Self:
         """Make it from the options above."""
-        for key, value in options.items():
-            if key not in _DEFAULTS:
-                known = " and ".join(_DEFAULTS)
-                raise OptionError(f"{key}={value}: no such option: there are {known}")
-            if not value.startswith("/"):
-                raise OptionError(
-                    f"{key}={value}: must be an absolute path: give e.g. {_DEFAULTS[key]}"
-                )
-        return cls(**{**_DEFAULTS, **options})
+        return cls(parse_options(options, Options()))
 
     async def memory(self) -> TeeMemory:
         """Run `acme-tee memory` once."""

@@ -20,9 +20,10 @@ from teeplugin_backends.libteec.client import (
     accept_reply,
     accept_statistics,
 )
-from teeplugin_backends.libteec.options import DEFAULT_UUID, Options, parse_options
+from teeplugin_backends.libteec.options import DEFAULT_UUID, Options
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended, _last_line, _told
 from teeplugin_backends.libteec.results import error_of
+from teeplugin_backends.options import pair_text, parse_options
 from tests.fuzz.target import Target, as_text, check_line, in_memory, parts_of, result_of
 
 STATUSES = (0, 0, 0, 0, 0, WRONG_INTERPRETER, -9, 1)
@@ -95,9 +96,9 @@ def _pairs(text: str) -> Mapping[str, str]:
 def options(data: bytes) -> None:
     """Lines KEY=VALUE, to both backends: a backend or an OptionError."""
     pairs = _pairs(as_text(data))
-    for make in (parse_options, simulated.SimulatedTee.from_options):
+    for defaults in (Options(), simulated.Options()):
         try:
-            made = make(pairs)
+            made = parse_options(pairs, defaults)
         except OptionError as error:
             _names_one(error, pairs)
             continue
@@ -107,7 +108,9 @@ def options(data: bytes) -> None:
 
 
 def _names_one(error: OptionError, pairs: Mapping[str, str]) -> None:
-    assert str(error).startswith(tuple(f"{key}={text}: " for key, text in pairs.items())), error
+    named = tuple(f"{pair_text(key, text)}: " for key, text in pairs.items())
+    assert str(error).startswith(named), error
+    assert str(error).isprintable(), error
 
 
 class _HangsError(BaseException):
