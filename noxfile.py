@@ -208,12 +208,6 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
-def hostile(session: nox.Session) -> None:
-    """Measure Allocate among 50 hostile clients; `-- --fuzz --seconds 600` for mutated sessions."""
-    _program(session, "hostile")
-
-
-@nox.session
 def soak(session: nox.Session) -> None:
     """Have thousands of things happen to the plugin; it must stay as large as it was; wants gcc."""
     _program(session, "soak")

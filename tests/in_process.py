@@ -46,8 +46,8 @@ class Registered:
         """Ask every client to make its next calls on a new connection; streams go on."""
         server = self.endpoint._server
         assert server is not None
-        for transport in server._transports:
-            transport.write(GoAwayFrame(stream_id=0, last_stream_id=2**31 - 1).serialize())
+        for client in server.clients:
+            client.transport.write(GoAwayFrame(stream_id=0, last_stream_id=2**31 - 1).serialize())
 
 
 @asynccontextmanager

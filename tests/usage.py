@@ -1,4 +1,4 @@
-"""What the kernel tells of a process; for chaos, hostile clients, soak and bench."""
+"""What the kernel tells of a process; for chaos, soak and bench."""
 
 from contextlib import suppress
 from dataclasses import dataclass

@@ -12,11 +12,10 @@ import anyio
 
 from teeplugin import __version__
 from teeplugin.config.settings import ConfigError, Settings
-from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.daemon.parts import Running, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
 from teeplugin.kubelet.checkpoint import held_units_by_size
-from teeplugin.kubelet.endpoint import Endpoint, remove_socket
+from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH, Endpoint, remove_socket
 from teeplugin.kubelet.registration import DirectoryLostError, Registration, socket_path_fits
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread

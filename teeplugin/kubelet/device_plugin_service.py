@@ -6,19 +6,19 @@ bytes that the health task left, each stream following the newest at its own pac
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
+import anyio.lowlevel
 from grpclib import GRPCError, Status
 from grpclib.const import Cardinality, Handler
 from grpclib.encoding.proto import ProtoCodec
 from grpclib.server import Stream
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.connections import pause
-from teeplugin.kubelet.pod_resources_answer import LONGEST_ID, fields
+from teeplugin.kubelet.grpc_server import send_encoded
+from teeplugin.kubelet.protobuf_wire import fields
 from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.policy.device_list import Listing
+from teeplugin.policy.device_list import Listing, parse_device_id
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
 
@@ -37,37 +37,15 @@ OPTIONS = v1beta1.DevicePluginOptions(
     get_preferred_allocation_available=False,
 )
 
-MOST_PARSED_BYTES = 256
-"""Of a request that becomes message objects: the 128 empty ones in so many bytes take 5 ms. The
-kubelet's have none, as we ask it to call neither for preferences nor before starts."""
-
-MOST_CONTAINERS = 16
-"""Of one request, each a third of a millisecond; the kubelet asks for one container at a time."""
-
-_MOST_FIELDS_BESIDES = 1_000
-"""Of an Allocate, besides the ids: those of later APIs, which are skipped."""
-
-_BREATH_FIELDS = 256
-"""After so many others have their turn."""
-
-_BREATH_COST = 500
-"""Microseconds that so many take."""
-
-_UNCOMPRESSED = b"\0"
-"""The first of the five bytes before a message; the others are its length."""
-
-_LONG_LIST_BYTES = 65_536
-"""What is shorter is copied for each stream, to go out in one piece."""
+FIELDS_BETWEEN_PAUSES = 1_000
+"""Of an AllocateRequest: about 2 ms of work, after which other tasks run."""
 
 # protos/deviceplugin/v1beta1: the numbers of Allocate's fields.
 _CONTAINER_REQUESTS, _DEVICES_IDS = 1, 1
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedRequest:
-    """An AllocateRequest as it came: it may be long, and is read with pauses."""
-
-    data: bytes
+class EncodedRequest(bytes):
+    """An AllocateRequest as it came: it may name thousands of ids, and is read with pauses."""
 
     @classmethod
     def FromString(cls, data: bytes) -> "EncodedRequest":  # noqa: N802 - the name the codec calls
@@ -82,15 +60,8 @@ class RequestCodec(ProtoCodec):
         """Parse one message.
 
         Raises:
-            GRPCError: INVALID_ARGUMENT, the bytes are no such message; RESOURCE_EXHAUSTED, they are
-                so many that others would have to wait.
+            GRPCError: INVALID_ARGUMENT, the bytes are no such message.
         """
-        if message_type is not EncodedRequest and len(data) > MOST_PARSED_BYTES:
-            raise GRPCError(
-                Status.RESOURCE_EXHAUSTED,
-                f"{message_type.__name__} of {len(data)} bytes: at most {MOST_PARSED_BYTES} are "
-                "taken: call only what the options announce",
-            )
         try:
             return super().decode(data, message_type)
         except Exception as error:  # noqa: BLE001 - betterproto2 raises many kinds on bad bytes
@@ -150,16 +121,12 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     ) -> None:
         await stream.recv_message()
         await stream.send_initial_metadata()
-        # Not by send_message, which would make a copy of a long list for each stream.
-        send_bytes = stream._stream.send_data  # noqa: SLF001 - it sends no bytes itself
         sent = None
         with self._watch_streams.opened() as watch_stream:
             async for listing in self._listings.follow():
                 if listing is not None and listing.frame is not sent:
                     sent = listing.frame
-                    head = _UNCOMPRESSED + len(sent).to_bytes(4, "big")
-                    for part in [head + sent] if len(sent) < _LONG_LIST_BYTES else [head, sent]:
-                        await send_bytes(part)
+                    await send_encoded(sent)
                     watch_stream.sent(len(sent))
 
     async def _allocate(self, stream: Stream[EncodedRequest, v1beta1.AllocateResponse]) -> None:
@@ -170,7 +137,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         """
         request = cast("EncodedRequest", await stream.recv_message())
         try:
-            containers = await self._allocable(request.data)
+            containers = await self._allocable(request)
         except GRPCError as error:
             is_fault = error.status is Status.UNAVAILABLE
             self.allocations["fault" if is_fault else "unknown_id"] += 1
@@ -183,35 +150,6 @@ class DevicePluginService(v1beta1.DevicePluginBase):
                 container_responses=[self._container_response(len(ids)) for ids in containers]
             )
         )
-
-    async def get_preferred_allocation(
-        self, message: v1beta1.PreferredAllocationRequest
-    ) -> v1beta1.PreferredAllocationResponse:
-        """Prefer the lowest ids: a shortage of memory is shown on the highest first.
-
-        Raises:
-            GRPCError: INVALID_ARGUMENT for unknown ids, or sizes that can't be met.
-        """
-        listing = self._listed()
-        return v1beta1.PreferredAllocationResponse(
-            container_responses=[
-                v1beta1.ContainerPreferredAllocationResponse(
-                    device_i_ds=list(map(str, _preferred(request, listing)))
-                )
-                for request in message.container_requests
-            ]
-        )
-
-    async def pre_start_container(
-        self, message: v1beta1.PreStartContainerRequest
-    ) -> v1beta1.PreStartContainerResponse:
-        """Nothing is to be done before a start; unknown ids are told all the same.
-
-        Raises:
-            GRPCError: INVALID_ARGUMENT for ids that aren't listed.
-        """
-        _known_ids(message.devices_i_ds, self._listed())
-        return v1beta1.PreStartContainerResponse()
 
     async def _allocable(self, data: bytes) -> list[list[int]]:
         listing = self._listed()
@@ -258,27 +196,20 @@ class DevicePluginService(v1beta1.DevicePluginBase):
 
 
 async def _requested(data: bytes, listing: Listing) -> list[list[int]]:
-    """Read an AllocateRequest: each container's ids, all of them listed, none twice in it.
+    """Read an AllocateRequest: each container's ids, all of them listed, none twice.
 
-    Message objects take 50 µs a container and 10 µs an id, in which everything else would wait.
+    Raises:
+        GRPCError: INVALID_ARGUMENT, it isn't one, or asks for what can't be allocated.
     """
     containers: list[dict[int, None]] = []
-    left = len(listing.inventory.ids) + _MOST_FIELDS_BESIDES
     try:
-        for number, text in _fields_asked(data):
-            left -= 1
-            if number > len(containers):
+        for count, (container, text) in enumerate(_fields_asked(data), start=1):
+            if container > len(containers):
                 containers.append({})
             if text is not None:
                 _take_id(text, listing, containers[-1])
-            if not left % _BREATH_FIELDS:
-                await pause(_BREATH_COST)
-            if left < 0 or len(containers) > MOST_CONTAINERS:
-                raise GRPCError(
-                    Status.INVALID_ARGUMENT,
-                    f"{len(data)} bytes have more than {MOST_CONTAINERS} containers, or more "
-                    f"fields than {len(listing.inventory.ids)} units need: ask for units once",
-                )
+            if not count % FIELDS_BETWEEN_PAUSES:
+                await anyio.lowlevel.checkpoint()
     except ValueError as error:
         raise GRPCError(
             Status.INVALID_ARGUMENT,
@@ -288,7 +219,7 @@ async def _requested(data: bytes, listing: Listing) -> list[list[int]]:
     return [list(ids) for ids in containers]
 
 
-def _fields_asked(data: bytes) -> Iterator[tuple[int, str | None]]:
+def _fields_asked(data: bytes) -> Iterator[tuple[int, bytes | None]]:
     """Give each field of an AllocateRequest: how many containers there are so far, and its id."""
     containers = 0
     for number, start, end in fields(data, 0, len(data)):
@@ -296,46 +227,19 @@ def _fields_asked(data: bytes) -> Iterator[tuple[int, str | None]]:
         containers += is_container
         yield containers, None
         for inner, begin, until in fields(data, start, end) if is_container else ():
-            yield containers, data[begin:until].decode() if inner == _DEVICES_IDS else None
+            yield containers, data[begin:until] if inner == _DEVICES_IDS else None
 
 
-def _take_id(text: str, listing: Listing, ids: dict[int, None]) -> None:
-    device_id = _known_id(text, listing)
+def _take_id(text: bytes, listing: Listing, ids: dict[int, None]) -> None:
+    device_id = parse_device_id(text)
+    listed = listing.inventory.ids
+    if device_id is None or device_id not in listed:
+        shown = repr(text.decode(errors="replace"))[:40]
+        raise GRPCError(
+            Status.INVALID_ARGUMENT,
+            f"device {shown} is not listed: there are {len(listed)} units, ids below {listed.end}: "
+            "watch the list and ask for one of them",
+        )
     if device_id in ids:
         raise GRPCError(Status.INVALID_ARGUMENT, f"device {device_id} is named twice: name it once")
     ids[device_id] = None
-
-
-def _known_ids(texts: Sequence[str], listing: Listing) -> list[int]:
-    """Read device ids: all of them listed, none twice."""
-    ids: dict[int, None] = {}
-    for text in texts:
-        _take_id(text, listing, ids)
-    return list(ids)
-
-
-def _known_id(text: str, listing: Listing) -> int:
-    if len(text) <= LONGEST_ID and text.isascii() and text.isdigit():
-        device_id = int(text)
-        if str(device_id) == text and device_id in listing.inventory.ids:
-            return device_id
-    shown = repr(text)[:40]
-    raise GRPCError(
-        Status.INVALID_ARGUMENT,
-        f"device {shown} is not listed: there are {len(listing.inventory.ids)} units, "
-        f"ids below {listing.inventory.ids.end}: watch the list and ask for one of them",
-    )
-
-
-def _preferred(request: v1beta1.ContainerPreferredAllocationRequest, listing: Listing) -> list[int]:
-    available = _known_ids(request.available_deviceIDs, listing)
-    wanted = _known_ids(request.must_include_deviceIDs, listing)
-    size = request.allocation_size
-    if not set(wanted) <= set(available) or not len(wanted) <= size <= len(available):
-        raise GRPCError(
-            Status.INVALID_ARGUMENT,
-            f"{size} of {len(available)} available devices with {len(wanted)} to be included: "
-            "the included must be available and no more than asked for",
-        )
-    others = sorted(set(available) - set(wanted))
-    return wanted + others[: size - len(wanted)]

@@ -9,20 +9,18 @@ because the cure is on the node, and a restart of the plugin brings it no nearer
 """
 
 import contextlib
-import errno
 import os
 import secrets
 import socket
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 import anyio
 
-from teeplugin.connections import ConnectionServer
 from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
+from teeplugin.kubelet.directory_safety import UnsafeDirectoryError, weakness_of
+from teeplugin.kubelet.grpc_server import GrpcServer
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.logs.setup import get_logger
 
@@ -32,33 +30,16 @@ CLOSE_SECONDS = 1.0
 SUSPECT_SECONDS = 1.0
 """How long a socket must have been dead for a plugin that goes on to remove it."""
 
+LONGEST_SOCKET_PATH = 107
+"""Bytes of a unix socket's path: sun_path has 108 with the closing zero."""
+
 ORIGINAL_SOCKET = "tee-ram.sock"
 """The socket of the original plugin, which left it behind when it was killed."""
-
-_MOST_LINKS = 40
-"""After so many links the kernel gives a path up."""
-
-_EVERY_UID = 2**32 - 1
-"""How many uids the map of the machine's own user namespace has."""
-
-_UID_MAP = Path("/proc/self/uid_map")
-_OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
 
 Identified = tuple[Path, tuple[int, int] | None]
 """A socket's path, and the device and inode that it was there."""
 
 _log = get_logger()
-
-
-class Weakness(NamedTuple):
-    """Why a directory isn't safe, with the value and the rule, and what to do about it."""
-
-    problem: str
-    cure: str
-
-
-class UnsafeDirectoryError(PermissionError):
-    """Others could exchange our socket for theirs; the text names value, rule and cure."""
 
 
 class Endpoint:
@@ -71,7 +52,7 @@ class Endpoint:
         self._rename()
         self._service = service
         self._watch_streams = watch_streams
-        self._server: ConnectionServer | None = None
+        self._server: GrpcServer | None = None
         self._identity: tuple[int, int] | None = None
         self._suspects: dict[Identified, float] = {}
 
@@ -101,7 +82,7 @@ class Endpoint:
             listener.bind(os.fspath(self.path))
             # At once: until then another instance would take the socket for a dead one's.
             listener.listen()
-            server = ConnectionServer([self._service], RequestCodec())
+            server = GrpcServer(self._service, RequestCodec())
             await server.serve(listener)
         except BaseException:
             listener.close()
@@ -140,70 +121,6 @@ class Endpoint:
         if self.in_place:
             remove_socket(self.path)
         self._identity = None
-
-
-def weakness_of(directory: Path) -> Weakness | None:
-    """Find out whether others than root and we can exchange what stands in a directory.
-
-    Looked at is the directory, and each directory and link on the way to it: all must be root's or
-    ours, and writable for nobody else. On the way there, others may write to a directory that is
-    sticky, as /tmp is, since they can't rename what isn't theirs in it.
-
-    Raises:
-        OSError: there is no such directory, or it can't be looked at.
-    """
-    way = list(_way_to(directory))
-    for step, status in way:
-        is_last = step == way[-1][0]
-        owners = {0, os.geteuid()} if is_last else {0, os.geteuid(), *_unknown_owner()}
-        if status.st_uid not in owners:
-            return Weakness(
-                f"{step} belongs to uid {status.st_uid}: must be root's or the plugin's user's, "
-                "or others could be the plugin to the kubelet",
-                f"give the kubelet's own directory as --kubelet-dir, or chown -h root {step}",
-            )
-        is_sticky = bool(status.st_mode & stat.S_ISVTX) and not is_last
-        if stat.S_ISDIR(status.st_mode) and _others_may_write(status) and not is_sticky:
-            return Weakness(
-                f"{step} is {stat.filemode(status.st_mode)}: must be writable for its owner only, "
-                "or others could be the plugin to the kubelet",
-                f"chmod go-w {step}",
-            )
-    return None
-
-
-def _way_to(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Give all that the kernel passes from the root on, each link before its target's parts."""
-    ahead = list(reversed(path.absolute().parts))
-    here, links = Path("/"), 0
-    while ahead:
-        name = ahead.pop()
-        # An absolute link's first part is the root, which takes the place of all before it.
-        step = here.parent if name == ".." else here / name
-        status = step.lstat()
-        yield step, status
-        if not stat.S_ISLNK(status.st_mode):
-            here = step
-        elif links < _MOST_LINKS:
-            links += 1
-            ahead += reversed(step.readlink().parts)
-        else:
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
-
-
-def _others_may_write(status: os.stat_result) -> bool:
-    # Users of many systems have a group to themselves, of their own number, and let it write.
-    is_own_group = status.st_uid == status.st_gid == os.geteuid() != 0
-    return bool(status.st_mode & (stat.S_IWOTH if is_own_group else stat.S_IWOTH | stat.S_IWGRP))
-
-
-def _unknown_owner() -> set[int]:
-    """In a user namespace, as sandboxes have, the uid as which the machine's root is seen."""
-    try:
-        counts = [int(line.split()[2]) for line in _UID_MAP.read_text().splitlines()]
-        return set() if sum(counts) >= _EVERY_UID else {int(_OVERFLOW_UID.read_text())}
-    except (OSError, ValueError, IndexError):
-        return set()
 
 
 def remove_socket(path: Path, *, telling: bool = True) -> bool:

@@ -6,15 +6,9 @@ which Allocate would wait; here they take 3 ms. What doesn't concern us is skipp
 
 from collections.abc import Iterator
 
-from teeplugin.policy.device_list import IdSet
+from teeplugin.kubelet.protobuf_wire import fields
+from teeplugin.policy.device_list import IdSet, parse_device_id
 from teeplugin.policy.holdings import Holder
-from teeplugin.policy.units import MAX_UNITS
-
-LONGEST_ID = len(str(MAX_UNITS - 1))
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
-_MORE = 0x80
-_LONGEST_VARINT_BITS = 63
 
 # protos/podresources/v1: the numbers of the fields that are read.
 _PODS = 1
@@ -86,50 +80,6 @@ def _ids(data: bytes, devices: Span, resource: bytes) -> Iterator[int]:
         elif number == _DEVICES_IDS:
             texts.append(data[start:end])
     for text in texts if ours else ():
-        # Bytes' isdigit knows ASCII digits only; a leading zero is no id of ours.
-        if text.isdigit() and len(text) <= LONGEST_ID and (text[0] != ord("0") or len(text) == 1):
-            device_id = int(text)
-            if device_id < MAX_UNITS:
-                yield device_id
-
-
-def fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Give number, begin and end of each field that has a length; for the others nothing at 0.
-
-    Raises:
-        ValueError: the bytes are cut off or no protobuf.
-    """
-    while position < end:
-        tag, position = _varint(data, position, end)
-        kind = tag & 7
-        if kind == _BYTES:
-            size, start = _varint(data, position, end)
-            position = start + size
-            if position <= end:
-                yield tag >> 3, start, position
-            continue
-        if kind == _VARINT:
-            _, position = _varint(data, position, end)
-        else:
-            try:
-                position += _FIXED_BYTES[kind]
-            except KeyError:
-                raise ValueError(f"wire type {kind} at byte {position}") from None
-        yield 0, position, position
-    if position > end:
-        raise ValueError(f"cut off at byte {end}")
-
-
-def _varint(data: bytes, position: int, end: int) -> tuple[int, int]:
-    """Read a number; where it ends."""
-    value = shift = 0
-    while position < end:
-        byte = data[position]
-        position += 1
-        value |= (byte & ~_MORE) << shift
-        if byte < _MORE:
-            return value, position
-        shift += 7
-        if shift > _LONGEST_VARINT_BITS:
-            break
-    raise ValueError(f"no whole number at byte {position}")
+        device_id = parse_device_id(text)
+        if device_id is not None:
+            yield device_id

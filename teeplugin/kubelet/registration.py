@@ -15,7 +15,6 @@ from time import monotonic
 import anyio
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.kubelet.device_plugin_service import OPTIONS
 from teeplugin.kubelet.directory_watch import (
     DirectoryWatch,
@@ -23,7 +22,7 @@ from teeplugin.kubelet.directory_watch import (
     file_identity,
     is_dead_mount,
 )
-from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH, Endpoint
 from teeplugin.kubelet.grpc_client import CallRefused, CallTimedOut, NoAnswer, call
 from teeplugin.kubelet.watch_streams import WatchStream, WatchStreams
 from teeplugin.logs.setup import get_logger

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple, Self
 
-from teeplugin.policy.units import KUBELET_MESSAGE_BYTES, rows_bytes
+from teeplugin.policy.units import KUBELET_MESSAGE_BYTES, MAX_UNITS, rows_bytes
 
 # Where a sweep over two sets stands: in one of them, or in both.
 _MINE, _THEIRS, _BOTH = 1, 2, 3
@@ -21,6 +21,18 @@ _FIELD_1, _FIELD_2 = 1 * 8 + 2, 2 * 8 + 2
 _ROW_HEAD_BYTES = 4
 _HEALTHY = bytes((_FIELD_2, 7)) + b"Healthy"
 _UNHEALTHY = bytes((_FIELD_2, 9)) + b"Unhealthy"
+
+
+_LONGEST_ID = len(str(MAX_UNITS - 1))
+
+
+def parse_device_id(text: bytes) -> int | None:
+    """Return the id that a decimal text of the wire names; None if the plugin lists no such id."""
+    # Bytes' isdigit knows ASCII digits only; a leading zero is no id of ours.
+    if not text.isdigit() or len(text) > _LONGEST_ID or (text[0] == ord("0") and len(text) > 1):
+        return None
+    device_id = int(text)
+    return device_id if device_id < MAX_UNITS else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from teeplugin.config.settings import ConfigError, shown
-from teeplugin.connections import LONGEST_SOCKET_PATH
 from teeplugin.policy.units import format_size
 from teeplugin.simulator.options import Options, parse_options
 from teeplugin.simulator.playing.player import Result, play
 from teeplugin.simulator.playing.scenario import Scenario
 from teeplugin.simulator.report import Report, Unwritable
+from teeplugin.simulator.sockets import LONGEST_SOCKET_PATH
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.timeline import ERROR
 

@@ -166,6 +166,11 @@ class RegistrationService(RegistrationBase):
 
 
 def _refusal(message: RegisterRequest) -> str:
+    # The parser takes a number for a text.
+    if not all(
+        isinstance(text, str) for text in (message.version, message.resource_name, message.endpoint)
+    ):
+        return "error unmarshalling request: version, resource_name and endpoint must be texts"
     if message.version != _API_VERSION:
         return (
             f'requested API version "{message.version}" is not supported by kubelet. '

@@ -12,8 +12,8 @@ import pytest
 from hyperframe.frame import SettingsFrame, WindowUpdateFrame
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests import http2_wire as wire
 from tests.contract.under_test import Simulated
-from tests.hostile import wire
 from tests.http import ANY_PORT, Response, get, telemetry_of
 from tests.plugin_process import UNIT_BYTES
 from tests.waiting import eventually

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from teeplugin.kubelet import directory_safety
 from teeplugin.kubelet import endpoint as endpoint_module
 from teeplugin.kubelet import registration as registration_module
-from teeplugin.kubelet.endpoint import Endpoint, UnsafeDirectoryError, weakness_of
+from teeplugin.kubelet.directory_safety import UnsafeDirectoryError, weakness_of
+from teeplugin.kubelet.endpoint import Endpoint
 from tests.in_process import registering
 from tests.waiting import eventually
 
@@ -50,7 +52,7 @@ def on_the_way(monkeypatch: pytest.MonkeyPatch, way: dict[str, os.stat_result]) 
     """Have the plugin be root and see this on its way."""
     steps = [(Path(path), status) for path, status in way.items()]
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(endpoint_module, "_way_to", lambda _: iter(steps))
+    monkeypatch.setattr(directory_safety, "_way_to", lambda _: iter(steps))
 
 
 # Which directory is safe
@@ -151,8 +153,8 @@ def test_in_a_sandbox_the_machines_root_may_own_what_is_on_the_way(
     overflow.write_text(f"{NOBODY}\n")
     if uid_map:
         map_file.write_text(uid_map)
-    monkeypatch.setattr(endpoint_module, "_UID_MAP", map_file)
-    monkeypatch.setattr(endpoint_module, "_OVERFLOW_UID", overflow)
+    monkeypatch.setattr(directory_safety, "_UID_MAP", map_file)
+    monkeypatch.setattr(directory_safety, "_OVERFLOW_UID", overflow)
     assert (weakness_of(Path(PLUGINS)) is None) == is_safe
 
 
@@ -166,7 +168,7 @@ def test_links_are_passed_as_the_kernel_passes_them(kubelet_dir: Path) -> None:
     (links / "relative").symlink_to("../disk")
     (links / "absolute").symlink_to(links / "relative")
     for name in ("relative", "absolute"):
-        way = [step for step, _ in endpoint_module._way_to(links / name / "device-plugins")]
+        way = [step for step, _ in directory_safety._way_to(links / name / "device-plugins")]
         assert way[0] == Path("/")
         assert way[-1].samefile(disk / "device-plugins")
         assert {links, links / "relative", disk} <= set(way)

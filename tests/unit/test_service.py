@@ -1,6 +1,5 @@
 """The RPCs as a real grpc client, one that is not grpclib, meets them."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,14 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.connections import MOST_CONNECTIONS, MOST_REQUEST_BYTES
 from teeplugin.kubelet.device_plugin_service import DevicePluginService
 from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.grpc_server import MAX_MESSAGE_BYTES
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.device_list import FrameEncoder, IdSet, Inventory, Listing
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess, Device, Mount
-from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -215,15 +213,9 @@ async def test_an_id_marked_unhealthy_meanwhile_is_allocated_all_the_same(served
 @pytest.mark.parametrize("text", ["4", "-1", "01", "1.0", "", "x", "99999999999", "٣", "1 "])
 async def test_an_unknown_id_is_refused_by_name(served: Served, text: str) -> None:
     served.list_units(4)
-    for method in ("Allocate", "PreStartContainer"):
-        request = (
-            allocate_request([text])
-            if method == "Allocate"
-            else bytes(v1beta1.PreStartContainerRequest(devices_i_ds=[text]))
-        )
-        error = await served.refusal(method, request)
-        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert "is not listed" in (error.details() or "")
+    error = await served.refusal("Allocate", allocate_request([text]))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "is not listed" in (error.details() or "")
 
 
 async def test_an_id_named_twice_is_refused(served: Served) -> None:
@@ -245,42 +237,10 @@ async def test_nothing_is_allocated_before_the_first_reading(served: Served) -> 
     assert error.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_the_lowest_ids_are_preferred_after_those_that_must_be_in(served: Served) -> None:
-    served.list_units(10)
-    request = v1beta1.PreferredAllocationRequest(
-        container_requests=[
-            v1beta1.ContainerPreferredAllocationRequest(
-                available_deviceIDs=["9", "3", "5", "8"],
-                must_include_deviceIDs=["8"],
-                allocation_size=3,
-            )
-        ]
-    )
-    answer = await served.call("GetPreferredAllocation", bytes(request))
-    (response,) = v1beta1.PreferredAllocationResponse.parse(answer).container_responses
-    assert response.device_i_ds == ["8", "3", "5"]
-
-
-@pytest.mark.parametrize(("must", "size"), [(["1"], 1), (["3"], 0), ([], 5), ([], -1)])
-async def test_a_preference_that_cannot_be_met_is_refused(
-    served: Served, must: list[str], size: int
-) -> None:
-    served.list_units(10)
-    request = v1beta1.PreferredAllocationRequest(
-        container_requests=[
-            v1beta1.ContainerPreferredAllocationRequest(
-                available_deviceIDs=["3", "5"], must_include_deviceIDs=must, allocation_size=size
-            )
-        ]
-    )
-    error = await served.refusal("GetPreferredAllocation", bytes(request))
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-
-
-async def test_nothing_is_needed_before_a_container_starts(served: Served) -> None:
+@pytest.mark.parametrize("method", ["GetPreferredAllocation", "PreStartContainer"])
+async def test_what_the_options_switch_off_is_not_implemented(served: Served, method: str) -> None:
     served.list_units(4)
-    request = v1beta1.PreStartContainerRequest(devices_i_ds=["1", "2"])
-    assert await served.call("PreStartContainer", bytes(request)) == b""
+    assert await served.status(method, b"") is grpc.StatusCode.UNIMPLEMENTED
 
 
 BAD_BYTES = st.one_of(
@@ -297,9 +257,8 @@ async def test_no_bytes_bring_anything_but_a_grpc_status(
     served: Served, request: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     served.list_units(4)
-    for method in ("Allocate", "PreStartContainer", "GetPreferredAllocation"):
-        code = await served.status(method, request)
-        assert code in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}, method
+    code = await served.status("Allocate", request)
+    assert code in {grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT}
     assert not caplog.records
 
 
@@ -312,33 +271,10 @@ async def test_a_request_that_is_too_large_is_refused_unread_and_the_connection_
         # Together far more than a connection's window: what is refused must not use it up.
         for _ in range(5):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await allocate(b"x" * (MOST_REQUEST_BYTES + 1))
+                await allocate(b"x" * (MAX_MESSAGE_BYTES + 1))
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert "at most 4194304 are taken" in (caught.value.details() or "")
         assert await allocate(allocate_request(["1"]))
-
-
-async def test_connections_beyond_the_most_are_closed_and_those_there_are_served(
-    served: Served,
-) -> None:
-    served.list_units(3)
-    async with served.channel() as channel:
-        allocate = channel.unary_unary("/v1beta1.DevicePlugin/Allocate")
-        assert await allocate(allocate_request(["1"]))
-        others = [
-            await asyncio.open_unix_connection(served.endpoint.path)
-            for _ in range(MOST_CONNECTIONS + 10)
-        ]
-        for reader, _ in others:
-            assert await reader.read(1000)  # the greeting with HTTP/2's settings
-        await eventually(
-            "11 are ended",
-            lambda: sum(reader.at_eof() for reader, _ in others),
-            until=lambda ended: ended == 11,
-        )
-        assert await allocate(allocate_request(["2"]))
-        for _, writer in others:
-            writer.close()
 
 
 async def test_an_unknown_method_is_told_so(served: Served) -> None:

@@ -14,7 +14,7 @@ import pydantic
 from teeplugin.commands.doctor.sockets import SocketState
 from teeplugin.config.settings import Settings
 from teeplugin.config.sources import Loaded
-from teeplugin.kubelet.endpoint import Weakness
+from teeplugin.kubelet.directory_safety import Weakness
 from teeplugin_backends.base import Finding, TeeError, TeeMemory
 
 T = TypeVar("T")

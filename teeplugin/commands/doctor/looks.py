@@ -20,8 +20,9 @@ from teeplugin.commands.doctor.sockets import connected, state_of
 from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.checkpoint import held_units_by_size
+from teeplugin.kubelet.directory_safety import weakness_of
 from teeplugin.kubelet.directory_watch import is_dead_mount
-from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET, weakness_of
+from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET
 from teeplugin.kubelet.registration import socket_path_fits
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import missing_below

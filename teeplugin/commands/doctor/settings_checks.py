@@ -15,7 +15,7 @@ from teeplugin.commands.doctor.model import (
 )
 from teeplugin.config.given import OPTIONS_KEY
 from teeplugin.config.settings import SETTINGS, Settings, differing, setting_text
-from teeplugin.connections import LONGEST_SOCKET_PATH
+from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH
 from teeplugin.policy.units import format_size
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from teeplugin.connections.frames import MOST_FRAME_BYTES, PREFACE, FrameGate, TooMuchError
-from teeplugin.connections.server import ConnectionServer
-from teeplugin.connections.turns import SLICE_COST
 from teeplugin.kubelet.device_plugin_service import RequestCodec
+from teeplugin.kubelet.grpc_server import GrpcServer
 from tests.fuzz.target import Target
 from tests.fuzz.targets.kubelet import service_of
+from tests.http2_wire import PREFACE
 
 _HEAD_BYTES = 9
 _KINDS = 9
@@ -24,46 +23,6 @@ _STEPS_FOR_A_PIECE = 3
 
 _MOST_STEPS = 20_000
 """Of the loop, until nothing is left of a client that went; a dozen are usual."""
-
-
-# The gate, by itself
-
-
-def frames(data: bytes) -> None:
-    """What passes are whole frames at a bounded cost, the same in whatever pieces they come."""
-    passed, refused = _passed(data, max(1, len(data)))
-    for piece_bytes in (1, 10):
-        sooner, refused_again = _passed(data, piece_bytes)
-        assert refused_again == refused, (refused, refused_again)
-        # What comes together with a frame that is refused is refused with it.
-        assert sooner.startswith(passed) if refused else sooner == passed, piece_bytes
-    ends = [0, *_ends_of_frames(data)]
-    assert data.startswith(passed)
-    assert len(passed) in ends, (len(passed), ends)
-    assert refused or len(passed) == ends[-1], "a whole frame waits, and nothing will bring it on"
-
-
-def _passed(data: bytes, piece_bytes: int) -> tuple[bytes, str]:
-    """What a gate lets pass of bytes that come in pieces, and why it refuses the rest."""
-    gate = FrameGate(clock=lambda: 0.0)
-    inbox, passed = bytearray(), b""
-    for at in range(0, len(data), piece_bytes):
-        inbox += data[at : at + piece_bytes]
-        more = True
-        while more:
-            try:
-                end, cost, more = gate.next_frames(inbox, SLICE_COST)
-            except TooMuchError as error:
-                return passed, error.reason
-            assert end or not more
-            count = len(list(_ends_of_frames(inbox[:end])))
-            assert (cost > 0) is (count > 0), (cost, count)
-            # The costliest frame there is comes alone.
-            assert cost <= SLICE_COST or count == 1, (cost, count)
-            passed += inbox[:end]
-            del inbox[:end]
-    assert len(inbox) < _HEAD_BYTES + MOST_FRAME_BYTES, "more waits than a frame"
-    return passed, ""
 
 
 def _ends_of_frames(data: bytes | bytearray) -> Iterator[int]:
@@ -118,36 +77,25 @@ def conversation(data: bytes) -> None:
 async def _conversed(sent: bytes, piece_bytes: int) -> bytes:
     """Send it all to a server, go, and give what it answered before."""
     service: Any = service_of(fault=None)
-    server = ConnectionServer([service], codec=RequestCodec())
+    server = GrpcServer(service, RequestCodec())
     client, served = socket.socketpair()
     client.setblocking(False)
     before = asyncio.all_tasks()
     with client:
-        server._set_up(served, pid=0)
-        await _steps(_STEPS_FOR_A_PIECE)
-        (connection,) = server._connections
+        await server.connect(served)
         for at in range(0, len(sent), piece_bytes):
             try:
                 client.send(sent[at : at + piece_bytes])
             except OSError:  # it was cut, or isn't read from
                 break
             await _steps(_STEPS_FOR_A_PIECE)
-        for _ in range(_MOST_STEPS):
-            if not connection._waits or connection.transport.is_closing():
-                break
-            await _steps(1)
-        else:
-            raise AssertionError("it goes on for ever with what was sent")
         answered = _received(client)
     for _ in range(_MOST_STEPS):
-        if not server._connections and asyncio.all_tasks() <= before:
+        if not server.clients and asyncio.all_tasks() <= before:
             break
         await _steps(1)
-    assert not server._connections, "the connection is still open"
+    assert not server.clients, "the connection is still open"
     assert asyncio.all_tasks() <= before, asyncio.all_tasks() - before
-    assert not server.held.total_bytes, server.held.total_bytes
-    assert not connection.calls.live
-    assert not connection.calls.sending
     return answered
 
 
@@ -172,7 +120,6 @@ _HEADER_FRAME = b"\x01\x04\0\0\0\x01"
 """A HEADERS frame's kind, its flag for the end of headers, and the first stream."""
 
 TARGETS = (
-    Target("frames", frames, words=(b"\0\0\0\x04\0", _HEADER_FRAME, b"\0\x40\0"), most_bytes=3000),
     Target(
         "connection",
         conversation,

@@ -13,11 +13,7 @@ from grpclib.metadata import encode_grpc_message
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.api.podresources import v1 as podresources
 from teeplugin.kubelet.checkpoint import FILE_NAME, held_units_by_size
-from teeplugin.kubelet.device_plugin_service import (
-    MOST_CONTAINERS,
-    DevicePluginService,
-    RequestCodec,
-)
+from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
 from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.device_list import IdSet, Inventory, Listing
@@ -38,8 +34,6 @@ _LOOP = asyncio.new_event_loop()
 """For what may have to wait for its turn."""
 
 _MESSAGES: tuple[Any, ...] = (
-    v1beta1.PreferredAllocationRequest,
-    v1beta1.PreStartContainerRequest,
     v1beta1.RegisterRequest,
     v1beta1.Empty,
 )
@@ -54,26 +48,18 @@ def requests(data: bytes) -> None:
         try:
             message = RequestCodec().decode(data, message_type)
         except GRPCError as error:
-            _told(error, Status.INVALID_ARGUMENT, Status.RESOURCE_EXHAUSTED)
+            _told(error, Status.INVALID_ARGUMENT)
             continue
-        assert message_type.parse(bytes(message)) == message, message
         _serve(message)
     for fault in (None, FAULT):
         _allocate(service_of(fault), data, fault)
 
 
 def _serve(message: Any) -> None:
-    for fault in (None, FAULT):
-        service = service_of(fault)
-        match message:
-            case v1beta1.PreferredAllocationRequest():
-                _prefer(service, message)
-            case v1beta1.PreStartContainerRequest():
-                _pre_start(service, message)
-            case v1beta1.RegisterRequest():
-                _refusal(message)
-            case _:
-                bytes(result_of(service.get_device_plugin_options(message)))
+    if isinstance(message, v1beta1.RegisterRequest):
+        _refusal(message)
+    else:
+        bytes(result_of(service_of(fault=None).get_device_plugin_options(message)))
 
 
 def _allocate(service: DevicePluginService, data: bytes, fault: str | None) -> None:
@@ -91,34 +77,10 @@ def _allocate(service: DevicePluginService, data: bytes, fault: str | None) -> N
         containers = _LOOP.run_until_complete(service._allocable(data))
     except GRPCError as error:
         _told(error, Status.UNAVAILABLE if fault else Status.INVALID_ARGUMENT)
-        sound = asked is not None and all(map(_listed, asked)) and len(asked) <= MOST_CONTAINERS
-        assert fault or not sound, data
+        assert fault or asked is None or not all(map(_listed, asked)), data
         return
     assert fault is None
     assert asked is None or [list(map(str, ids)) for ids in containers] == asked, asked
-
-
-def _pre_start(service: DevicePluginService, message: v1beta1.PreStartContainerRequest) -> None:
-    refused = False
-    try:
-        result_of(service.pre_start_container(message))
-    except GRPCError as error:
-        _told(error, Status.INVALID_ARGUMENT)
-        refused = True
-    assert refused is not _listed(message.devices_i_ds), message
-
-
-def _prefer(service: DevicePluginService, message: v1beta1.PreferredAllocationRequest) -> None:
-    try:
-        answer = result_of(service.get_preferred_allocation(message))
-    except GRPCError as error:
-        _told(error, Status.INVALID_ARGUMENT)
-        return
-    for request, got in zip(message.container_requests, answer.container_responses, strict=True):
-        ids = set(got.device_i_ds)
-        assert len(ids) == len(got.device_i_ds) == request.allocation_size, (request, got)
-        assert set(request.must_include_deviceIDs) <= ids, (request, got)
-        assert ids <= set(request.available_deviceIDs), (request, got)
 
 
 def _listed(ids: Sequence[str]) -> bool:

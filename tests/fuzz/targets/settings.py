@@ -26,7 +26,7 @@ from teeplugin.simulator.amounts import Figures, Memory, Units
 from teeplugin.simulator.registration_server import is_extended_resource_name
 from teeplugin.tee.poller import Health
 from teeplugin_backends.base import OptionError, TeeMemory
-from teeplugin_backends.simulated import _size as simulated_size
+from teeplugin_backends.simulated import SimulatedTee
 from tests.fuzz.target import Target, as_text, check_line, in_memory
 
 _MEMORY = TeeMemory(total_bytes=64 * KIB**2, free_bytes=0)
@@ -132,7 +132,7 @@ def _sizes(text: str) -> None:
     except ValueError as error:
         check_line(error, "is not a")
         with contextlib.suppress(OptionError):
-            assert simulated_size(text) is None, "the simulated TEE takes it"
+            assert SimulatedTee.from_options({"total": text}) is None, "the simulated TEE takes it"
     else:
         stripped = text.strip().lower().removesuffix("b").removesuffix("i")
         power = " kmgt".find(stripped[-1:]) if stripped[-1:] in {*"kmgt"} else 0

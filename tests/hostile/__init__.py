@@ -1,1 +1,0 @@
-"""Clients that do their worst on the plugin's gRPC socket: `python -m tests.hostile --help`."""
