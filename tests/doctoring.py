@@ -20,9 +20,9 @@ from teeplugin.commands.doctor.evidence import (
 from teeplugin.commands.doctor.examine import examine
 from teeplugin.commands.doctor.looks import look_around
 from teeplugin.commands.doctor.model import Report
-from teeplugin.commands.doctor.sockets import SocketState
 from teeplugin.config.go_flags import read_flags
 from teeplugin.config.sources import FlagValue, load
+from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin_backends.base import Finding, Result, TeeMemory
 
 MIB = 1024**2

@@ -14,9 +14,8 @@ from teeplugin import __version__
 from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.daemon.parts import Running, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
-from teeplugin.kubelet.checkpoint import held_units_by_size
 from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH, Endpoint, remove_socket
-from teeplugin.kubelet.registration import DirectoryLostError, Registration, socket_path_fits
+from teeplugin.kubelet.registration import DirectoryLostError, socket_path_fits
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread
 from teeplugin.tee.entry_points import load_backend
@@ -77,7 +76,6 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(running.health.run)
                     tasks.start_soon(_announce, settings, backend.simulated, running.health)
-                    tasks.start_soon(_warn_of_another_unit_size, settings, running.registration)
                     tasks.start_soon(_register_when_listed, running)
                     tasks.start_soon(running.reloader.follow_file)
                     await _obey(signals, running)
@@ -184,21 +182,3 @@ async def _announce(settings: Settings, simulated: bool, health: Health) -> None
             effect="the units listed stand for no memory: never use this where pods are to run",
         )
     warn_without_interval(settings)
-
-
-async def _warn_of_another_unit_size(settings: Settings, registration: Registration) -> None:
-    """Once registered, say which units pods hold that were counted in another size."""
-    await registration.registered_once.wait()
-    by_size = await in_a_thread(
-        held_units_by_size, settings.device_plugins_dir, settings.resource_name
-    )
-    others = {size: held for size, held in by_size.items() if size != settings.unit_bytes}
-    if others:
-        _log.warning(
-            "unit_size_changed",
-            held_units=sum(others.values()),
-            was_bytes=sorted(others),
-            unit_bytes=settings.unit_bytes,
-            effect="pods hold units that were counted in another size",
-            cure="start these pods anew, or give each precision a resource name of its own",
-        )

@@ -12,7 +12,6 @@ import contextlib
 import os
 import secrets
 import socket
-import stat
 from pathlib import Path
 from time import monotonic
 
@@ -21,6 +20,7 @@ import anyio
 from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
 from teeplugin.kubelet.directory_safety import UnsafeDirectoryError, weakness_of
 from teeplugin.kubelet.grpc_server import GrpcServer
+from teeplugin.kubelet.socket_probe import SocketState, state_of
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.logs.setup import get_logger
 
@@ -162,22 +162,9 @@ def _remove_stale(path: Path, *, telling: bool = True) -> None:
 
 def _dead_sockets(directory: Path, *, ours: Path | None = None) -> list[Identified]:
     paths = {*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET} - {ours}
-    return [(path, _identity(path)) for path in sorted(paths) if _is_dead_socket(path)]
-
-
-def _is_dead_socket(path: Path) -> bool:
-    try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
-            return False
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            # Without waiting: a live plugin with a full backlog answers EAGAIN.
-            probe.setblocking(False)
-            probe.connect(os.fspath(path))
-    except ConnectionRefusedError:
-        return True
-    except OSError:
-        return False
-    return False
+    return [
+        (path, _identity(path)) for path in sorted(paths) if state_of(path) is SocketState.REFUSES
+    ]
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -38,6 +38,9 @@ UNREAD_HEADERS = ("-bin", "grpc-timeout")
 """How headers end that are dropped. Nobody here reads binary ones, and grpclib logs a traceback for
 one that isn't base64, as for a deadline that has passed, which its caller keeps anyway."""
 
+_ROUNDS_TO_CLOSE = 5
+"""Of the loop: to hear of connections just accepted, to refuse them, and to close the sockets."""
+
 _H2 = H2Configuration(client_side=False, header_encoding="ascii", validate_outbound_headers=False)
 _stream: ContextVar[Stream] = ContextVar("stream")
 _log = get_logger()
@@ -223,7 +226,8 @@ class GrpcServer:
                 await asyncio.wait([call.task for call in calls], timeout=END_SECONDS)
             for client in list(self.clients):
                 client.disconnect()
-            await asyncio.sleep(0)  # in which the sockets are closed
+            for _ in range(_ROUNDS_TO_CLOSE):
+                await asyncio.sleep(0)
 
     async def answer(self, stream: Stream, headers: Any) -> None:
         """Answer a call."""

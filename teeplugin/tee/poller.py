@@ -4,7 +4,6 @@ One query is outstanding at a time, each has a deadline, and every change is log
 cause, recovery as well as failure.
 """
 
-import asyncio
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,6 @@ from teeplugin.policy import units
 from teeplugin.policy.decide import (
     CONFIRM_SECONDS,
     MISSING_ON_NODE,
-    Cause,
     Holdings,
     Judgement,
     Terms,
@@ -34,14 +32,14 @@ from teeplugin.policy.device_list import FrameEncoder, Listing
 from teeplugin.primitives.counters import Queries
 from teeplugin.primitives.latest import Latest
 from teeplugin.primitives.signal import Signal
+from teeplugin.tee.guard import guarded, read_memory
+from teeplugin.tee.report import Report
 from teeplugin_backends.base import (
     QUERY_SECONDS,
-    BadReply,
     Exhausted,
     TeeBackend,
     TeeError,
     TeeMemory,
-    TimedOut,
 )
 
 FIRST_BOOKS_SECONDS = 0.2
@@ -101,7 +99,7 @@ class Health:
         self._query_seconds = query_seconds
         self._encoder = FrameEncoder()
         self._asked = Signal()
-        self._fault_since = 0.0
+        self._report = Report()
         self.answered = anyio.Event()
         self._counted_at = -math.inf
 
@@ -142,9 +140,7 @@ class Health:
         held = self._ledger.held
         answer, missing = await self._ask()
         self.queries.answered(answer.kind if isinstance(answer, TeeError) else None)
-        if isinstance(answer, TeeMemory):
-            self._settle_reserve()
-        elif isinstance(answer, Exhausted) and self.judgement.memory is not None:
+        if isinstance(answer, Exhausted) and self.judgement.memory is not None:
             missing = self._missing()
         known = await self._ledger.refresh() and known
         steady = known and held == self._ledger.held
@@ -163,7 +159,8 @@ class Health:
             # Whoever waited for it speaks first.
             await anyio.lowlevel.checkpoint()
         self._publish()
-        self._report(previous, self.judgement)
+        held_units = len(self._ledger.held or ())
+        self._report.decided(previous, self.judgement, self.terms, held_units)
 
     def _observe(self, observed: Observation) -> None:
         self.observed = observed
@@ -198,35 +195,22 @@ class Health:
     async def _ask(self) -> tuple[TeeMemory | TeeError, Sequence[str]]:
         """Ask the TEE; its reading or its fault, and what containers would lack on the node."""
         try:
-            with anyio.move_on_after(self._query_seconds) as deadline, self.queries.timed():
-                return await self._ask_backend(), self._missing()
-            return TimedOut(f"no answer within {self._query_seconds:g} s"), ()
+            with self.queries.timed():
+                memory = await read_memory(self._backend, self._query_seconds)
+            return memory, await self._settled()
         except TeeError as error:
             return error, ()
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if deadline.cancel_called or (task is not None and task.cancelling()):
-                raise
-            return self._bug(error), ()
-        except Exception as error:  # noqa: BLE001 - the plugin outlives a backend's bugs
-            return self._bug(error), ()
 
-    async def _ask_backend(self) -> TeeMemory:
-        memory: object = await self._backend.memory()
-        if not isinstance(memory, TeeMemory):
-            raise TypeError(f"memory() answered {memory!r}, which is no TeeMemory")
-        return memory
+    async def _settled(self) -> Sequence[str]:
+        """Ask the backend what it only knows after a reading; what containers would lack."""
 
-    def _bug(self, error: BaseException) -> TeeError:
-        problem = f"{type(error).__name__}: {error}"
-        _log.debug("backend_bug", error=problem, exc_info=error)
-        return BadReply(f"a bug in the backend: {problem}", cure="report it to its author")
+        async def settle() -> Sequence[str]:
+            if self.terms.reserve_bytes is None:
+                reserve_bytes = self._backend.default_reserve_bytes
+                self.terms = self.terms._replace(reserve_bytes=reserve_bytes)
+            return self._missing()
 
-    def _settle_reserve(self) -> None:
-        """Take the backend's own reserve, once it is known, where the operator named none."""
-        if self.terms.reserve_bytes is None:
-            reserve_bytes = self._backend.default_reserve_bytes
-            self.terms = self.terms._replace(reserve_bytes=reserve_bytes)
+        return await guarded("access() or default_reserve_bytes", settle, self._query_seconds)
 
     def _missing(self) -> tuple[str, ...]:
         """The paths that containers would lack."""
@@ -257,66 +241,7 @@ class Health:
         elif listed.fault != fault:
             self._listings.set(Listing(listed.inventory, listed.frame, fault))
 
-    def _report(self, previous: Judgement, now: Judgement) -> None:
-        # By their kinds: the words of one and the same fault may name a pid or a path.
-        if now.cause is not None and _kind(now.cause) != _kind(previous.cause):
-            if previous.cause is None:
-                self._fault_since = monotonic()
-            _log.error("tee_unhealthy", **_words(now.cause))
-        if now.suspicion is not None and _kind(now.suspicion) != _kind(previous.suspicion):
-            _log.warning("tee_suspicious", **_words(now.suspicion))
-        if previous.cause is not None and now.cause is None:
-            seconds = round(monotonic() - self._fault_since, 1)
-            _log.info("tee_recovered", was=previous.cause.kind, after_seconds=seconds)
-        elif previous.suspicion is not None and now.suspicion is None and now.cause is None:
-            _log.info("tee_suspicion_over", was=previous.suspicion.kind)
-        if now.shortage.units != previous.shortage.units and now.memory is not None:
-            details = {
-                "units": now.shortage.units,
-                "was": previous.shortage.units,
-                "free_bytes": now.memory.free_bytes,
-                "held_units": len(self._ledger.held or ()),
-            }
-            if now.shortage.units > previous.shortage.units:
-                _log.warning("shortage", **details)
-            else:
-                _log.info("shortage_eased", **details)
-        if now.inventory is not None and now.memory is not None:
-            before = 0 if previous.inventory is None else len(previous.inventory.ids)
-            self._report_capacity(now.memory, before, len(now.inventory.ids))
-
-    def _report_capacity(self, memory: TeeMemory, before: int, count: int) -> None:
-        terms = self.terms
-        if not before:
-            _log.info(
-                "capacity",
-                units=count,
-                unit_bytes=terms.unit_bytes,
-                total_bytes=memory.total_bytes,
-                free_bytes=memory.free_bytes,
-                reserve_bytes=terms.reserve_bytes,
-            )
-        elif count != before:
-            _log.warning("capacity_changed", units=count, was=before)
-        if count > units.COSTLY_UNITS >= before:
-            _log.warning(
-                "many_units",
-                units=count,
-                effect="the kubelet handles each change of health and each restart in a time that "
-                "grows with units times allocated units, seconds of it under its own lock",
-                cure=f"-precision {units.comfortable_precision_kb(terms.capacity_bytes(memory))} "
-                "under a resource name of its own",
-            )
-
 
 def missing_below(host_root: Path, paths: Iterable[str]) -> tuple[str, ...]:
     """Those of the node's paths that aren't there; links are not followed out of the host root."""
     return tuple(path for path in paths if not os.path.lexists(host_root / path.lstrip("/")))
-
-
-def _kind(cause: Cause | None) -> str | None:
-    return cause.kind if cause else None
-
-
-def _words(cause: Cause) -> dict[str, str]:
-    return {"cause": cause.kind, "error": cause.message, "cure": cause.cure}

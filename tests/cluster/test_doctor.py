@@ -1,11 +1,8 @@
 """`doctor` in the plugin's own container, and beside a plugin on the host, with a real kubelet."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -19,6 +16,7 @@ from tests.cluster.deploying import (
     shell,
     wait_for_plugin,
 )
+from tests.cluster.doctor_beside import by_name, doctor_beside
 from tests.cluster.lab import Lab
 from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
@@ -31,10 +29,6 @@ PROGRAM = "/vendor/bin/tee-device-plugin"
 FLAGS = ("--config=/etc/tee-device-plugin/config.yaml", "--host-root=/host", "--listen=:9840")
 
 
-def by_name(told: dict[str, Any]) -> dict[str, dict[str, str]]:
-    return {check["check"]: check for check in told["checks"]}
-
-
 def test_beside_a_plugin_on_the_host_a_kubelet_that_is_down_is_named(
     lab: Lab, tmp_path: Path
 ) -> None:
@@ -43,20 +37,12 @@ def test_beside_a_plugin_on_the_host_a_kubelet_that_is_down_is_named(
     plugin = Plugin(
         tmp_path, kubelet_dir=KUBELET_DIR, host_root=Path("/"), enter=lab.enter(), units=128
     )
-    flags = plugin.command[plugin.command.index("teeplugin") + 1 :]
-
-    def doctor() -> tuple[int, dict[str, dict[str, str]]]:
-        command = lab.enter(sys.executable, "-m", "teeplugin", "doctor", *flags, "--format=json")
-        shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert shown.stderr == ""
-        return shown.returncode, by_name(json.loads(shown.stdout))
-
     with plugin:
         wait_for_allocatable(lab, 128)
-        assert doctor()[0] == 0
+        assert doctor_beside(lab, plugin)[0] == 0
         lab.kubelet_stop()
         try:
-            status, checks = doctor()
+            status, checks = doctor_beside(lab, plugin)
         finally:
             lab.kubelet_start()
         assert status == 1
@@ -64,7 +50,7 @@ def test_beside_a_plugin_on_the_host_a_kubelet_that_is_down_is_named(
         assert failed[0] == "kubelet-socket"
         assert "start the kubelet" in checks["kubelet-socket"]["cure"]
         wait_for_allocatable(lab, 128)
-        status, checks = doctor()
+        status, checks = doctor_beside(lab, plugin)
         assert (status, checks["kubelet-socket"]["result"]) == (0, "ok")
     wait_for_allocatable(lab, 0)
 

@@ -13,6 +13,7 @@ from time import time
 import pytest
 
 from tests.cluster import original_stand_in
+from tests.cluster.doctor_beside import doctor_beside
 from tests.cluster.lab import Lab
 from tests.cluster.pods import restarts
 from tests.cluster.real_kubelet import Real
@@ -70,7 +71,7 @@ def _accepts_at(path: Path, predecessor: int, deadline: float) -> float:
     raise AssertionError(f"{path} takes no call")
 
 
-def test_another_precision_at_a_restart_is_warned_about_with_the_units_held(
+def test_another_precision_at_a_restart_leaves_pods_alone_and_doctor_names_their_units(
     lab: Lab, plugin: Plugin, tmp_path: Path
 ) -> None:
     uid = run_holder(lab)
@@ -80,10 +81,9 @@ def test_another_precision_at_a_restart_is_warned_about_with_the_units_held(
     )
     with other:
         wait_for_allocatable(lab, UNITS // 2)
-        wait_until("the warning", lambda: other.count("unit_size_changed"), 10)
-        (entry,) = other.events("unit_size_changed")
-        told = (entry["held_units"], entry["was_bytes"], entry["unit_bytes"])
-        assert told == (HELD, [512 * 1024], 1024 * 1024)
+        _, checks = doctor_beside(lab, other)
+        assert checks["held-unit-size"]["result"] == "warning"
+        assert f"{HELD} units of 512KiB" in checks["held-unit-size"]["finding"]
         assert_undisturbed(lab, uid)
 
 

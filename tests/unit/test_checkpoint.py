@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.kubelet.checkpoint import FILE_NAME, held_units_by_size
+from teeplugin.commands.doctor.checkpoint import FILE_NAME, held_units_by_size
 
 RESOURCE = "huawei.com/tee-ram"
 

@@ -18,9 +18,9 @@ from teeplugin.commands.doctor.evidence import (
     Trouble,
 )
 from teeplugin.commands.doctor.examine import Check, examine
-from teeplugin.commands.doctor.sockets import SocketState
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.directory_safety import Weakness
+from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin_backends.base import BadReply, Busy, Finding, Result, TimedOut, Unreachable
 from tests.doctoring import (
     DIRECTORY,

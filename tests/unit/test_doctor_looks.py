@@ -23,8 +23,8 @@ from teeplugin.commands.doctor.evidence import PageState
 from teeplugin.commands.doctor.model import Report
 from teeplugin.commands.doctor.page import look_at_page
 from teeplugin.commands.doctor.process import look_at_process
-from teeplugin.commands.doctor.sockets import SocketState, connected, state_of
 from teeplugin.config.sources import FlagValue
+from teeplugin.kubelet.socket_probe import SocketState, connected, state_of
 from teeplugin_backends.base import (
     BadReply,
     ContainerAccess,

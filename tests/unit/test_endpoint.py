@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from teeplugin.kubelet import endpoint as endpoint_module
 from teeplugin.kubelet.device_plugin_service import DevicePluginService
 from teeplugin.kubelet.endpoint import Endpoint, remove_stale_sockets
+from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
@@ -93,11 +94,11 @@ async def test_tidying_removes_what_was_dead_at_an_earlier_look_and_asks_itself_
     leave_dead_socket(left)
     probed: list[Path] = []
 
-    def probe(path: Path) -> bool:
+    def probe(path: Path) -> SocketState:
         probed.append(path)
-        return path == left
+        return SocketState.REFUSES if path == left else SocketState.LISTENS
 
-    monkeypatch.setattr(endpoint_module, "_is_dead_socket", probe)
+    monkeypatch.setattr(endpoint_module, "state_of", probe)
     now = 0.0
     monkeypatch.setattr(endpoint_module, "monotonic", lambda: now)
     for now, stays in ((100.0, True), (100.9, True), (101.0, False)):

@@ -47,6 +47,7 @@ class ScriptedTee(TeeBackend):
     def __init__(self, access: ContainerAccess) -> None:
         self._access = access
         self._answered = False
+        self.access_bug: Exception | None = None
         self.asked = 0
         self.outstanding = 0
         self.answers: asyncio.Queue[TeeMemory | Exception] = asyncio.Queue()
@@ -70,6 +71,8 @@ class ScriptedTee(TeeBackend):
 
     def access(self) -> ContainerAccess:
         assert self._answered
+        if self.access_bug is not None:
+            raise self.access_bug
         return self._access
 
     @property
@@ -195,7 +198,7 @@ async def test_a_query_that_hangs_is_given_up_at_the_deadline_and_believed_at_th
             await anyio.lowlevel.checkpoint()
         at.health.ask_now()
         listing = await at.listed(Inventory(ALL, unhealthy=ALL))
-        assert "no answer within 0.05 s" in (listing.fault or "")
+        assert "did not return within 0.05 s" in (listing.fault or "")
         await at.answer(GOOD)
         await at.listed(Inventory(ALL))
 
@@ -211,6 +214,21 @@ async def test_a_bug_in_a_backend_is_called_one_and_outlived() -> None:
             await at.answer(GOOD)
             await at.listed(Inventory(ALL))
     assert "backend_bug" in events(logs)
+
+
+async def test_a_bug_in_access_is_a_fault_that_ends_with_it() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        at.tee.access_bug = KeyError("surprise")
+        for _ in range(2):
+            await at.answer(GOOD)
+        listing = await at.listed(Inventory(ALL, unhealthy=ALL))
+        assert "a bug in the backend: access() or default_reserve_bytes raised KeyError" in (
+            listing.fault or ""
+        )
+        at.tee.access_bug = None
+        await at.answer(GOOD)
+        assert (await at.listed(Inventory(ALL))).fault is None
 
 
 async def test_a_time_out_raised_by_a_backend_is_a_bug_and_no_deadline_of_ours() -> None:

@@ -1,6 +1,5 @@
 """Asks the backend once, as the daemon does, and outlives whatever that comes to; for looks."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
@@ -9,17 +8,14 @@ from typing import TypeVar
 import anyio
 
 from teeplugin.commands.doctor.evidence import Answer
-from teeplugin.logs.setup import error_text
+from teeplugin.tee.guard import guarded, read_memory
 from teeplugin_backends.base import (
     CLOSE_SECONDS,
     LOOK_SECONDS,
     QUERY_SECONDS,
-    BadReply,
     Finding,
     TeeBackend,
     TeeError,
-    TeeMemory,
-    TimedOut,
 )
 
 T = TypeVar("T")
@@ -29,7 +25,7 @@ async def ask(backend: TeeBackend, host_root: Path) -> Answer:
     """Enter the backend, ask it once for its memory and then for its checks, and leave it."""
     bugs: list[str] = []
     try:
-        await _tried("__aenter__()", backend.__aenter__, LOOK_SECONDS)
+        await guarded("__aenter__()", backend.__aenter__, LOOK_SECONDS)
         return await _asked(backend, host_root, bugs)
     except TeeError as error:
         return Answer(error=error, bugs=bugs)
@@ -43,12 +39,6 @@ async def ask(backend: TeeBackend, host_root: Path) -> Answer:
 
 
 async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answer:
-    async def memory() -> TeeMemory:
-        answered: object = await backend.memory()
-        if not isinstance(answered, TeeMemory):
-            raise TypeError(f"{answered!r} is no TeeMemory")
-        return answered
-
     async def needs() -> tuple[int, tuple[str, ...]]:
         return backend.default_reserve_bytes, backend.access().host_paths()
 
@@ -60,7 +50,7 @@ async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answe
     reading, error, needed = None, None, None
     began = monotonic()
     try:
-        reading = await _tried("memory()", memory, QUERY_SECONDS)
+        reading = await read_memory(backend, QUERY_SECONDS)
     except TeeError as raised:
         error = raised
     seconds = monotonic() - began
@@ -83,39 +73,12 @@ def _is_one(finding: object) -> bool:
     return isinstance(finding, Finding)
 
 
-async def _tried(what: str, call: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Wait for a call of the backend, which may raise anything.
-
-    Raises:
-        TeeError: as the backend raised it; TimedOut at the deadline; BadReply for a bug.
-    """
-    try:
-        with anyio.move_on_after(seconds) as deadline:
-            return await call()
-    except TeeError:
-        raise
-    except asyncio.CancelledError as error:
-        task = asyncio.current_task()
-        if deadline.cancel_called or (task is not None and task.cancelling()):
-            raise
-        raise _bug(what, error) from error
-    except Exception as error:
-        raise _bug(what, error) from error
-    raise TimedOut(f"{what} did not return within {seconds:g} s")
-
-
-def _bug(what: str, error: BaseException) -> TeeError:
-    return BadReply(
-        f"a bug in the backend: {what} raised {error_text(error)}", cure="report it to its author"
-    )
-
-
 async def _noted(
     bugs: list[str], what: str, call: Callable[[], Awaitable[T]], seconds: float
 ) -> T | None:
-    """Like `_tried`, for what matters less than the reading: an error is one of the `bugs`."""
+    """Like `guarded`, for what matters less than the reading: an error is one of the `bugs`."""
     try:
-        return await _tried(what, call, seconds)
+        return await guarded(what, call, seconds)
     except TeeError as error:
         bugs.append(str(error))
         return None

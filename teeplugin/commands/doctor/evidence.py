@@ -11,10 +11,10 @@ from typing import Any, Self, TypeVar
 
 import pydantic
 
-from teeplugin.commands.doctor.sockets import SocketState
 from teeplugin.config.settings import Settings
 from teeplugin.config.sources import Loaded
 from teeplugin.kubelet.directory_safety import Weakness
+from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin_backends.base import Finding, TeeError, TeeMemory
 
 T = TypeVar("T")

@@ -12,18 +12,18 @@ from pathlib import Path
 import anyio
 
 from teeplugin.commands.doctor.asking import ask
+from teeplugin.commands.doctor.checkpoint import held_units_by_size
 from teeplugin.commands.doctor.evidence import DirectorySeen, Evidence, SocketsSeen
 from teeplugin.commands.doctor.kubelet_books import look_at_books
 from teeplugin.commands.doctor.page import look_at_page
 from teeplugin.commands.doctor.process import look_at_process
-from teeplugin.commands.doctor.sockets import connected, state_of
 from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.config.sources import FlagValue, load
-from teeplugin.kubelet.checkpoint import held_units_by_size
 from teeplugin.kubelet.directory_safety import weakness_of
 from teeplugin.kubelet.directory_watch import is_dead_mount
 from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET
 from teeplugin.kubelet.registration import socket_path_fits
+from teeplugin.kubelet.socket_probe import connected, state_of
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import missing_below
 from teeplugin_backends.base import TeeBackend

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from teeplugin.commands.doctor.evidence import Evidence, SocketsSeen, seen
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
-from teeplugin.commands.doctor.sockets import SocketState
+from teeplugin.kubelet.socket_probe import SocketState
 
 
 def containers(evidence: Evidence) -> Outcome:

@@ -2,8 +2,8 @@
 
 from teeplugin.commands.doctor.evidence import Evidence, PageState, SocketsSeen, seen
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
-from teeplugin.commands.doctor.sockets import SocketState
 from teeplugin.config.settings import SETTINGS
+from teeplugin.kubelet.socket_probe import SocketState
 
 _LIVE = (SocketState.LISTENS, SocketState.FULL)
 _LABEL = "teetype=trustzone"

@@ -13,9 +13,9 @@ from teeplugin.commands import status
 from teeplugin.commands.doctor import page, report
 from teeplugin.commands.doctor.evidence import BooksSeen, Evidence, PageState, SocketsSeen
 from teeplugin.commands.doctor.examine import examine
-from teeplugin.commands.doctor.sockets import SocketState
 from teeplugin.config.settings import ConfigError
 from teeplugin.config.sources import load
+from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.telemetry.http_server import MOST_HEADER_BYTES, Answer, HttpServer
 from tests.fuzz.target import Target, check_line, result_of
 

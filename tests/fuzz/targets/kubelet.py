@@ -12,7 +12,7 @@ from grpclib.metadata import encode_grpc_message
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.api.podresources import v1 as podresources
-from teeplugin.kubelet.checkpoint import FILE_NAME, held_units_by_size
+from teeplugin.commands.doctor.checkpoint import FILE_NAME, held_units_by_size
 from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
 from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.kubelet.watch_streams import WatchStreams

@@ -27,7 +27,7 @@ def state_of(path: Path) -> SocketState:
 def connected(path: Path) -> tuple[SocketState, int | None]:
     """Like `state_of`, with the listener's process, where it is seen from here."""
     try:
-        if not stat.S_ISSOCK(path.stat().st_mode):
+        if not stat.S_ISSOCK(path.lstat().st_mode):
             return SocketState.NO_SOCKET, None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)
