@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Final, Self
+from typing import ClassVar, Final, NamedTuple, Self
 
 QUERY_SECONDS: Final = 10.0
 """How long `memory` may take; the plugin then cancels it.
@@ -54,8 +54,7 @@ class TeeMemory:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(NamedTuple):
     """A directory or file of the node, seen at `container_path` in the container."""
 
     host_path: str
@@ -63,8 +62,7 @@ class Mount:
     read_only: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
+class Device(NamedTuple):
     """A device node of the node; `permissions` is any of r, w and m."""
 
     host_path: str
@@ -90,8 +88,7 @@ class ContainerAccess:
         return (*mounts, *(device.host_path for device in self.devices))
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who the plugin is to the TEE: what a trusted application's white list has to admit.
 
     `sha256` is what the TEE is handed of it, in hexadecimal.

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from teeplugin.cli.console import put
 from teeplugin.cli.parser import CommandParser
@@ -31,7 +30,7 @@ def main(argv: Sequence[str]) -> int:
             f"--backend {settings.backend}: its TEE asks nobody who they are: "
             "there is nothing to admit anywhere"
         )
-    facts = asdict(identity)
+    facts = identity._asdict()
     if flags.format == "json":
         text = json.dumps(facts, indent=2)
     else:

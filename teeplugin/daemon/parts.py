@@ -4,7 +4,7 @@ Values flow one way: TEE → backend → health → listing → service → kube
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import anyio
 
@@ -23,8 +23,7 @@ from teeplugin.tee.poller import Health
 from teeplugin_backends.base import TeeBackend
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
+class Running(NamedTuple):
     """What runs, and what it was started with; `stopping` is set when the plugin is to end."""
 
     version: str

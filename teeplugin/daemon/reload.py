@@ -5,8 +5,8 @@ kubelet and the containers have been told can't change under them, and waits for
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import anyio
 
@@ -25,8 +25,7 @@ CHANGEABLE = frozenset({"health_interval_seconds", "reserve_bytes", "log_level",
 _log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Sources:
+class Sources(NamedTuple):
     """Where the settings come from: `read` reads all anew, `file` is the file among them."""
 
     read: Callable[[], Settings]

@@ -8,9 +8,9 @@ happened, in whatever order, ends in the same few states.
 import math
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 import anyio
 
@@ -59,8 +59,7 @@ class DirectoryLostError(Exception):
     """Our mount of the kubelet's directory is dead: the cure is a restart of the pod."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Obstacle:
+class _Obstacle(NamedTuple):
     """Why we are not registered; `may_pass` where the next moment may be different."""
 
     reason: str
@@ -68,8 +67,7 @@ class _Obstacle:
     may_pass: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Registered:
+class _Registered(NamedTuple):
     """A registration that holds: the kubelet's stream, and its socket as it was then.
 
     Streams don't say whose they are. If others were opened meanwhile, the end of any of them

@@ -7,9 +7,9 @@ cause, recovery as well as failure.
 import math
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from typing import NamedTuple
 
 import anyio
 import anyio.lowlevel
@@ -52,8 +52,7 @@ BOOKS_SECONDS = 2.0
 _log = get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """A reading, and how many units pods held while it was taken."""
 
     memory: TeeMemory

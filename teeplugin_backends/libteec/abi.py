@@ -21,6 +21,14 @@ from ctypes import (
     c_void_p,
 )
 
+TYPE_CHECKING = False  # typing's own costs the helper 10 ms
+if TYPE_CHECKING:
+    from typing import Any
+
+    Signatures = dict[str, tuple[Any, tuple[Any, ...]]]
+
+ITRUSTEE, OPTEE = "itrustee", "optee"
+
 # ---- constants of both
 
 SUCCESS = 0
@@ -267,22 +275,36 @@ class OpteeStatistics64(Structure):
 
 _RESULT, _NOTHING = c_uint32, None
 
-SIGNATURES = {
-    "TEEC_InitializeContext": (_RESULT, (c_char_p, c_void_p)),
-    "TEEC_OpenSession": (
-        _RESULT,
-        # context, session, destination, method, data, operation, origin
-        (c_void_p, c_void_p, c_void_p, c_uint32, c_void_p, c_void_p, c_void_p),
-    ),
-    # session, command, operation, origin
-    "TEEC_InvokeCommand": (_RESULT, (c_void_p, c_uint32, c_void_p, c_void_p)),
-    "TEEC_CloseSession": (_NOTHING, (c_void_p,)),
-    "TEEC_FinalizeContext": (_NOTHING, (c_void_p,)),
-}
-"""What is called, with its result's type and its arguments' types.
 
-Both are always given: ctypes would otherwise read 0xFFFF0008 as −65528 and cut pointers.
-"""
+def _signatures(context: type, session: type, operation: type) -> "Signatures":
+    """Return each function's result type and argument types, with one vendor's structures.
+
+    Both are always given: ctypes would otherwise read 0xFFFF0008 as −65528 and cut pointers. A
+    structure of the other vendor's is refused with ctypes.ArgumentError.
+    """
+    a_context: Any = POINTER(context)
+    a_session: Any = POINTER(session)
+    an_operation: Any = POINTER(operation)
+    an_origin: Any = POINTER(c_uint32)
+    return {
+        "TEEC_InitializeContext": (_RESULT, (c_char_p, a_context)),
+        "TEEC_OpenSession": (
+            _RESULT,
+            # context, session, destination, method, data, operation, origin
+            (a_context, a_session, POINTER(UUID), c_uint32, c_void_p, an_operation, an_origin),
+        ),
+        # session, command, operation, origin
+        "TEEC_InvokeCommand": (_RESULT, (a_session, c_uint32, an_operation, an_origin)),
+        "TEEC_CloseSession": (_NOTHING, (a_session,)),
+        "TEEC_FinalizeContext": (_NOTHING, (a_context,)),
+    }
+
+
+SIGNATURES = {
+    ITRUSTEE: _signatures(ItrusteeContext, ItrusteeSession, ItrusteeOperation),
+    OPTEE: _signatures(OpteeContext, OpteeSession, OpteeOperation),
+}
+"""What is called in each vendor's library."""
 
 ITRUSTEE_SYMBOLS = ("TEEC_EXT_RegisterAgent", "TEEC_SendSecfile")
 OPTEE_SYMBOLS = ("TEEC_RegisterSharedMemoryFileDescriptor",)

@@ -23,7 +23,7 @@ TYPE_CHECKING = False  # typing's own costs the helper 10 ms
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-ITRUSTEE, OPTEE = "itrustee", "optee"
+ITRUSTEE, OPTEE = abi.ITRUSTEE, abi.OPTEE
 VENDORS = {ITRUSTEE: abi.ITRUSTEE_SYMBOLS, OPTEE: abi.OPTEE_SYMBOLS}
 
 OPTEE_STATISTICS_UUID = "d96a5b40-e2c7-b1af-8794-1002a5d5c61b"
@@ -65,7 +65,7 @@ class Library:
         self.vendor = vendor
         self._note = note
         self._functions = {}
-        for name, (result, arguments) in abi.SIGNATURES.items():
+        for name, (result, arguments) in abi.SIGNATURES[vendor].items():
             if not hasattr(dll, name):
                 raise LibraryError("symbol", f"the library exports no {name}")
             function = dll[name]

@@ -1,6 +1,6 @@
 """What libteec's results mean: from code, call and vendor to a TeeError with words and a cure.
 
-Used by answers. This is the one place that knows which result is which kind of fault.
+This is the one place that knows which result is which kind of fault.
 """
 
 from collections.abc import Mapping
@@ -20,44 +20,12 @@ from teeplugin_backends.libteec import abi
 from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
 
 
-class LibteecError(TeeError):
-    """A call's result was not SUCCESS: `result`, and `origin`, the part of the way that said so.
-
-    It is always one of the kinds below; `origin` is 0 where the call tells none.
-    """
-
-    def __init__(self, message: str, *, cure: str | None, result: int, origin: int) -> None:
-        super().__init__(message, cure=cure)
-        self.result = result
-        self.origin = origin
-
-
-class LibteecUnreachable(LibteecError, Unreachable):
-    """libteec says that nothing answers."""
-
-
-class LibteecRefused(LibteecError, Refused):
-    """libteec says that we aren't served."""
-
-
-class LibteecBusy(LibteecError, Busy):
-    """libteec says that there is no session for us now."""
-
-
-class LibteecBadReply(LibteecError, BadReply):
-    """libteec says what it shouldn't have to say to us."""
-
-
-class LibteecExhausted(LibteecError, Exhausted):
-    """libteec says that the TEE's memory is used up."""
-
-
 @dataclass(frozen=True, slots=True)
 class Meaning:
     """What a result means: `name` is the vendors', `cure` None is the kind's own."""
 
     name: str
-    kind: type[LibteecError]
+    kind: type[TeeError]
     words: str
     cure: str | None = None
 
@@ -72,111 +40,109 @@ _WHITE_LIST = (
 
 MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
     {
-        abi.ERROR_GENERIC: Meaning("GENERIC", LibteecBadReply, "it failed without a reason"),
+        abi.ERROR_GENERIC: Meaning("GENERIC", BadReply, "it failed without a reason"),
         abi.ERROR_ACCESS_DENIED: Meaning(
-            "ACCESS_DENIED", LibteecRefused, "we may not do this", _WHITE_LIST
+            "ACCESS_DENIED", Refused, "we may not do this", _WHITE_LIST
         ),
-        abi.ERROR_CANCEL: Meaning("CANCEL", LibteecBadReply, "it was cancelled, not by us"),
+        abi.ERROR_CANCEL: Meaning("CANCEL", BadReply, "it was cancelled, not by us"),
         abi.ERROR_ACCESS_CONFLICT: Meaning(
-            "ACCESS_CONFLICT", LibteecBusy, "somebody else uses it in a way that excludes us"
+            "ACCESS_CONFLICT", Busy, "somebody else uses it in a way that excludes us"
         ),
-        abi.ERROR_EXCESS_DATA: Meaning("EXCESS_DATA", LibteecBadReply, "it was too much", _FITS),
-        abi.ERROR_BAD_FORMAT: Meaning(
-            "BAD_FORMAT", LibteecBadReply, "what was sent is malformed", _FITS
-        ),
+        abi.ERROR_EXCESS_DATA: Meaning("EXCESS_DATA", BadReply, "it was too much", _FITS),
+        abi.ERROR_BAD_FORMAT: Meaning("BAD_FORMAT", BadReply, "what was sent is malformed", _FITS),
         abi.ERROR_BAD_PARAMETERS: Meaning(
             "BAD_PARAMETERS",
-            LibteecBadReply,
+            BadReply,
             "the parameters were refused, or the session has vanished",
             _FITS,
         ),
-        abi.ERROR_BAD_STATE: Meaning("BAD_STATE", LibteecBadReply, "not in this state"),
+        abi.ERROR_BAD_STATE: Meaning("BAD_STATE", BadReply, "not in this state"),
         abi.ERROR_ITEM_NOT_FOUND: Meaning(
-            "ITEM_NOT_FOUND", LibteecRefused, "there is no such trusted application", _INSTALL_TA
+            "ITEM_NOT_FOUND", Refused, "there is no such trusted application", _INSTALL_TA
         ),
         abi.ERROR_NOT_IMPLEMENTED: Meaning(
-            "NOT_IMPLEMENTED", LibteecBadReply, "there is no such function", _FITS
+            "NOT_IMPLEMENTED", BadReply, "there is no such function", _FITS
         ),
         abi.ERROR_NOT_SUPPORTED: Meaning(
             "NOT_SUPPORTED",
-            LibteecBadReply,
+            BadReply,
             "the trusted application of this UUID doesn't know the command",
             _FITS,
         ),
-        abi.ERROR_NO_DATA: Meaning("NO_DATA", LibteecBadReply, "there is no data"),
+        abi.ERROR_NO_DATA: Meaning("NO_DATA", BadReply, "there is no data"),
         abi.ERROR_OUT_OF_MEMORY: Meaning(
-            "OUT_OF_MEMORY", LibteecExhausted, "the TEE has no memory for the query"
+            "OUT_OF_MEMORY", Exhausted, "the TEE has no memory for the query"
         ),
         abi.ERROR_BUSY: Meaning(
             "BUSY",
-            LibteecBusy,
+            Busy,
             "somebody has the only session",
             "build the trusted application with multi_session true",
         ),
         abi.ERROR_COMMUNICATION: Meaning(
-            "COMMUNICATION", LibteecUnreachable, "the way to the TEE is broken"
+            "COMMUNICATION", Unreachable, "the way to the TEE is broken"
         ),
         abi.ERROR_SECURITY: Meaning(
             "SECURITY",
-            LibteecRefused,
+            Refused,
             "the trusted application's file was changed, cut, renamed, or is not signed for here",
             _SIGN_AGAIN,
         ),
         abi.ERROR_SHORT_BUFFER: Meaning(
-            "SHORT_BUFFER", LibteecBadReply, "the answer is longer than ours", _FITS
+            "SHORT_BUFFER", BadReply, "the answer is longer than ours", _FITS
         ),
         abi.ERROR_TARGET_DEAD: Meaning(
             "TARGET_DEAD",
-            LibteecBadReply,
+            BadReply,
             "the trusted application panicked",
             "look for its panic in the TEE's log (tlogcat, or OP-TEE's console)",
         ),
         abi.ERROR_SERVICE_NOT_EXIST: Meaning(
-            "SERVICE_NOT_EXIST", LibteecRefused, "there is no such trusted application", _INSTALL_TA
+            "SERVICE_NOT_EXIST", Refused, "there is no such trusted application", _INSTALL_TA
         ),
         abi.ERROR_SESSION_MAXIMUM: Meaning(
-            "SESSION_MAXIMUM", LibteecBusy, "the trusted application has all the sessions it can"
+            "SESSION_MAXIMUM", Busy, "the trusted application has all the sessions it can"
         ),
         abi.ERROR_TRUSTED_APP_LOAD_ERROR: Meaning(
             "TRUSTED_APP_LOAD_ERROR",
-            LibteecRefused,
+            Refused,
             "the trusted application's file is missing or can't be loaded",
             _INSTALL_TA,
         ),
         abi.ERROR_SIGNATURE_INVALID: Meaning(
             "SIGNATURE_INVALID",
-            LibteecRefused,
+            Refused,
             "the trusted application's signature isn't valid here",
             _SIGN_AGAIN,
         ),
         abi.ERROR_GTASK_DEAD: Meaning(
             "GTASK_DEAD",
-            LibteecUnreachable,
+            Unreachable,
             "the TEE OS's own manager has died",
             "restart the node: the TEE OS can't recover from this",
         ),
-        abi.FAIL: Meaning("FAIL", LibteecBadReply, "it failed without a reason"),
+        abi.FAIL: Meaning("FAIL", BadReply, "it failed without a reason"),
         abi.ERROR_IPC_OVERFLOW: Meaning(
-            "IPC_OVERFLOW", LibteecBusy, "the TEE has more calls than it can queue"
+            "IPC_OVERFLOW", Busy, "the TEE has more calls than it can queue"
         ),
         abi.ERROR_CA_AUTH_FILE: Meaning(
             "CA_AUTH_FILE",
-            LibteecRefused,
+            Refused,
             "the TEE misses its file of admitted clients",
             "install the vendor's client authentication file on the node",
         ),
         abi.ERROR_CA_CALLER_ACCESS_DENIED: Meaning(
             "CA_CALLER_ACCESS_DENIED",
-            LibteecRefused,
+            Refused,
             "the trusted application doesn't admit this path and user",
             _WHITE_LIST,
         ),
         abi.ERROR_CA_AUTH_FAIL: Meaning(
-            "CA_AUTH_FAIL", LibteecRefused, "the TEE doesn't admit this path and user", _WHITE_LIST
+            "CA_AUTH_FAIL", Refused, "the TEE doesn't admit this path and user", _WHITE_LIST
         ),
         abi.ERROR_TEE_REBOOTING: Meaning(
             "TEE_REBOOTING",
-            LibteecUnreachable,
+            Unreachable,
             "the TEE OS is restarting",
             "usually none: it is asked again until it answers",
         ),
@@ -211,20 +177,20 @@ _IN_CALL: Final[Mapping[tuple[str, str, int], Meaning]] = MappingProxyType(
     {
         (ITRUSTEE, "TEEC_InitializeContext", abi.ERROR_GENERIC): Meaning(
             "GENERIC",
-            LibteecUnreachable,
+            Unreachable,
             "teecd can't be reached, or doesn't know who we are",
             "check that teecd runs, that its directory /var/itrustee/teecd is mounted (not only "
             "its socket), and that /etc/passwd names our user, outside any user namespace",
         ),
         (OPTEE, "TEEC_InitializeContext", abi.ERROR_ITEM_NOT_FOUND): Meaning(
             "ITEM_NOT_FOUND",
-            LibteecUnreachable,
+            Unreachable,
             "there is no device of OP-TEE's driver here, or we may not open it",
             "load the driver optee, and give the plugin's container /dev/tee0",
         ),
         (OPTEE, "TEEC_OpenSession", abi.ERROR_ITEM_NOT_FOUND): Meaning(
             "ITEM_NOT_FOUND",
-            LibteecRefused,
+            Refused,
             "this OP-TEE has no statistics pseudo-TA",
             "build OP-TEE with CFG_WITH_STATS=y",
         ),
@@ -240,17 +206,17 @@ _ORIGINS: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 
-_UNKNOWN = Meaning("unknown", LibteecBadReply, "no result that is known here")
+_UNKNOWN = Meaning("unknown", BadReply, "no result that is known here")
 
 
-def error_of(vendor: str, step: str, result: int, origin: int) -> LibteecError:
+def error_of(vendor: str, step: str, result: int, origin: int) -> TeeError:
     """Make the error for the result of a call, `step` being the call's name."""
     meaning = _IN_CALL.get((vendor, step, result)) or MEANINGS.get(result, _UNKNOWN)
     kind = meaning.kind
-    if kind is LibteecExhausted and origin in (abi.ORIGIN_API, abi.ORIGIN_COMMS):
+    if kind is Exhausted and origin in (abi.ORIGIN_API, abi.ORIGIN_COMMS):
         # The node's memory, not the TEE's: nothing follows from it for what is listed.
-        kind = LibteecBadReply
+        kind = BadReply
     teller = _ORIGINS.get(origin)
     said = f"{step}: {result:#010X} {meaning.name}".replace("X", "x", 1)
     message = f"{said}{f' from {teller}' if teller else ''}: {meaning.words}"
-    return kind(message, cure=meaning.cure, result=result, origin=origin)
+    return kind(message, cure=meaning.cure)
