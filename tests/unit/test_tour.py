@@ -41,17 +41,17 @@ SimulatedTee.memory = memory
 
 DIES_WHEN_THE_KUBELET_RESTARTS = """
 import os
-from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.kubelet import registration
 
-register, calls = v1beta1.RegistrationStub.register, []
+call, calls = registration.call, []
 
-async def register_once(self, *args, **kwargs):
+async def call_once(*words):
     calls.append(1)
     if len(calls) > 1:
         os._exit(3)
-    return await register(self, *args, **kwargs)
+    return await call(*words)
 
-v1beta1.RegistrationStub.register = register_once
+registration.call = call_once
 """
 
 EXITS_NON_ZERO = """
