@@ -1,21 +1,17 @@
 """`tee-device-plugin status`: what the plugin that runs here tells of itself; for the cli."""
 
-import http.client
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
+
 from teeplugin.cli.console import complain, put
 from teeplugin.cli.parser import CommandParser
+from teeplugin.commands.status_client import NoPluginError, get_status
 from teeplugin.config.settings import SETTINGS, ConfigError
-from teeplugin.config.validators import split_address
 from teeplugin.policy.units import format_size
-
-ANSWER_SECONDS = 5.0
-
-MOST_ANSWER_BYTES = 64 * 1024**2
-"""Far more than a page that names every unit's holder: whoever answers there may never end."""
 
 EXIT_NOT_WELL = 1
 """Units can't be given to pods now; or nobody answered."""
@@ -25,7 +21,6 @@ Ask the plugin that runs on this node for its units, who holds them, what is wro
 events. The daemon's flags are taken too: --listen, or the file that has it, says where it answers.
 The exit status is 1 if pods can't be given units now."""
 
-_LOOPBACK = "localhost"
 _SHOWN_EVENTS = 8
 
 
@@ -84,20 +79,10 @@ def _asked(listen: str) -> dict[str, Any]:
             f"{setting.flags[0]} off: the plugin answers nowhere: give it an address, "
             f"e.g. {setting.flags[0]} {setting.example}"
         )
-    host, port = split_address(listen)
-    connection = http.client.HTTPConnection(host or _LOOPBACK, port, timeout=ANSWER_SECONDS)
     try:
-        connection.request("GET", "/status")
-        answer = connection.getresponse()
-        body = answer.read(MOST_ANSWER_BYTES)
-        status = json.loads(body) if answer.status == http.client.OK else None
-    except (http.client.HTTPException, ValueError, OverflowError, RecursionError):
-        status = None
-    finally:
-        connection.close()
-    if not isinstance(status, dict) or "units" not in status:
-        raise _no_plugin(listen)
-    return status
+        return anyio.run(get_status, listen)
+    except NoPluginError:
+        raise _no_plugin(listen) from None
 
 
 def lines(status: Mapping[str, Any]) -> Iterator[str]:

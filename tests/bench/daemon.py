@@ -17,6 +17,11 @@ from tests.usage import Usage
 UNIT_KIB = 512
 STOP_SECONDS = 5.0
 
+# The first start writes the bytecode, which installed packages have.
+_ENVIRONMENT = {
+    name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+}
+
 UNHEALTHY, HEALTHY = "unreachable", "none"
 
 
@@ -52,7 +57,12 @@ class Daemon:
             self.spawned = monotonic()
             # Elsewhere than here, so that what is installed is what runs.
             self._process = subprocess.Popen(  # noqa: ASYNC220 - milliseconds, and they are counted
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._cwd
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._cwd,
+                env=_ENVIRONMENT,
             )
         return self
 

@@ -110,7 +110,7 @@ def _status(data: bytes) -> None:
     """A page for people and exit status 0 or 1, or one line that this is no plugin."""
     for form in ("text", "json"):
         with (
-            mock.patch.object(http.client.HTTPConnection, "connect", _connects(data)),
+            _answering(data),
             contextlib.redirect_stdout(io.StringIO()) as output,
             contextlib.redirect_stderr(io.StringIO()),
         ):
@@ -125,13 +125,8 @@ def _status(data: bytes) -> None:
 
 def _doctor(data: bytes) -> None:
     """A plugin's status, with which every check ends and all of the report can be shown."""
-    peer = _Peer(data, MOST_HEADER_BYTES)
-
-    async def opened(*_: object) -> tuple[_Peer, _Peer]:
-        return peer, peer
-
-    with mock.patch.object(asyncio, "open_connection", opened):
-        seen = result_of(page._asked(["localhost"], 9840))
+    with _answering(data):
+        seen = asyncio.run(page.look_at_page("127.0.0.1:9840"))
     assert seen.state in (PageState.OURS, PageState.SOMEBODY_ELSE), seen
     assert (seen.status is not None) is (seen.state is PageState.OURS), seen
     told = report.as_text(examine(replace(_EVIDENCE, page=seen)), coloured=False)
@@ -139,11 +134,14 @@ def _doctor(data: bytes) -> None:
     assert told.replace("\n", "").isprintable(), told
 
 
-def _connects(data: bytes) -> Any:
-    def connect(self: http.client.HTTPConnection) -> None:
-        self.sock = cast("Any", _Socket(data))
+def _answering(data: bytes) -> Any:
+    """Have whoever connects be answered so."""
 
-    return connect
+    async def opened(*_: object) -> tuple[_Peer, _Peer]:
+        peer = _Peer(data, MOST_HEADER_BYTES)
+        return peer, peer
+
+    return mock.patch.object(asyncio, "open_connection", opened)
 
 
 _KEYS = ("units", "tee", "cause", "registered", "obstacle", "settings_problem", "ledger_readable")
