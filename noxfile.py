@@ -125,7 +125,7 @@ def deploy(session: nox.Session) -> None:
     """Check scripts, Dockerfiles and manifests, the install on a host, and the image's parts."""
     _under_test(session, "test", "deploy")
     session.run("yamllint", "--strict", "-c", "deploy/.yamllint", "deploy")
-    scripts = (*ROOT.glob("deploy/*/*.sh"), *ROOT.glob("deploy/demo/stand-in/*/bin/*"))
+    scripts = (*ROOT.glob("deploy/*/*.sh"), *ROOT.glob("deploy/demo/mock/*/bin/*"))
     # SC2093 means an exec in a loop, as the executable's header has: it is the loop's end.
     session.run("shellcheck", "--exclude=SC2093", *map(str, sorted(scripts)))
     session.run("hadolint", *map(str, sorted(ROOT.glob("deploy/*/Dockerfile"))))

@@ -89,7 +89,7 @@ class ContainerAccess:
 
 
 class Identity(NamedTuple):
-    """Who the plugin is to the TEE: what a trusted application's white list has to admit.
+    """Who the plugin is to the TEE: what a trusted application's allowlist has to admit.
 
     `sha256` is what the TEE is handed of it, in hexadecimal.
     """
@@ -112,18 +112,18 @@ class Result(StrEnum):
 class Finding:
     """What was found at one link, for the command doctor.
 
-    `check` is the link's stable name, `text` what was found, and `cure` what to do. A warning or a
-    failure without a cure helps nobody, and is refused with `ValueError`.
+    `check` is the link's stable name, `text` what was found, and `fix` what to do. A warning or a
+    failure without a fix helps nobody, and is refused with `ValueError`.
     """
 
     check: str
     result: Result
     text: str
-    cure: str = ""
+    fix: str = ""
 
     def __post_init__(self) -> None:
-        if self.result in (Result.WARNING, Result.FAILED) and not self.cure:
-            raise ValueError(f"check={self.check} is {self.result}: must have a cure")
+        if self.result in (Result.WARNING, Result.FAILED) and not self.fix:
+            raise ValueError(f"check={self.check} is {self.result}: must have a fix")
 
     @classmethod
     def ok(cls, check: str, text: str) -> Self:
@@ -131,76 +131,76 @@ class Finding:
         return cls(check, Result.OK, text)
 
     @classmethod
-    def warning(cls, check: str, text: str, cure: str) -> Self:
+    def warning(cls, check: str, text: str, fix: str) -> Self:
         """The link holds, but not as it should."""
-        return cls(check, Result.WARNING, text, cure)
+        return cls(check, Result.WARNING, text, fix)
 
     @classmethod
-    def failed(cls, check: str, text: str, cure: str) -> Self:
+    def failed(cls, check: str, text: str, fix: str) -> Self:
         """The link is broken."""
-        return cls(check, Result.FAILED, text, cure)
+        return cls(check, Result.FAILED, text, fix)
 
     @classmethod
-    def not_applicable(cls, check: str, text: str, cure: str = "") -> Self:
-        """There is no such link here, or it can't be looked at; `cure` may say who can."""
-        return cls(check, Result.NOT_APPLICABLE, text, cure)
+    def not_applicable(cls, check: str, text: str, fix: str = "") -> Self:
+        """There is no such link here, or it can't be looked at; `fix` may say who can."""
+        return cls(check, Result.NOT_APPLICABLE, text, fix)
 
 
 class TeeError(Exception):
-    """The TEE did not give a reading: what happened, and `cure`, what the operator can do.
+    """The TEE did not give a reading: what happened, and `fix`, what the operator can do.
 
     `kind` is the stable name of the fault in logs and metrics. What a fault means for the pods is
-    not decided here but in the plugin's judgement.
+    not decided here but in the plugin's decision.
     """
 
     kind: ClassVar[str] = "fault"
-    default_cure: ClassVar[str] = "see the plugin's log"
+    default_fix: ClassVar[str] = "see the plugin's log"
 
-    def __init__(self, message: str, *, cure: str | None = None) -> None:
+    def __init__(self, message: str, *, fix: str | None = None) -> None:
         super().__init__(message)
-        self.cure = cure or self.default_cure
+        self.fix = fix or self.default_fix
 
 
 class Unreachable(TeeError):
     """Nothing answers where the TEE should be: no device, no daemon, no TEE OS."""
 
     kind = "unreachable"
-    default_cure = "check that the TEE OS and its daemon run on this node"
+    default_fix = "check that the TEE OS and its daemon run on this node"
 
 
 class Refused(TeeError):
     """The TEE answers, but won't serve us: identity, permission or signature."""
 
     kind = "refused"
-    default_cure = "check the plugin's identity, its user and the trusted application's white list"
+    default_fix = "check the plugin's identity, its user and the trusted application's allowlist"
 
 
 class Busy(TeeError):
     """The TEE has no session for us at the moment."""
 
     kind = "busy"
-    default_cure = "usually none: it is asked again; else look for clients that hold sessions"
+    default_fix = "usually none: it is asked again; else look for clients that hold sessions"
 
 
 class TimedOut(TeeError):
     """The query was not answered before its deadline."""
 
     kind = "timed-out"
-    default_cure = "look for calls stuck in the TEE and for its supplicant or daemon"
+    default_fix = "look for calls stuck in the TEE and for its supplicant or daemon"
 
 
 class BadReply(TeeError):
     """An answer came, but it can't be true or can't be read."""
 
     kind = "bad-reply"
-    default_cure = "check that the trusted application and the client library fit this plugin"
+    default_fix = "check that the trusted application and the client library fit this plugin"
 
 
 class Exhausted(TeeError):
     """The TEE has no memory left, not even for our query."""
 
     kind = "exhausted"
-    default_cure = "free secure memory: end trusted applications that are not needed"
+    default_fix = "free secure memory: end trusted applications that are not needed"
 
 
 TEE_ERRORS: Final = (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)
@@ -208,7 +208,7 @@ TEE_ERRORS: Final = (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)
 
 
 class OptionError(ValueError):
-    """A backend option is unknown or has an unusable value; the message names value, rule, cure."""
+    """A backend option is unknown or has an unusable value; the message names value, rule, fix."""
 
 
 class TeeBackend(ABC):

@@ -133,7 +133,7 @@ class SimulatedTee(TeeBackend):
         try:
             fault = self._current().fault
         except BadReply as error:
-            return Finding.failed(check, str(error), error.cure)
+            return Finding.failed(check, str(error), error.fix)
         there = "" if Path(path).exists() else " isn't there yet, the options count"
         return Finding.ok(check, f"{path}{there}: fault={fault}")
 
@@ -148,5 +148,5 @@ class SimulatedTee(TeeBackend):
             return script
         except (OSError, ValueError) as error:  # no UTF-8, no option, or a NUL in the path
             raise BadReply(
-                f"state file {path}: {error}", cure="mend the simulated TEE's state file"
+                f"state file {path}: {error}", fix="mend the simulated TEE's state file"
             ) from error

@@ -7,18 +7,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from teeplugin.commands.doctor.collect import look_around
 from teeplugin.commands.doctor.evidence import (
     Answer,
-    BooksSeen,
     DirectorySeen,
     Evidence,
     PageSeen,
     PageState,
     PluginStatus,
+    RecordsSeen,
     SocketsSeen,
 )
 from teeplugin.commands.doctor.examine import examine
-from teeplugin.commands.doctor.looks import look_around
 from teeplugin.commands.doctor.model import Report
 from teeplugin.config.go_flags import read_flags
 from teeplugin.config.sources import FlagValue, load
@@ -40,20 +40,20 @@ async def examined(*words: object, environ: Mapping[str, str] | None = None) -> 
 
 
 def broken(report: Report, check: str, words: str) -> str:
-    """Take it that this is the first check that fails, with these words; its cure."""
+    """Take it that this is the first check that fails, with these words; its fix."""
     assert report.failures[:1] == (check,), report.summary
     finding = report.of(check)
     assert words in finding.text
-    assert finding.cure
-    return finding.cure
+    assert finding.fix
+    return finding.fix
 
 
 def warned(report: Report, check: str, words: str) -> str:
-    """Take it that this check warns, with these words; its cure."""
+    """Take it that this check warns, with these words; its fix."""
     finding = report.of(check)
     assert finding.result is Result.WARNING, finding
     assert words in finding.text
-    return finding.cure
+    return finding.fix
 
 
 def mended(report: Report, check: str) -> None:
@@ -62,17 +62,17 @@ def mended(report: Report, check: str) -> None:
     assert finding.result is Result.OK, finding
 
 
-def flag_in(cure: str, flag: str) -> list[str]:
-    """A flag that a cure names, with its value, as words."""
-    found = re.search(rf"{flag} \S+", cure)
-    assert found is not None, cure
+def flag_in(fix: str, flag: str) -> list[str]:
+    """A flag that a fix names, with its value, as words."""
+    found = re.search(rf"{flag} \S+", fix)
+    assert found is not None, fix
     return found[0].rstrip(",;").split()
 
 
-def command_in(cure: str, program: str) -> list[str]:
-    """The command that a cure ends with, as words."""
-    found = re.search(rf"{program} .*$", cure)
-    assert found is not None, cure
+def command_in(fix: str, program: str) -> list[str]:
+    """The command that a fix ends with, as words."""
+    found = re.search(rf"{program} .*$", fix)
+    assert found is not None, fix
     return shlex.split(found[0])
 
 
@@ -86,11 +86,11 @@ def status(**changes: Any) -> PluginStatus:
         unit_bytes=UNIT,
         capacity=128,
         allocatable=128,
-        held=13,
+        allocated=13,
         unhealthy_cause=None,
         trouble=None,
         registered=True,
-        obstacle=None,
+        not_registered_reason=None,
         settings_problem=None,
     )
     return replace(well, **changes)
@@ -117,9 +117,9 @@ def evidence(*flags: tuple[str, str], **changes: Any) -> Evidence:
         loaded=load([FlagValue(key, f"--{key}", text) for key, text in flags], {}),
         backend_found=True,
         directory=DirectorySeen(DIRECTORY, is_writable=True, mode=0o750),
-        held_units_by_size={UNIT: 13},
+        allocated_units_by_size={UNIT: 13},
         sockets=SocketsSeen(SocketState.LISTENS, {OURS: SocketState.LISTENS}, (77,)),
-        books=BooksSeen({("default", "vault", "ca"): 10, ("default", "sealer", "ca"): 3}, 128),
+        records=RecordsSeen({("default", "vault", "ca"): 10, ("default", "sealer", "ca"): 3}, 128),
         page=page(),
         answer=answer(),
     )

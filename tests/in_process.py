@@ -11,7 +11,7 @@ from teeplugin.kubelet.device_plugin_service import DevicePluginService
 from teeplugin.kubelet.endpoint import Endpoint
 from teeplugin.kubelet.registration import Registration
 from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.policy.device_list import FrameEncoder, IdSet, Inventory, Listing
+from teeplugin.policy.device_list import DeviceList, DeviceListEncoder, IdSet, PublishedList
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
 
@@ -20,11 +20,11 @@ class Registered:
     """A registration under way in a directory, with a list that the test sets."""
 
     def __init__(self, directory: Path, units: int) -> None:
-        self.listings: Latest[Listing | None] = Latest(None)
+        self.latest_list: Latest[PublishedList | None] = Latest(None)
         self.list_units(units)
         self.streams = WatchStreams()
         service = DevicePluginService(
-            listings=self.listings,
+            latest_list=self.latest_list,
             watch_streams=self.streams,
             access=ContainerAccess,
             unit_bytes=524288,
@@ -39,8 +39,8 @@ class Registered:
         )
 
     def list_units(self, units: int) -> None:
-        inventory = Inventory(IdSet.first(units))
-        self.listings.set(Listing(inventory, FrameEncoder().encode(inventory)))
+        device_list = DeviceList(IdSet.first(units))
+        self.latest_list.set(PublishedList(device_list, DeviceListEncoder().encode(device_list)))
 
     def send_goaway(self) -> None:
         """Ask every client to make its next calls on a new connection; streams go on."""

@@ -25,7 +25,7 @@ CURSOR_SHOWN = b"\x1b[?25h"
 
 # The first terminal that a session's leader opens is the session's.
 _IN_TERMINAL = 'exec "$@" <"$0" >"$0"'
-_MOST_BYTES = 65536
+_MAX_BYTES = 65536
 
 
 class LiveTerminal:
@@ -114,7 +114,7 @@ class LiveTerminal:
         """What is on the screen now."""
         while self._master >= 0:
             try:
-                data = os.read(self._master, _MOST_BYTES)
+                data = os.read(self._master, _MAX_BYTES)
             except (BlockingIOError, OSError):
                 break
             if not data:

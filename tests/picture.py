@@ -50,9 +50,9 @@ async def play(terminal: LiveTerminal) -> None:
     """Have pods come, and others use so much that there is a shortage."""
     await terminal.shows("plugin registered(.|\n)* 128 free")
     for keys, seen in (
-        ("a", "■ 10 held"),
-        ("A", "■ 42 held"),
-        ("a", "■ 52 held"),
+        ("a", "■ 10 allocated"),
+        ("A", "■ 42 allocated"),
+        ("a", "■ 52 allocated"),
         ("+", "others +8MiB"),
         ("+", "others +16MiB"),
     ):

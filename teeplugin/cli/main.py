@@ -33,7 +33,7 @@ COMMANDS: Mapping[str, Command] = {
     "simulate": Command("try it without a TEE", "teeplugin.simulator.command"),
     "status": Command("ask the plugin that runs", "teeplugin.commands.status"),
     "doctor": Command("find what is wrong here", "teeplugin.commands.doctor.command"),
-    "identity": Command("what a white list admits", "teeplugin.commands.identity"),
+    "identity": Command("what a allowlist admits", "teeplugin.commands.identity"),
     "size": Command("units that TAs need", "teeplugin.commands.sizing.size_command"),
     "pod": Command("a pod for these units", "teeplugin.commands.sizing.pod_command"),
 }
@@ -116,7 +116,7 @@ def _serve(
     configure(settings.log_format, settings.log_level)
     for word in without_dash:
         get_logger().warning(
-            "flag_without_dash", word=word, effect="taken as it is meant", cure=f"write -{word}"
+            "flag_without_dash", word=word, effect="taken as it is meant", fix=f"write -{word}"
         )
 
     from teeplugin.daemon.reload import Sources  # noqa: PLC0415 - likewise

@@ -1,4 +1,4 @@
-"""`tee-device-plugin identity`: who the plugin is to the TEE, for a white list; for the cli."""
+"""`tee-device-plugin identity`: who the plugin is to the TEE, for a allowlist; for the cli."""
 
 import json
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from teeplugin.tee.entry_points import load_backend
 
 _DESCRIPTION = """\
 Print the path, the user and the sha-256 by which the TEE knows the plugin: a trusted
-application's white list has to admit them. The daemon's flags are taken too: they say which
+application's allowlist has to admit them. The daemon's flags are taken too: they say which
 backend, and its options."""
 
 

@@ -61,9 +61,9 @@ def _no_plugin(listen: str) -> ConfigError:
 def _is_well(status: Mapping[str, Any]) -> bool:
     """Whether a pod could be given a unit: a node that is merely full of pods is well."""
     count = status["units"]
-    believed = status["cause"] is not None and status["cause"]["believed"]
-    all_short = bool(count["unhealthy"]) and count["allocatable"] <= (count["held"] or 0)
-    return bool(status["registered"]) and not believed and not all_short
+    confirmed = status["cause"] is not None and status["cause"]["confirmed"]
+    all_short = bool(count["unhealthy"]) and count["allocatable"] <= (count["allocated"] or 0)
+    return bool(status["registered"]) and not confirmed and not all_short
 
 
 def _asked(listen: str) -> dict[str, Any]:
@@ -89,17 +89,19 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     """Write a status for people."""
     count, tee = status["units"], status["tee"]
     yield f"{status['resource']}, {format_size(count['bytes'])} a unit, backend {status['backend']}"
-    held = "unknown" if count["held"] is None else count["held"]
+    allocated = "unknown" if count["allocated"] is None else count["allocated"]
     yield (
-        f"units       {count['capacity']} listed, {count['allocatable']} healthy, {held} held, "
+        f"units       {count['capacity']} listed, {count['allocatable']} healthy, "
+        f"{allocated} allocated, "
         f"{count['unhealthy']} unhealthy"
         + (f" ({count['unhealthy_cause']})" if count["unhealthy_cause"] else "")
     )
     yield f"TEE         {_tee_line(tee)}"
     if (cause := status["cause"]) is not None:
-        yield f"            {cause['kind']}: {cause['error']}: {cause['cure']}"
-    yield f"kubelet     {'watches the list' if status['registered'] else status['obstacle']}"
-    if not status["ledger_readable"]:
+        yield f"            {cause['kind']}: {cause['error']}: {cause['fix']}"
+    reason = status["not_registered_reason"]
+    yield f"kubelet     {'watches the list' if status['registered'] else reason}"
+    if not status["pod_resources_readable"]:
         yield "            doesn't tell which pods hold units: no shortage is shown"
     if status["settings_problem"] is not None:
         yield f"settings    not changed: {status['settings_problem']}"

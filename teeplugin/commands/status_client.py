@@ -17,7 +17,7 @@ from teeplugin.config.validators import split_address
 ANSWER_SECONDS = 3.0
 """For the connection and the answer, which takes milliseconds."""
 
-MOST_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
 """The page has hundreds of bytes, and a hundred for each holder."""
 
 _CHUNK_BYTES = 64 * 1024
@@ -93,8 +93,8 @@ async def _page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host
             raise ValueError(f"status {event.status_code}")
         elif isinstance(event, h11.Data):
             body += event.data
-            if len(body) > MOST_BYTES:
-                raise ValueError(f"more than {MOST_BYTES} bytes")
+            if len(body) > MAX_BYTES:
+                raise ValueError(f"more than {MAX_BYTES} bytes")
         elif isinstance(event, h11.EndOfMessage):
             return bytes(body)
         elif not isinstance(event, h11.Response | h11.InformationalResponse):

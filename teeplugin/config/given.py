@@ -20,15 +20,15 @@ class Given(NamedTuple):
     place: str
     spelling: str
 
-    def refused(self, fault: str, cure: str) -> ConfigError:
-        """Make the one line that names value, rule and cure."""
+    def refused(self, fault: str, fix: str) -> ConfigError:
+        """Make the one line that names value, rule and fix."""
         value = "null" if self.text is None else shown(self.text)
-        return ConfigError(f"{self.place}{value}: {fault}: {cure}")
+        return ConfigError(f"{self.place}{value}: {fault}: {fix}")
 
-    def breaks(self, setting: Setting, fault: str, cure: str | None = None) -> ConfigError:
+    def breaks(self, setting: Setting, fault: str, fix: str | None = None) -> ConfigError:
         """Make the line for a broken rule, with the example spelled as this value was."""
         example = f"{self.spelling}{setting.example}"
-        return self.refused(fault, f"give {cure or setting.rule}, e.g. {example}")
+        return self.refused(fault, f"give {fix or setting.rule}, e.g. {example}")
 
 
 @dataclass(frozen=True, slots=True)

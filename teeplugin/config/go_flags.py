@@ -89,8 +89,8 @@ def _value_of(flag: str, key: str, rest: deque[str]) -> str:
         if name not in _KEYS and name not in SWITCHES and name not in _HELP:
             return rest.popleft()
     setting = SETTINGS.get(key)
-    cure = f"{setting.rule}, e.g. {flag} {setting.example}" if setting else "a YAML file"
-    raise ConfigError(f"{flag}: needs a value: give {cure}")
+    fix = f"{setting.rule}, e.g. {flag} {setting.example}" if setting else "a YAML file"
+    raise ConfigError(f"{flag}: needs a value: give {fix}")
 
 
 def _unknown(flag: str, name: str) -> ConfigError:

@@ -14,7 +14,7 @@ from teeplugin.config.validators import (
     DEFAULT_HOST_ROOT,
     DEFAULT_KUBELET_DIR,
     DEFAULT_LISTEN,
-    MOST_BYTES,
+    MAX_BYTES,
     existing_directory,
     extended_resource,
     listen_address,
@@ -35,7 +35,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class ConfigError(Exception):
-    """The configuration can't be used: one line with the value, the rule and the cure.
+    """The configuration can't be used: one line with the value, the rule and the fix.
 
     Whatever it quotes, no control character of it reaches the terminal.
     """
@@ -74,7 +74,7 @@ class Settings(BaseModel):
     precision_kb: Annotated[int, BeforeValidator(whole_number)] = Field(
         default=units.MIN_PRECISION_KB,
         ge=units.MIN_PRECISION_KB,
-        le=MOST_BYTES // units.KIB,
+        le=MAX_BYTES // units.KIB,
         description="memory of one unit, 512 KB or more",
         json_schema_extra={
             "key": "precision",
@@ -129,7 +129,7 @@ class Settings(BaseModel):
     reserve_bytes: Annotated[int | None, BeforeValidator(size)] = Field(
         default=None,
         ge=0,
-        le=MOST_BYTES,
+        le=MAX_BYTES,
         description="for the TEE OS, like 600MiB",
         json_schema_extra={
             "key": "reserve",

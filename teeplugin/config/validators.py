@@ -14,7 +14,7 @@ from pydantic import ValidationInfo
 
 from teeplugin.policy import units
 
-MOST_BYTES: Final = 1024**5
+MAX_BYTES: Final = 1024**5
 """1 PiB, far beyond any TEE: a larger size is a slip, and would overflow others' 64 bits."""
 
 LEAST_INTERVAL_SECONDS: Final = 0.01
@@ -26,17 +26,17 @@ DEFAULT_HOST_ROOT: Final = Path("/")
 DEFAULT_LISTEN: Final = "127.0.0.1:9840"
 """Loopback, as metrics name pods; 9840 is registered to nobody and no usual exporter's."""
 
-_MOST_PORT = 65535
+_MAX_PORT = 65535
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
 # Decimal only: a leading 0 is octal to the Go plugin's flags, so neither reading would be safe.
 _WHOLE_NUMBER = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_MOST_DIGITS = 40
+_MAX_DIGITS = 40
 
-_MORE_DIGITS = re.compile(rf"\A([1-9][0-9]{{{_MOST_DIGITS - 1}}})[0-9]+")
+_MORE_DIGITS = re.compile(rf"\A([1-9][0-9]{{{_MAX_DIGITS - 1}}})[0-9]+")
 _PIB_OR_EIB = re.compile(r"([0-9.]+\s*)([pe])(i?b)?", re.IGNORECASE)
-_LONGEST_SIZE = 2 * _MOST_DIGITS
+_LONGEST_SIZE = 2 * _MAX_DIGITS
 
 _MAY_BE_MISSING = {"kubelet_dir": DEFAULT_KUBELET_DIR, "host_root": DEFAULT_HOST_ROOT}
 
@@ -50,7 +50,7 @@ _NAME_LENGTH = 63
 def whole_number(value: object) -> object:
     """Read digits; what is no whole number stays as it is, for the model to refuse."""
     if isinstance(value, str) and _WHOLE_NUMBER.fullmatch(value):
-        return int(value[:_MOST_DIGITS])  # Python refuses 4,301 digits; the limits refuse 40
+        return int(value[:_MAX_DIGITS])  # Python refuses 4,301 digits; the limits refuse 40
     return value
 
 
@@ -83,7 +83,7 @@ def size(value: object) -> object:
         size_bytes = units.parse_size(text) * factor
     except ValueError:
         return value
-    if size_bytes > MOST_BYTES:
+    if size_bytes > MAX_BYTES:
         raise ValueError("must be 1 PiB or less")
     return size_bytes
 
@@ -127,10 +127,10 @@ def split_address(value: str) -> tuple[str | None, int]:
     host, colon, port = value.rpartition(":")
     if not colon:
         raise ValueError("has no port")
-    if not (port.isascii() and port.isdigit() and len(port) <= len(str(_MOST_PORT))):
+    if not (port.isascii() and port.isdigit() and len(port) <= len(str(_MAX_PORT))):
         raise ValueError("the port is no number")
-    if int(port) > _MOST_PORT:
-        raise ValueError(f"the port must be {_MOST_PORT} or less")
+    if int(port) > _MAX_PORT:
+        raise ValueError(f"the port must be {_MAX_PORT} or less")
     if host.startswith("[") and host.endswith("]"):
         try:
             socket.inet_pton(socket.AF_INET6, host[1:-1])

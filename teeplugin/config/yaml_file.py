@@ -46,8 +46,8 @@ def _known(name: str, node: yaml.Node, written: str) -> str:
     names |= {flag.lstrip("-"): key for key, setting in SETTINGS.items() for flag in setting.flags}
     names |= {key: key for key in SETTINGS}
     meant = nearest(key, names)
-    cure = f"did you mean {names[meant]}?" if meant else f"the keys are {', '.join(SETTINGS)}"
-    raise fault_at(name, node, f"{shown(written)}: unknown key: {cure}")
+    fix = f"did you mean {names[meant]}?" if meant else f"the keys are {', '.join(SETTINGS)}"
+    raise fault_at(name, node, f"{shown(written)}: unknown key: {fix}")
 
 
 def _options(name: str, key: str, node: yaml.Node) -> Iterable[tuple[str, Given]]:

@@ -15,11 +15,11 @@ import yaml
 from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError, shown
 
-MOST_FILE_BYTES = 64 * 1024
+MAX_FILE_BYTES = 64 * 1024
 """A configuration has hundreds of bytes; PyYAML takes 1 s for 64 KiB of the worst, and meanwhile
 the plugin, which may be reading its file anew, does nothing else."""
 
-MOST_FLOW_DEPTH = 32
+MAX_FLOW_DEPTH = 32
 """Brackets within brackets: PyYAML's time grows with the square of them."""
 
 _TAG = "tag:yaml.org,2002:"
@@ -33,17 +33,17 @@ def read_text(path: Path, file: Given) -> str:
     Raises:
         ConfigError: it can't be read, is too long, or no UTF-8.
     """
-    cure = "give a readable YAML file, or leave it out"
+    fix = "give a readable YAML file, or leave it out"
     try:
         # Looked at before it is opened: a pipe would wait for its writer, a device may act.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise file.refused("not a regular file", cure)
+            raise file.refused("not a regular file", fix)
         with path.open("rb") as stream:
-            content = stream.read(MOST_FILE_BYTES + 1)
+            content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise file.refused(f"can't be read ({error.strerror})", cure) from None
-    if len(content) > MOST_FILE_BYTES:
-        raise file.refused("more than 64 KiB: not a configuration", cure)
+        raise file.refused(f"can't be read ({error.strerror})", fix) from None
+    if len(content) > MAX_FILE_BYTES:
+        raise file.refused("more than 64 KiB: not a configuration", fix)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -60,7 +60,7 @@ class _Loader(yaml.SafeLoader):
         Raises:
             yaml.scanner.ScannerError: there are too many open ones.
         """
-        if self.flow_level >= MOST_FLOW_DEPTH:
+        if self.flow_level >= MAX_FLOW_DEPTH:
             raise yaml.scanner.ScannerError(None, None, "nested too deeply", self.get_mark())
         super().fetch_flow_collection_start(TokenClass)
 

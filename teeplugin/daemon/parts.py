@@ -13,26 +13,26 @@ from teeplugin.config.settings import Settings
 from teeplugin.daemon.reload import Reloader, Sources
 from teeplugin.kubelet.device_plugin_service import DevicePluginService
 from teeplugin.kubelet.endpoint import Endpoint
-from teeplugin.kubelet.pod_resources_client import Ledger
+from teeplugin.kubelet.pod_resources_client import PodResourcesClient
 from teeplugin.kubelet.registration import Registration
 from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.policy.decide import Terms
-from teeplugin.policy.device_list import Inventory, Listing
+from teeplugin.policy.decide import PolicySettings
+from teeplugin.policy.device_list import DeviceList, PublishedList
 from teeplugin.primitives.latest import Latest
-from teeplugin.tee.poller import Health
+from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import TeeBackend
 
 
-class Running(NamedTuple):
+class PluginParts(NamedTuple):
     """What runs, and what it was started with; `stopping` is set when the plugin is to end."""
 
     version: str
     resource: str
     backend: str
     backend_counters: Callable[[], Mapping[str, int]]
-    health: Health
-    ledger: Ledger
-    listings: Latest[Listing | None]
+    poller: TeePoller
+    pod_resources: PodResourcesClient
+    latest_list: Latest[PublishedList | None]
     service: DevicePluginService
     endpoint: Endpoint
     registration: Registration
@@ -41,35 +41,39 @@ class Running(NamedTuple):
     stopping: anyio.Event
 
     @property
-    def inventory(self) -> Inventory:
+    def device_list(self) -> DeviceList:
         """The units that are listed: none before the first reading."""
-        listing = self.listings.value
-        return listing.inventory if listing else Inventory()
+        published_list = self.latest_list.value
+        return published_list.device_list if published_list else DeviceList()
 
 
-def assemble(settings: Settings, backend: TeeBackend, sources: Sources | None = None) -> Running:
+def assemble(
+    settings: Settings, backend: TeeBackend, sources: Sources | None = None
+) -> PluginParts:
     """Make the parts, none of which does anything yet."""
-    listings: Latest[Listing | None] = Latest(None)
+    latest_list: Latest[PublishedList | None] = Latest(None)
     watch_streams = WatchStreams()
-    terms = Terms(
+    policy_settings = PolicySettings(
         unit_bytes=settings.unit_bytes,
         reserve_bytes=settings.reserve_bytes,
         interval_seconds=settings.health_interval_seconds,
     )
-    ledger = Ledger(socket=settings.pod_resources_socket, resource_name=settings.resource_name)
-    health = Health(
+    pod_resources = PodResourcesClient(
+        socket=settings.pod_resources_socket, resource_name=settings.resource_name
+    )
+    poller = TeePoller(
         backend=backend,
-        terms=terms,
-        ledger=ledger,
-        listings=listings,
+        policy_settings=policy_settings,
+        pod_resources=pod_resources,
+        latest_list=latest_list,
         host_root=settings.host_root,
     )
     service = DevicePluginService(
-        listings=listings,
+        latest_list=latest_list,
         watch_streams=watch_streams,
         access=backend.access,
         unit_bytes=settings.unit_bytes,
-        on_allocated=ledger.promise,
+        on_allocated=pod_resources.add_allocated,
     )
     endpoint = Endpoint(
         directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams
@@ -80,18 +84,18 @@ def assemble(settings: Settings, backend: TeeBackend, sources: Sources | None = 
         endpoint=endpoint,
         watch_streams=watch_streams,
     )
-    return Running(
+    return PluginParts(
         version=__version__,
         resource=settings.resource_name,
         backend=settings.backend,
         backend_counters=backend.counters,
-        health=health,
-        ledger=ledger,
-        listings=listings,
+        poller=poller,
+        pod_resources=pod_resources,
+        latest_list=latest_list,
         service=service,
         endpoint=endpoint,
         registration=registration,
-        reloader=Reloader(settings, sources, health),
+        reloader=Reloader(settings, sources, poller),
         watch_streams=watch_streams,
         stopping=anyio.Event(),
     )

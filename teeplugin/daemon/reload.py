@@ -13,8 +13,8 @@ import anyio
 from teeplugin.config.settings import ConfigError, Settings, differing
 from teeplugin.kubelet.directory_watch import file_identity
 from teeplugin.logs.setup import configure, get_logger
-from teeplugin.policy.decide import check_terms
-from teeplugin.tee.poller import Health
+from teeplugin.policy.decide import check_policy_settings
+from teeplugin.tee.poller import TeePoller
 
 LOOK_SECONDS = 5.0
 """How often the file is looked at; a ConfigMap takes up to a minute to reach it anyway."""
@@ -35,11 +35,11 @@ class Sources(NamedTuple):
 class Reloader:
     """Keeps the settings in force; `problem` says what is wrong with newer ones, or None."""
 
-    def __init__(self, settings: Settings, sources: Sources | None, health: Health) -> None:
+    def __init__(self, settings: Settings, sources: Sources | None, poller: TeePoller) -> None:
         self.settings = settings
         self.problem: str | None = None
         self._sources = sources
-        self._health = health
+        self._poller = poller
 
     async def follow_file(self) -> None:
         """Reload whenever the file is another one, until cancelled."""
@@ -53,7 +53,7 @@ class Reloader:
             if found not in (None, known):
                 known = found
                 if self.reload():
-                    self._health.ask_now()
+                    self._poller.query_now()
 
     def reload(self) -> bool:
         """Read the settings and put in force what may change; tell whether anything did."""
@@ -65,14 +65,14 @@ class Reloader:
         except ConfigError as error:
             self.problem = str(error)
             _log.error(
-                "settings_kept",
+                "reload_rejected",
                 error=self.problem,
                 effect="those from before stay in force, all of them",
-                cure="mend what the error names; they are read again when their file changes",
+                fix="mend what the error names; they are read again when their file changes",
             )
             return False
         self.problem = None
-        self._tell(wanted, applied)
+        self._log_changes(wanted, applied)
         changed = applied != self.settings
         self.settings = applied
         return changed
@@ -86,15 +86,19 @@ class Reloader:
         applied = self.settings.model_copy(
             update={name: getattr(wanted, name) for name in CHANGEABLE}
         )
-        before, memory = self._health.terms, self._health.judgement.memory
-        terms = before._replace(interval_seconds=applied.health_interval_seconds)
+        before, memory = self._poller.policy_settings, self._poller.decision.memory
+        policy_settings = before._replace(interval_seconds=applied.health_interval_seconds)
         if applied.reserve_bytes != self.settings.reserve_bytes:
             # None is settled by the next reading: the backend's own.
-            terms = terms._replace(reserve_bytes=applied.reserve_bytes)
-            problem = check_terms(memory, terms) if memory and applied.reserve_bytes else None
+            policy_settings = policy_settings._replace(reserve_bytes=applied.reserve_bytes)
+            problem = (
+                check_policy_settings(memory, policy_settings)
+                if memory and applied.reserve_bytes
+                else None
+            )
             if problem is not None:
                 raise ConfigError(problem)
-        self._health.terms = terms
+        self._poller.policy_settings = policy_settings
         if (applied.log_format, applied.log_level) != (
             self.settings.log_format,
             self.settings.log_level,
@@ -102,14 +106,14 @@ class Reloader:
             configure(applied.log_format, applied.log_level)
         return applied
 
-    def _tell(self, wanted: Settings, applied: Settings) -> None:
+    def _log_changes(self, wanted: Settings, applied: Settings) -> None:
         waiting = differing(wanted, applied)
         if waiting:
             _log.warning(
                 "settings_need_restart",
                 settings=waiting,
                 effect="they stay as they were, while the rest is in force",
-                cure="restart the plugin",
+                fix="restart the plugin",
             )
         changed = differing(applied, self.settings)
         if changed:

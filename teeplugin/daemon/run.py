@@ -12,20 +12,20 @@ import anyio
 
 from teeplugin import __version__
 from teeplugin.config.settings import ConfigError, Settings
-from teeplugin.daemon.parts import Running, assemble
+from teeplugin.daemon.parts import PluginParts, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
 from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH, Endpoint, remove_socket
 from teeplugin.kubelet.registration import DirectoryLostError, socket_path_fits
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread
 from teeplugin.tee.entry_points import load_backend
-from teeplugin.tee.poller import Health
+from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import CLOSE_SECONDS, TeeBackend
 
 END_SECONDS = 1.7
 """After so long a stop is forced: a pod's owner may count on 2 s."""
 
-PATIENCE_SECONDS = 1.0
+START_LOG_SECONDS = 1.0
 """How long the first answer is waited for before the start is logged without it."""
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -66,43 +66,43 @@ def _explain(group: BaseExceptionGroup[BaseException]) -> int:
 
 
 async def _serve(settings: Settings, sources: Sources | None, backend: TeeBackend) -> None:
-    running = assemble(settings, backend, sources)
+    parts = assemble(settings, backend, sources)
     with anyio.open_signal_receiver(*_SIGNALS) as signals:
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
         gc.enable()
-        async with _entered(backend), _telling(settings, running):
+        async with _open_backend(backend), _telemetry(settings, parts):
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(running.health.run)
-                    tasks.start_soon(_announce, settings, backend.simulated, running.health)
-                    tasks.start_soon(_register_when_listed, running)
-                    tasks.start_soon(running.reloader.follow_file)
-                    await _obey(signals, running)
+                    tasks.start_soon(parts.poller.run)
+                    tasks.start_soon(_announce, settings, backend.simulated, parts.poller)
+                    tasks.start_soon(_register_when_listed, parts)
+                    tasks.start_soon(parts.reloader.follow_file)
+                    await _handle_signals(signals, parts)
                     # Asked again while it ends, it would end by the signal. Held back before the
                     # timer's thread is made, which takes this over.
                     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-                    running.stopping.set()
-                    _end_at_the_latest(running.endpoint)
+                    parts.stopping.set()
+                    _exit_after_timeout(parts.endpoint)
                     tasks.cancel_scope.cancel()
             finally:
-                await running.endpoint.close()
+                await parts.endpoint.close()
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _log.info("stopped")
 
 
 @asynccontextmanager
-async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
+async def _telemetry(settings: Settings, parts: PluginParts) -> AsyncIterator[None]:
     """Have metrics and probes served, from when the plugin is registered to the very end."""
 
     async def tell() -> None:
-        with anyio.move_on_after(PATIENCE_SECONDS):
-            await running.registration.registered_once.wait()
+        with anyio.move_on_after(START_LOG_SECONDS):
+            await parts.registration.registered_once.wait()
         try:
             # No part of the start: it takes a tenth of a second.
             server = await in_a_thread(importlib.import_module, "teeplugin.telemetry.server")
-            await server.serve(settings.listen, running)
+            await server.serve(settings.listen, parts)
         except Exception:  # noqa: BLE001 - pods go before figures: the rest of the plugin lives on
             _log.error("telemetry_bug", exc_info=True)
 
@@ -114,7 +114,7 @@ async def _telling(settings: Settings, running: Running) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _entered(backend: TeeBackend) -> AsyncIterator[None]:
+async def _open_backend(backend: TeeBackend) -> AsyncIterator[None]:
     """Open the backend, and close it without letting it keep us or its errors hide ours."""
     await backend.__aenter__()
     try:
@@ -127,13 +127,13 @@ async def _entered(backend: TeeBackend) -> AsyncIterator[None]:
             _log.error("backend_not_closed", error=error)
 
 
-def _end_at_the_latest(endpoint: Endpoint) -> None:
+def _exit_after_timeout(endpoint: Endpoint) -> None:
     """Have the process end in time even where a backend's thread or query can't be ended."""
 
     def end() -> None:
         if endpoint.in_place:
             remove_socket(endpoint.path)
-        _log.warning("stopped_by_force", cure="the backend kept the plugin: see what it waits for")
+        _log.warning("shutdown_timed_out", fix="the backend kept the plugin: see what it waits for")
         os._exit(0)
 
     timer = threading.Timer(END_SECONDS, end)
@@ -141,15 +141,15 @@ def _end_at_the_latest(endpoint: Endpoint) -> None:
     timer.start()
 
 
-async def _register_when_listed(running: Running) -> None:
+async def _register_when_listed(parts: PluginParts) -> None:
     """Register once there is a list: a node whose TEE never answered has nothing to offer."""
-    async for listing in running.listings.follow():
-        if listing is not None:
+    async for published_list in parts.latest_list.follow():
+        if published_list is not None:
             break
-    await running.registration.run()
+    await parts.registration.run()
 
 
-async def _obey(signals: AsyncIterator[signal.Signals], running: Running) -> None:
+async def _handle_signals(signals: AsyncIterator[signal.Signals], parts: PluginParts) -> None:
     """Return when asked to stop; ask and register again at each SIGHUP, as the original does.
 
     Before that the settings are read again.
@@ -158,16 +158,16 @@ async def _obey(signals: AsyncIterator[signal.Signals], running: Running) -> Non
         if number != signal.SIGHUP:
             _log.info("stopping", signal=number.name)
             return
-        _log.info("asked_again", signal=number.name)
-        running.reloader.reload()
-        running.health.ask_now()
-        running.registration.renew()
+        _log.info("reload_requested", signal=number.name)
+        parts.reloader.reload()
+        parts.poller.query_now()
+        parts.registration.renew()
 
 
-async def _announce(settings: Settings, simulated: bool, health: Health) -> None:
+async def _announce(settings: Settings, simulated: bool, poller: TeePoller) -> None:
     """Say what was started: once the settings are known to fit the TEE, or it takes its time."""
-    with anyio.move_on_after(PATIENCE_SECONDS):
-        await health.answered.wait()
+    with anyio.move_on_after(START_LOG_SECONDS):
+        await poller.answered.wait()
     _log.info(
         "starting",
         version=__version__,

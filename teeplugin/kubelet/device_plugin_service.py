@@ -1,7 +1,7 @@
 """The DevicePlugin RPCs, answered from memory; the kubelet calls them through our socket.
 
 Nothing here asks the TEE: a hung TEE must not stop the admission of pods. The list is sent as the
-bytes that the health task left, each stream following the newest at its own pace.
+bytes that the poller left, each stream following the newest at its own pace.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.kubelet.grpc_server import send_encoded
 from teeplugin.kubelet.protobuf_wire import fields
 from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.policy.device_list import Listing, parse_device_id
+from teeplugin.policy.device_list import PublishedList, parse_device_id
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
 
@@ -75,22 +75,22 @@ class RequestCodec(ProtoCodec):
 class DevicePluginService(v1beta1.DevicePluginBase):
     """Answers for the units of one resource.
 
-    `listings` holds None until the first reading; nothing is registered before, and `access` isn't
-    asked. `watch_streams` is told of every ListAndWatch stream that opens and ends, `on_allocated`
-    of the ids that each container is handed. `allocations` counts the Allocate calls: "ok", "fault"
-    or "unknown_id".
+    `latest_list` holds None until the first reading; nothing is registered before, and `access`
+    isn't asked. `watch_streams` is told of every ListAndWatch stream that opens and ends,
+    `on_allocated` of the ids that each container is handed. `allocations` counts the Allocate
+    calls: "ok", "fault" or "unknown_id".
     """
 
     def __init__(
         self,
         *,
-        listings: Latest[Listing | None],
+        latest_list: Latest[PublishedList | None],
         watch_streams: WatchStreams,
         access: Callable[[], ContainerAccess],
         unit_bytes: int,
         on_allocated: Callable[[Sequence[int]], None],
     ) -> None:
-        self._listings = listings
+        self._latest_list = latest_list
         self._watch_streams = watch_streams
         self._access = access
         self._unit_bytes = unit_bytes
@@ -123,9 +123,9 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         await stream.send_initial_metadata()
         sent = None
         with self._watch_streams.opened() as watch_stream:
-            async for listing in self._listings.follow():
-                if listing is not None and listing.frame is not sent:
-                    sent = listing.frame
+            async for published_list in self._latest_list.follow():
+                if published_list is not None and published_list.frame is not sent:
+                    sent = published_list.frame
                     await send_encoded(sent)
                     watch_stream.sent(len(sent))
 
@@ -152,18 +152,18 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         )
 
     async def _allocable(self, data: bytes) -> list[list[int]]:
-        listing = self._listed()
-        if listing.fault is not None:
-            raise GRPCError(Status.UNAVAILABLE, listing.fault)
-        return await _requested(data, listing)
+        published_list = self._listed()
+        if published_list.fault is not None:
+            raise GRPCError(Status.UNAVAILABLE, published_list.fault)
+        return await _requested(data, published_list)
 
-    def _listed(self) -> Listing:
-        listing = self._listings.value
-        if listing is None:
+    def _listed(self) -> PublishedList:
+        published_list = self._latest_list.value
+        if published_list is None:
             raise GRPCError(
                 Status.UNAVAILABLE, "the TEE has not answered yet, no unit is listed: try later"
             )
-        return listing
+        return published_list
 
     def _container_response(self, units: int) -> v1beta1.ContainerAllocateResponse:
         if not units:
@@ -195,7 +195,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         )
 
 
-async def _requested(data: bytes, listing: Listing) -> list[list[int]]:
+async def _requested(data: bytes, published_list: PublishedList) -> list[list[int]]:
     """Read an AllocateRequest: each container's ids, all of them listed, none twice.
 
     Raises:
@@ -207,7 +207,7 @@ async def _requested(data: bytes, listing: Listing) -> list[list[int]]:
             if container > len(containers):
                 containers.append({})
             if text is not None:
-                _take_id(text, listing, containers[-1])
+                _take_id(text, published_list, containers[-1])
             if not count % FIELDS_BETWEEN_PAUSES:
                 await anyio.lowlevel.checkpoint()
     except ValueError as error:
@@ -230,9 +230,9 @@ def _fields_asked(data: bytes) -> Iterator[tuple[int, bytes | None]]:
             yield containers, data[begin:until] if inner == _DEVICES_IDS else None
 
 
-def _take_id(text: bytes, listing: Listing, ids: dict[int, None]) -> None:
+def _take_id(text: bytes, published_list: PublishedList, ids: dict[int, None]) -> None:
     device_id = parse_device_id(text)
-    listed = listing.inventory.ids
+    listed = published_list.device_list.ids
     if device_id is None or device_id not in listed:
         shown = repr(text.decode(errors="replace"))[:40]
         raise GRPCError(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_MOST_LINKS = 40
+_MAX_LINKS = 40
 """After so many links the kernel gives a path up."""
 
 _EVERY_UID = 2**32 - 1
@@ -25,11 +25,11 @@ class Weakness(NamedTuple):
     """Why a directory isn't safe, with the value and the rule, and what to do about it."""
 
     problem: str
-    cure: str
+    fix: str
 
 
 class UnsafeDirectoryError(PermissionError):
-    """Others could exchange our socket for theirs; the text names value, rule and cure."""
+    """Others could exchange our socket for theirs; the text names value, rule and fix."""
 
 
 def weakness_of(directory: Path) -> Weakness | None:
@@ -74,7 +74,7 @@ def _way_to(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
         yield step, status
         if not stat.S_ISLNK(status.st_mode):
             here = step
-        elif links < _MOST_LINKS:
+        elif links < _MAX_LINKS:
             links += 1
             ahead += reversed(step.readlink().parts)
         else:

@@ -79,7 +79,7 @@ class DirectoryWatch:
                 "directory_not_watched",
                 error=str(error),
                 effect="a kubelet's restart is noticed up to a second later",
-                cure="raise fs.inotify.max_user_instances",
+                fix="raise fs.inotify.max_user_instances",
             )
         self._arm()
         return self

@@ -5,7 +5,7 @@ from its successor. A socket is removed only if it is ours, or if nobody listens
 
 It is never put where others could exchange it for theirs: whoever answers there may have the
 kubelet give containers any path of the node. Such a directory is waited for like a missing one,
-because the cure is on the node, and a restart of the plugin brings it no nearer.
+because the fix is on the node, and a restart of the plugin brings it no nearer.
 """
 
 import contextlib
@@ -139,7 +139,7 @@ def remove_socket(path: Path, *, telling: bool = True) -> bool:
                 socket=str(path),
                 error=error.strerror,
                 effect="none: nobody listens behind it",
-                cure="a plugin that runs here removes it, once the directory can be written",
+                fix="a plugin that runs here removes it, once the directory can be written",
             )
         return False
     return True

@@ -56,10 +56,10 @@ _log = get_logger()
 
 
 class DirectoryLostError(Exception):
-    """Our mount of the kubelet's directory is dead: the cure is a restart of the pod."""
+    """Our mount of the kubelet's directory is dead: the fix is a restart of the pod."""
 
 
-class _Obstacle(NamedTuple):
+class _NotRegistered(NamedTuple):
     """Why we are not registered; `may_pass` where the next moment may be different."""
 
     reason: str
@@ -82,8 +82,9 @@ class _Registered(NamedTuple):
 class Registration:
     """Keeps one resource registered with the kubelet whose directory is `directory`.
 
-    For telemetry: the `obstacle`, in words, while we are not registered, None while we are; how
-    often we were registered and how often a try failed; `registered_once` is set by the first.
+    For telemetry: the `not_registered_reason`, in words, while we are not registered, None while we
+    are; how often we were registered and how often a try failed; `registered_once` is set by the
+    first.
     """
 
     def __init__(
@@ -101,8 +102,10 @@ class Registration:
         self._watch_streams = watch_streams
         self._renewal = Signal()
         self._renewed = 0
-        self._told: set[str] = set()
-        self.obstacle: str | None = "the TEE has not answered yet, so there is nothing to register"
+        self._logged_reasons: set[str] = set()
+        self.not_registered_reason: str | None = (
+            "the TEE has not answered yet, so there is nothing to register"
+        )
         self.registrations = 0
         self.failures = 0
         self.registered_once = anyio.Event()
@@ -131,14 +134,14 @@ class Registration:
         async with DirectoryWatch(self._directory) as watch:
             while True:
                 kubelet = self._look_for_kubelet()
-                outcome: _Registered | _Obstacle | None = await self._make_ready(kubelet)
+                outcome: _Registered | _NotRegistered | None = await self._make_ready(kubelet)
                 was_in_place = self._endpoint.in_place
                 if outcome is None and kubelet is not None:
                     outcome = await self._register(kubelet, watch)
                 if isinstance(outcome, _Registered):
                     await self._hold(outcome, watch)
                 elif outcome is not None:
-                    self._tell(outcome)
+                    self._log_reason(outcome)
                     await self._wait_for_change(outcome, watch, was_in_place=was_in_place)
 
     def _look_for_kubelet(self) -> FileIdentity | None:
@@ -149,7 +152,7 @@ class Registration:
             self._back_off_seconds = 0.0
         return kubelet
 
-    async def _make_ready(self, kubelet: FileIdentity | None) -> _Obstacle | None:
+    async def _make_ready(self, kubelet: FileIdentity | None) -> _NotRegistered | None:
         """Have our socket listen in the directory as it is now; else say what is in the way."""
         if await is_dead_mount(self._directory):
             raise DirectoryLostError(
@@ -157,24 +160,24 @@ class Registration:
                 "restart the plugin's pod, it mounts the new one"
             )
         if not self._directory.is_dir():
-            return _Obstacle(f"there is no directory {self._directory}: the kubelet makes it")
+            return _NotRegistered(f"there is no directory {self._directory}: the kubelet makes it")
         if not self._endpoint.in_place:
             try:
                 await self._endpoint.open()
             except OSError as error:
-                return _Obstacle(
+                return _NotRegistered(
                     f"can't listen on {self._endpoint.path}", str(error), may_pass=True
                 )
         if kubelet is None:
-            return _Obstacle(f"there is no {self._kubelet_socket}: waiting for the kubelet")
+            return _NotRegistered(f"there is no {self._kubelet_socket}: waiting for the kubelet")
         return None
 
     async def _register(
         self, kubelet: FileIdentity, watch: DirectoryWatch
-    ) -> _Registered | _Obstacle:
+    ) -> _Registered | _NotRegistered:
         """Register, unless the kubelet's socket or ours goes meanwhile."""
         self._renewed = self._renewal.count
-        outcome: _Registered | _Obstacle = _Obstacle(
+        outcome: _Registered | _NotRegistered = _NotRegistered(
             "a socket went while the kubelet was registering us", may_pass=True
         )
 
@@ -190,7 +193,7 @@ class Registration:
         await _first_of(math.inf, try_once, be_overtaken)
         return outcome
 
-    async def _try_to_register(self, kubelet: FileIdentity) -> _Registered | _Obstacle:
+    async def _try_to_register(self, kubelet: FileIdentity) -> _Registered | _NotRegistered:
         """Call Register and await the kubelet's stream; else say what went wrong."""
         began, serial = monotonic(), self._watch_streams.last_serial
         try:
@@ -198,24 +201,26 @@ class Registration:
             with anyio.fail_after(began + REGISTER_SECONDS - monotonic()):
                 streams = await self._watch_streams.opened_after(serial)
         except CallTimedOut:
-            return _Obstacle(f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s")
+            return _NotRegistered(
+                f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s"
+            )
         except TimeoutError:
-            return _Obstacle(
+            return _NotRegistered(
                 f"the kubelet opened no ListAndWatch stream within {REGISTER_SECONDS:.0f} s"
             )
         except CallRefused as error:
-            return _Obstacle("the kubelet refused the registration", str(error))
+            return _NotRegistered("the kubelet refused the registration", str(error))
         except NoAnswer as error:
             reason = f"the kubelet can't be reached at {self._kubelet_socket}"
-            return _Obstacle(reason, str(error), may_pass=True)
+            return _NotRegistered(reason, str(error), may_pass=True)
         _log.info(
             "registered",
             resource=self._resource_name,
             socket=self._endpoint.name,
             milliseconds=round((monotonic() - began) * 1000, 1),
         )
-        self._told.clear()
-        self.obstacle = None
+        self._logged_reasons.clear()
+        self.not_registered_reason = None
         self.registrations += 1
         self.registered_once.set()
         return _Registered(streams, kubelet, monotonic())
@@ -242,11 +247,13 @@ class Registration:
                 await _first_of(LOOK_SECONDS, watch.changed, self._wait_until_asked, *ends)
         # Ended here before the kubelet hears of a new registration: it would drop the new one.
         self._watch_streams.end_all()
-        held_seconds = monotonic() - registered.began
-        self.obstacle = reason
-        _log.info("registering_again", reason=reason, held_seconds=round(held_seconds, 1))
-        pause_seconds = _digesting_seconds(registered)
-        if held_seconds >= STEADY_SECONDS:
+        registered_seconds = monotonic() - registered.began
+        self.not_registered_reason = reason
+        _log.info(
+            "registering_again", reason=reason, registered_seconds=round(registered_seconds, 1)
+        )
+        pause_seconds = _processing_seconds(registered)
+        if registered_seconds >= STEADY_SECONDS:
             self._back_off_seconds = 0.0
         else:
             pause_seconds = max(pause_seconds, self._back_off_seconds)
@@ -271,7 +278,7 @@ class Registration:
         return None
 
     async def _wait_for_change(
-        self, obstacle: _Obstacle, watch: DirectoryWatch, *, was_in_place: bool
+        self, not_registered_reason: _NotRegistered, watch: DirectoryWatch, *, was_in_place: bool
     ) -> None:
         """Wait before the next try: with back-off, cut short by a change of a socket.
 
@@ -287,10 +294,10 @@ class Registration:
             # Being asked to register changes nothing here: there is nobody to ask.
             if not changed():
                 # A disk that is emptied, or writable again, tells nobody.
-                seconds = LISTEN_SECONDS if obstacle.may_pass else LOOK_SECONDS
+                seconds = LISTEN_SECONDS if not_registered_reason.may_pass else LOOK_SECONDS
                 await _first_of(seconds, watch.changed)
             return
-        if obstacle.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
+        if not_registered_reason.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
             self._back_off_seconds = FIRST_BACK_OFF_SECONDS
         else:
             self._lengthen_back_off()
@@ -306,17 +313,19 @@ class Registration:
             max(2 * self._back_off_seconds, FIRST_BACK_OFF_SECONDS), LONGEST_BACK_OFF_SECONDS
         )
 
-    def _tell(self, obstacle: _Obstacle) -> None:
+    def _log_reason(self, not_registered_reason: _NotRegistered) -> None:
         """Log what is in the way, once for each different reason until registered again."""
         self.failures += 1
-        self.obstacle = ": ".join(filter(None, (obstacle.reason, obstacle.error)))
-        if obstacle.reason not in self._told:
-            self._told.add(obstacle.reason)
-            details = {"error": obstacle.error} if obstacle.error else {}
-            _log.warning("not_registered", reason=obstacle.reason, **details)
+        self.not_registered_reason = ": ".join(
+            filter(None, (not_registered_reason.reason, not_registered_reason.error))
+        )
+        if not_registered_reason.reason not in self._logged_reasons:
+            self._logged_reasons.add(not_registered_reason.reason)
+            details = {"error": not_registered_reason.error} if not_registered_reason.error else {}
+            _log.warning("not_registered", reason=not_registered_reason.reason, **details)
 
 
-def _digesting_seconds(registered: _Registered) -> float:
+def _processing_seconds(registered: _Registered) -> float:
     """How long the kubelet may still be busy with the last list that it was sent.
 
     Only after that does it look whether the list's stream has ended, and drops whoever is
@@ -324,7 +333,7 @@ def _digesting_seconds(registered: _Registered) -> float:
     stay healthy for the kubelet when it has long ended. Seen with kubelet 1.36.3 after one of ten
     quick successions with 10,000 units.
     """
-    return max(0.0, *(stream.digested_at - monotonic() for stream in registered.streams))
+    return max(0.0, *(stream.processed_at - monotonic() for stream in registered.streams))
 
 
 async def _first_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> None:

@@ -27,10 +27,10 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 LEVELS: Mapping[LogLevel, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
-MOST_RECENT = 50
+MAX_RECENT = 50
 """How many events are remembered, to be told of by telemetry."""
 
-_RECENT: deque[EventDict] = deque(maxlen=MOST_RECENT)
+_RECENT: deque[EventDict] = deque(maxlen=MAX_RECENT)
 
 _PLAIN = re.compile(r'[^\s"=\\]+')
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
-MOST_PER_WINDOW = 10
+MAX_PER_WINDOW = 10
 WINDOW_SECONDS = 60.0
-MOST_KINDS = 100
+MAX_KINDS = 100
 """Kinds of messages told apart; beyond it, a logger's messages share one count."""
 
 _KIND_LENGTH = 80
@@ -33,7 +33,7 @@ class RateLimit:
 
     def __init__(
         self,
-        most: int = MOST_PER_WINDOW,
+        most: int = MAX_PER_WINDOW,
         seconds: float = WINDOW_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -43,7 +43,7 @@ class RateLimit:
     def admits(self, logger: str, kind: str) -> bool:
         """Count one message, and tell whether it passes."""
         key = (logger, kind)
-        if key not in self._windows and len(self._windows) >= MOST_KINDS:
+        if key not in self._windows and len(self._windows) >= MAX_KINDS:
             key = (logger, "")
         window = self._windows.setdefault(key, _Window(ends=self._clock() + self._seconds))
         if window.passed < self._most:
@@ -85,7 +85,7 @@ class Router(logging.Handler):
     def not_raised(self, hook: "sys.UnraisableHookArgs") -> None:
         """Log an error that came up where nobody can catch it: else it were a bare traceback."""
         where = getattr(hook.object, "__qualname__", type(hook.object).__qualname__)
-        self._log.error("not_raised", error=hook.exc_value, where=where)
+        self._log.error("unraisable_error", error=hook.exc_value, where=where)
 
     def _error(self, record: logging.LogRecord) -> dict[str, Any]:
         error = record.exc_info[1] if record.exc_info else None

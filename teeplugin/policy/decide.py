@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from teeplugin.policy import units
-from teeplugin.policy.device_list import IdSet, Inventory
+from teeplugin.policy.device_list import DeviceList, IdSet
 from teeplugin.policy.shortage import NO_SHORTAGE, Shortage, listed_ids, mark, units_to_show
 from teeplugin_backends.base import (
     BadReply,
@@ -33,8 +33,8 @@ from teeplugin_backends.base import (
 CONFIRM_SECONDS = 2.0
 """How long after an uncertain fault, or another shortage than is shown, the TEE is asked again."""
 
-MOST_CONFIRMATIONS = 3
-"""How often an uncertain fault is asked about again before it is believed."""
+MAX_CONFIRMATIONS = 3
+"""How often an uncertain fault is asked about again before it is confirmed."""
 
 FAULT_SECONDS = 5.0
 """The longest wait between two queries while a fault stands, so that recovery is seen soon."""
@@ -50,7 +50,7 @@ FIRST_BACK_OFF_SECONDS = 0.5
 `FAULT_SECONDS`."""
 
 
-class Terms(NamedTuple):
+class PolicySettings(NamedTuple):
     """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask.
 
     `reserve_bytes` None means the backend's own, which is known from its first reading on: health
@@ -79,23 +79,23 @@ class Cause(NamedTuple):
 
     kind: str
     message: str
-    cure: str
+    fix: str
 
 
-class Judgement(NamedTuple):
+class Decision(NamedTuple):
     """What is to be listed and when to ask the TEE again.
 
-    `inventory` is None until the first reading: nothing is registered then. `cause` stands for a
-    fault that is believed, `suspicion` for one that is not yet. `ask_again_seconds` None means
-    only on request.
+    `device_list` is None until the first reading: nothing is registered then. `cause` stands for a
+    fault that is confirmed, `suspected fault` for one that is not yet. `ask_again_seconds` None
+    means only on request.
     """
 
-    inventory: Inventory | None = None
+    device_list: DeviceList | None = None
     memory: TeeMemory | None = None
     shortage: Shortage = NO_SHORTAGE
     cause: Cause | None = None
-    suspicion: Cause | None = None
-    suspicious_answers: tuple[type[TeeError], ...] = ()
+    suspected_fault: Cause | None = None
+    unconfirmed_answers: tuple[type[TeeError], ...] = ()
     faults_before_first: int = 0
     ask_again_seconds: float | None = 0.0
 
@@ -108,125 +108,138 @@ class Judgement(NamedTuple):
 class Holdings(NamedTuple):
     """Which units pods hold while a reading is taken.
 
-    `held` is None while that is unknown. A reading `counts` for shortage only if the holdings were
-    the same before and after it, and where it may confirm another, it was taken long enough after.
+    `allocated` is None while that is unknown. A reading `counts` for shortage only if the holdings
+    were the same before and after it, and where it may confirm another, it was taken long enough
+    after.
     """
 
-    held: IdSet | None = None
+    allocated: IdSet | None = None
     counts: bool = False
 
 
 UNKNOWN_HOLDINGS = Holdings()
 
 
-def judge(
+def decide(
     answer: TeeMemory | TeeError,
     missing: Sequence[str],
-    previous: Judgement,
-    terms: Terms,
+    previous: Decision,
+    policy_settings: PolicySettings,
     holdings: Holdings = UNKNOWN_HOLDINGS,
-) -> Judgement:
+) -> Decision:
     """Judge one answer of the TEE; `missing` are the node's paths that containers would lack."""
     if isinstance(answer, TeeMemory):
-        return _judge_reading(answer, missing, previous, terms, holdings)
-    cause = Cause(answer.kind, str(answer), answer.cure)
-    if previous.inventory is None or previous.memory is None:
+        return _decide_on_reading(answer, missing, previous, policy_settings, holdings)
+    cause = Cause(answer.kind, str(answer), answer.fix)
+    if previous.device_list is None or previous.memory is None:
         return _still_silent(cause, previous)
     if isinstance(answer, Exhausted):
         empty = TeeMemory(previous.memory.total_bytes, free_bytes=0)
-        return _judge_exhaustion(
-            cause, empty, missing, previous=previous, terms=terms, holdings=holdings
+        return _decide_on_exhaustion(
+            cause,
+            empty,
+            missing,
+            previous=previous,
+            policy_settings=policy_settings,
+            holdings=holdings,
         )
-    suspicious_answers = (*previous.suspicious_answers, type(answer))
-    if previous.cause is None and not _is_believed(answer, suspicious_answers):
+    unconfirmed_answers = (*previous.unconfirmed_answers, type(answer))
+    if previous.cause is None and not _is_confirmed(answer, unconfirmed_answers):
         return previous._replace(
-            suspicion=cause,
-            suspicious_answers=suspicious_answers,
+            suspected_fault=cause,
+            unconfirmed_answers=unconfirmed_answers,
             ask_again_seconds=CONFIRM_SECONDS,
         )
-    return Judgement(
-        inventory=previous.inventory._replace(unhealthy=previous.inventory.ids),
+    return Decision(
+        device_list=previous.device_list._replace(unhealthy=previous.device_list.ids),
         memory=previous.memory,
         shortage=previous.shortage,
         cause=cause,
-        ask_again_seconds=terms.fault_seconds,
+        ask_again_seconds=policy_settings.fault_seconds,
     )
 
 
-def relist(previous: Judgement, held: IdSet | None, terms: Terms) -> Judgement:
-    """Judge anew what is listed, without a reading, because other units are held now."""
-    if previous.memory is None or previous.cause is not None or held is None:
+def relist(
+    previous: Decision, allocated: IdSet | None, policy_settings: PolicySettings
+) -> Decision:
+    """Judge anew what is listed, without a reading, because other units are allocated now."""
+    if previous.memory is None or previous.cause is not None or allocated is None:
         return previous
-    ids = listed_ids(_count(previous.memory, terms), held)
-    inventory = mark(ids, held, previous.shortage.units, _marked(previous))
-    return previous._replace(inventory=inventory)
+    ids = listed_ids(_count(previous.memory, policy_settings), allocated)
+    device_list = mark(ids, allocated, previous.shortage.units, _marked(previous))
+    return previous._replace(device_list=device_list)
 
 
-def _judge_reading(
+def _decide_on_reading(
     memory: TeeMemory,
     missing: Sequence[str],
-    previous: Judgement,
-    terms: Terms,
+    previous: Decision,
+    policy_settings: PolicySettings,
     holdings: Holdings,
-) -> Judgement:
-    held = IdSet() if holdings.held is None else holdings.held
-    ids = listed_ids(_count(memory, terms), held)
+) -> Decision:
+    allocated = IdSet() if holdings.allocated is None else holdings.allocated
+    ids = listed_ids(_count(memory, policy_settings), allocated)
     shortage = previous.shortage
     if holdings.counts:
-        short = units_to_show(ids, held, memory.free_bytes, terms.unit_bytes)
+        short = units_to_show(ids, allocated, memory.free_bytes, policy_settings.unit_bytes)
         # Where nothing healthy is listed yet, nothing can flap.
-        anew = previous.inventory is None or previous.cause is not None
+        anew = previous.device_list is None or previous.cause is not None
         shortage = Shortage(short) if anew else shortage.confirmed_by(short)
     if missing:
-        return Judgement(
-            Inventory(ids, unhealthy=ids),
+        return Decision(
+            DeviceList(ids, unhealthy=ids),
             memory,
             shortage,
             cause=_missing_on_node(missing),
-            ask_again_seconds=terms.fault_seconds,
+            ask_again_seconds=policy_settings.fault_seconds,
         )
     # Pods came or went while it was taken, so it tells nothing of the shortage: the next one may.
-    disturbed = holdings.held is not None and not holdings.counts
+    disturbed = holdings.allocated is not None and not holdings.counts
     unsure = disturbed or shortage.seen_once is not None
-    interval_seconds = terms.interval_seconds or None
-    return Judgement(
-        mark(ids, held, shortage.units, _marked(previous)),
+    interval_seconds = policy_settings.interval_seconds or None
+    return Decision(
+        mark(ids, allocated, shortage.units, _marked(previous)),
         memory,
         shortage,
         ask_again_seconds=CONFIRM_SECONDS if unsure and interval_seconds else interval_seconds,
     )
 
 
-def _judge_exhaustion(
+def _decide_on_exhaustion(
     cause: Cause,
     empty: TeeMemory,
     missing: Sequence[str],
     *,
-    previous: Judgement,
-    terms: Terms,
+    previous: Decision,
+    policy_settings: PolicySettings,
     holdings: Holdings,
-) -> Judgement:
-    """Nothing is free: that is a shortage where it is known who holds what, else a suspicion."""
+) -> Decision:
+    """Nothing is free: a shortage if the allocated ids are known, else a suspected fault."""
     if previous.cause is not None and not holdings.counts:
-        return previous._replace(cause=cause, ask_again_seconds=terms.fault_seconds)
-    if holdings.held is None:
-        judged = previous._replace(suspicious_answers=())
+        return previous._replace(cause=cause, ask_again_seconds=policy_settings.fault_seconds)
+    if holdings.allocated is None:
+        decided = previous._replace(unconfirmed_answers=())
     else:
-        judged = _judge_reading(empty, missing, previous, terms, holdings)
-    ask_again_seconds = min(judged.ask_again_seconds or FAULT_SECONDS, terms.fault_seconds)
-    suspicion = None if judged.cause else cause
-    return judged._replace(suspicion=suspicion, ask_again_seconds=ask_again_seconds)
+        decided = _decide_on_reading(empty, missing, previous, policy_settings, holdings)
+    ask_again_seconds = min(
+        decided.ask_again_seconds or FAULT_SECONDS, policy_settings.fault_seconds
+    )
+    suspected_fault = None if decided.cause else cause
+    return decided._replace(suspected_fault=suspected_fault, ask_again_seconds=ask_again_seconds)
 
 
-def _count(memory: TeeMemory, terms: Terms) -> int:
-    return min(units.units_in(terms.capacity_bytes(memory), terms.unit_bytes), units.MAX_UNITS)
+def _count(memory: TeeMemory, policy_settings: PolicySettings) -> int:
+    return min(
+        units.units_in(policy_settings.capacity_bytes(memory), policy_settings.unit_bytes),
+        units.MAX_UNITS,
+    )
 
 
-def _marked(previous: Judgement) -> IdSet:
+def _marked(previous: Decision) -> IdSet:
     """The units that were Unhealthy for a shortage, rather than with all others for a fault."""
-    if previous.inventory is None or previous.cause is not None:
+    if previous.device_list is None or previous.cause is not None:
         return IdSet()
-    return previous.inventory.unhealthy
+    return previous.device_list.unhealthy
 
 
 def _missing_on_node(missing: Sequence[str]) -> Cause:
@@ -237,36 +250,36 @@ def _missing_on_node(missing: Sequence[str]) -> Cause:
     )
 
 
-def _is_believed(answer: TeeError, suspicious_answers: Sequence[type[TeeError]]) -> bool:
+def _is_confirmed(answer: TeeError, unconfirmed_answers: Sequence[type[TeeError]]) -> bool:
     """Tell whether a fault is certain by its kind, or confirmed by those just before it."""
     if not isinstance(answer, Busy | TimedOut | BadReply):
         return True
-    if len(suspicious_answers) > MOST_CONFIRMATIONS:
+    if len(unconfirmed_answers) > MAX_CONFIRMATIONS:
         return True
-    failures = sum(not issubclass(kind, Busy) for kind in suspicious_answers)
+    failures = sum(not issubclass(kind, Busy) for kind in unconfirmed_answers)
     return failures > 1
 
 
-def _still_silent(cause: Cause, previous: Judgement) -> Judgement:
+def _still_silent(cause: Cause, previous: Decision) -> Decision:
     back_off_seconds = FIRST_BACK_OFF_SECONDS * 2**previous.faults_before_first
-    return Judgement(
+    return Decision(
         cause=cause,
         faults_before_first=min(previous.faults_before_first + 1, 16),
         ask_again_seconds=min(back_off_seconds, FAULT_SECONDS),
     )
 
 
-def check_terms(memory: TeeMemory, terms: Terms) -> str | None:
-    """Say what is wrong with the operator's terms for this TEE, or None; value, rule and cure."""
-    reserve_bytes = terms.reserve_bytes or 0
+def check_policy_settings(memory: TeeMemory, policy_settings: PolicySettings) -> str | None:
+    """Say what is wrong with the operator's terms for this TEE, or None; value, rule and fix."""
+    reserve_bytes = policy_settings.reserve_bytes or 0
     if reserve_bytes >= memory.total_bytes:
         return (
             f"--reserve {units.format_size(reserve_bytes)}: nothing is left of the TEE's "
             f"{units.format_size(memory.total_bytes)}: give a smaller --reserve"
         )
-    capacity_bytes = terms.capacity_bytes(memory)
-    count = units.units_in(capacity_bytes, terms.unit_bytes)
-    precision_kb = terms.unit_bytes // units.KIB
+    capacity_bytes = policy_settings.capacity_bytes(memory)
+    count = units.units_in(capacity_bytes, policy_settings.unit_bytes)
+    precision_kb = policy_settings.unit_bytes // units.KIB
     if count > units.MAX_UNITS:
         return (
             f"-precision {precision_kb}: {units.format_size(capacity_bytes)} make {count} units, "

@@ -1,4 +1,4 @@
-"""Which units exist and are healthy, and their wire frame: made by judgement, sent by service.
+"""Which units exist and are healthy, and their wire frame: made by decision, sent by service.
 
 Device ids are the decimal numbers 0 … N−1 and are kept as runs, because everything that happens
 to them happens to runs: a list of 220,000 devices is one range, half of it unhealthy another.
@@ -115,7 +115,7 @@ class IdSet:
         return IdSet(tuple(result))
 
 
-class Inventory(NamedTuple):
+class DeviceList(NamedTuple):
     """The units that exist, and which of them are unhealthy (a subset)."""
 
     ids: IdSet = IdSet()
@@ -127,15 +127,15 @@ class Inventory(NamedTuple):
         return self.ids - self.unhealthy
 
 
-class Listing(NamedTuple):
+class PublishedList(NamedTuple):
     """What is listed now: the units, their frame, and the fault that makes Allocate refuse."""
 
-    inventory: Inventory
+    device_list: DeviceList
     frame: bytes
     fault: str | None = None
 
 
-class FrameEncoder:
+class DeviceListEncoder:
     """Turns inventories into serialized ListAndWatchResponse messages, at the cost of their runs.
 
     Rows of all ids up to the largest one seen are kept in at most two byte strings, one for each
@@ -148,14 +148,14 @@ class FrameEncoder:
         self._rows: dict[bytes, bytes] = {}
         self._end = 0
 
-    def encode(self, inventory: Inventory) -> bytes:
+    def encode(self, device_list: DeviceList) -> bytes:
         """Serialize the list, in ascending order of ids."""
-        if inventory.ids.end > self._end:
-            self._end = inventory.ids.end
+        if device_list.ids.end > self._end:
+            self._end = device_list.ids.end
             self._rows.clear()
         unhealthy = self.unhealthy_field
-        stretches = [(run, _HEALTHY) for run in inventory.healthy.runs]
-        stretches += [(run, unhealthy) for run in inventory.unhealthy.runs]
+        stretches = [(run, _HEALTHY) for run in device_list.healthy.runs]
+        stretches += [(run, unhealthy) for run in device_list.unhealthy.runs]
         stretches.sort(key=lambda stretch: stretch[0].start)
         return b"".join(self._cut(run, health) for run, health in stretches)
 

@@ -70,20 +70,20 @@ def units_in(size_bytes: int, unit_bytes: int) -> int:
     return size_bytes // unit_bytes
 
 
-def units_short(unheld_units: int, free_bytes: int, unit_bytes: int) -> int:
-    """How many of the unheld units the free memory can't back: a lower bound, 0 … unheld."""
-    missing_bytes = unheld_units * unit_bytes - free_bytes
+def units_short(unallocated_units: int, free_bytes: int, unit_bytes: int) -> int:
+    """How many unallocated units the free memory can't back, at the least."""
+    missing_bytes = unallocated_units * unit_bytes - free_bytes
     return max(0, -(-missing_bytes // unit_bytes))
 
 
-def unheld_use_bytes(memory_used_bytes: int, held_units: int, unit_bytes: int) -> int:
+def unallocated_use_bytes(memory_used_bytes: int, allocated_units: int, unit_bytes: int) -> int:
     """What others than the pods with units use at the least: the pods may use all they hold."""
-    return max(0, memory_used_bytes - held_units * unit_bytes)
+    return max(0, memory_used_bytes - allocated_units * unit_bytes)
 
 
-def external_use_min_bytes(unheld_bytes: int, reserve_bytes: int) -> int:
+def external_use_min_bytes(unallocated_bytes: int, reserve_bytes: int) -> int:
     """What is used beside pods and the TEE OS: a lower bound, as the TEE OS may use less."""
-    return max(0, unheld_bytes - reserve_bytes)
+    return max(0, unallocated_bytes - reserve_bytes)
 
 
 def rows_bytes(units: int, row_bytes: int) -> int:

@@ -37,7 +37,7 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Queries:
+class QueryStats:
     """The queries of the TEE: results by kind, times, and since when one is under way.
 
     `last_reading` is in seconds since the epoch, 0 if there was none; `under_way_since` monotonic.
@@ -66,8 +66,8 @@ class Queries:
 
 
 @dataclass(slots=True)
-class Reads:
-    """The readings of the kubelet's books; `last` in seconds since the epoch, 0 if none was."""
+class ReadStats:
+    """Readings of the allocation records; `last` in seconds since the epoch, 0 if none was."""
 
     results: Counter[str] = field(default_factory=Counter)
     last: float = 0.0

@@ -36,7 +36,7 @@ class ContainerGrant:
 
     @classmethod
     def of(cls, holding: Holding) -> "ContainerGrant":
-        """The grant that a holding in the books stands for."""
+        """The grant that a holding in the allocation records stands for."""
         answer = ContainerAllocateResponse.parse(holding.response)
         return cls(
             ids=holding.ids,

@@ -11,7 +11,7 @@ from teeplugin.config.validators import size
 from teeplugin.policy.units import format_size
 
 _UNITS_FIX = (
-    "give a whole number, or all, free or held, with + or - a whole number if need be, "
+    "give a whole number, or all, free or allocated, with + or - a whole number if need be, "
     "like `all - 10`"
 )
 _MEMORY_FIX = "give a size with K, M, G or T, or a number of units like `20 units`"
@@ -19,18 +19,18 @@ _MEMORY_FIX = "give a size with K, M, G or T, or a number of units like `20 unit
 # Seven digits are enough for more units than a kubelet takes.
 _UNITS = re.compile(
     r"(?P<alone>[0-9]{1,7})"
-    r"|(?P<term>all|free|held)(?:\s*(?P<sign>[+-])\s*(?P<more>[0-9]{1,7}))?"
+    r"|(?P<term>all|free|allocated)(?:\s*(?P<sign>[+-])\s*(?P<more>[0-9]{1,7}))?"
 )
 _IN_UNITS = re.compile(r"(?P<units>.*\S)\s+units?")
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What the terms stand for now: units that the TEE's memory makes, free ones, held ones."""
+    """What the words stand for now: all units of the TEE's memory, free and allocated ones."""
 
     all: int
     free: int
-    held: int
+    allocated: int
     unit_bytes: int
 
 

@@ -18,9 +18,9 @@ from pathlib import Path
 from teeplugin.config.settings import ConfigError, shown
 from teeplugin.policy.units import format_size
 from teeplugin.simulator.options import Options, parse_options
-from teeplugin.simulator.playing.player import Result, play
-from teeplugin.simulator.playing.scenario import Scenario
 from teeplugin.simulator.report import Report, Unwritable
+from teeplugin.simulator.scenario_runner.player import Result, play
+from teeplugin.simulator.scenario_runner.scenario import Scenario
 from teeplugin.simulator.sockets import LONGEST_SOCKET_PATH
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.timeline import ERROR
@@ -122,17 +122,17 @@ async def _run(options: Options, directory: Path, report: Report) -> int:
     SIGQUIT is for whoever wants it to end without more ado, unless a terminal has to be given back.
     """
     loop = asyncio.get_running_loop()
-    playing = asyncio.create_task(_play(options, directory, report))
+    scenario_runner = asyncio.create_task(_play(options, directory, report))
     received: list[int] = []
 
     def interrupted(signal_number: int) -> None:
         received.append(signal_number)
-        playing.cancel()
+        scenario_runner.cancel()
 
     for number in (*_SIGNALS, *((signal.SIGQUIT,) if options.stay else ())):
         loop.add_signal_handler(number, interrupted, number)
     try:
-        return await playing
+        return await scenario_runner
     except asyncio.CancelledError:
         if not received:
             raise

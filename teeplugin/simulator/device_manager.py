@@ -1,4 +1,4 @@
-"""The kubelet's books: devices, their health, and which container holds which. No I/O, no clock.
+"""The kubelet's device manager: devices, their health, and who holds which. No I/O, no clock.
 
 Written by the kubelet as lists arrive and pods come and go; refusals are worded as the kubelet's.
 """
@@ -68,17 +68,17 @@ class DeviceManager:
         return len(book.ids)
 
     def healthy(self, resource: str) -> frozenset[str]:
-        """The allocatable ids, held ones included."""
+        """The allocatable ids, allocated ones included."""
         return self.resources.get(resource, Resource()).healthy
 
-    def held_ids(self, resource: str) -> frozenset[str]:
+    def allocated_ids(self, resource: str) -> frozenset[str]:
         """Ids of every container, with those an Allocate is under way for."""
-        held = (holding.ids for holding in self.holdings if holding.resource == resource)
-        return frozenset(self._pending.get(resource, ())).union(*held)
+        allocated = (holding.ids for holding in self.holdings if holding.resource == resource)
+        return frozenset(self._pending.get(resource, ())).union(*allocated)
 
     def available(self, resource: str) -> frozenset[str]:
         """Healthy ids that nobody holds."""
-        return self.healthy(resource) - self.held_ids(resource)
+        return self.healthy(resource) - self.allocated_ids(resource)
 
     def of_pod(self, namespace: str, pod: str) -> Iterator[Holding]:
         """A pod's holdings, in the order of its containers."""
@@ -139,7 +139,7 @@ class DeviceManager:
             self.holdings.append(holding)
 
     def release(self, namespace: str, pod: str) -> int:
-        """Take a pod off the books; return how many devices came free."""
+        """Take a pod off the allocation records; return how many devices came free."""
         gone = list(self.of_pod(namespace, pod))
         self.holdings = [one for one in self.holdings if one not in gone]
         return sum(len(one.ids) for one in gone)

@@ -1,4 +1,4 @@
-"""A kubelet without Kubernetes: real sockets, real calls, its own books. Used by tests and stage.
+"""A kubelet without Kubernetes: real sockets, real calls, its own records. Used by tests and stage.
 
 What it knows of a kubelet's habits was observed on real ones; `Profile` holds what differs between
 versions. It runs as many plugins as register, but a pod here asks for one resource only.
@@ -201,7 +201,7 @@ class SimulatedKubelet:
         )
 
     def allocatable(self, resource: str | None = None) -> int:
-        """How many of them are healthy, held ones included."""
+        """How many of them are healthy, allocated ones included."""
         return len(self.healthy_ids(resource))
 
     def healthy_ids(self, resource: str | None = None) -> frozenset[str]:
@@ -212,7 +212,7 @@ class SimulatedKubelet:
         """The healthy ids that no container holds."""
         return self.devices.available(resource or self.resource)
 
-    def held(self, resource: str | None = None) -> dict[str, frozenset[str]]:
+    def allocated(self, resource: str | None = None) -> dict[str, frozenset[str]]:
         """Ids by pod: by its name in the namespace `default`, else by `namespace/name`."""
         pods: dict[str, frozenset[str]] = {}
         for one in self.devices.holdings:
@@ -234,7 +234,7 @@ class SimulatedKubelet:
     async def _allocate(
         self, namespace: str, pod: str, container: str, resource: str, units: int
     ) -> None:
-        """Choose ids, call Allocate, enter the answer in the books."""
+        """Choose ids, call Allocate, enter the answer in the allocation records."""
         devices = self.devices  # a restart in between makes new ones
         book = devices.usable(resource)
         preferred: list[str] = []

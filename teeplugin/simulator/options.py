@@ -12,7 +12,7 @@ from teeplugin.cli.parser import Parser
 from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError, shown
 from teeplugin.config.sources import FlagValue, load
-from teeplugin.config.validators import MOST_BYTES, size
+from teeplugin.config.validators import MAX_BYTES, size
 from teeplugin.policy.units import (
     KIB,
     MAX_UNITS,
@@ -20,8 +20,8 @@ from teeplugin.policy.units import (
     finest_precision_kb,
     format_size,
 )
-from teeplugin.simulator.playing.reading import read_scenario
-from teeplugin.simulator.playing.scenario import (
+from teeplugin.simulator.scenario_runner.reading import read_scenario
+from teeplugin.simulator.scenario_runner.scenario import (
     DEFAULT_TOTAL_BYTES,
     TOUR,
     Scenario,
@@ -125,7 +125,7 @@ def _check_units(setup: Setup, scenario: Scenario | None) -> None:
 def _more(setup: Setup, units: int) -> str:
     """What makes enough units: a larger total, where one of that size may be given."""
     needed_bytes = units * setup.unit_bytes + setup.reserve_bytes
-    if needed_bytes <= MOST_BYTES:
+    if needed_bytes <= MAX_BYTES:
         return f"a total of at least {format_size(needed_bytes)}"
     coarsest_kb = setup.total_bytes // units // KIB
     return f"a precision of at most {max(MIN_PRECISION_KB, coarsest_kb)} KB"

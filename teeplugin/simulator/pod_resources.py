@@ -1,4 +1,4 @@
-"""v1.PodResourcesLister as the kubelet serves it, out of the device manager's books."""
+"""v1.PodResourcesLister as the kubelet serves it, out of the device manager's records."""
 
 from collections.abc import Callable, Iterable
 
@@ -45,7 +45,7 @@ class PodResourcesService(PodResourcesListerBase):
     async def get_allocatable_resources(
         self, message: AllocatableResourcesRequest
     ) -> AllocatableResourcesResponse:
-        """Every healthy device, held or not."""
+        """Every healthy device, allocated or not."""
         del message
         return AllocatableResourcesResponse(
             devices=[

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TextIO
 
-from teeplugin.simulator.playing.player import Result
+from teeplugin.simulator.scenario_runner.player import Result
 
 WIDTH = 100
 _COLUMNS = (2, 22, 29, 29, 7)

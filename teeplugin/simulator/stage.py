@@ -1,7 +1,7 @@
 """The simulated node: a kubelet, a TEE, and the real plugin between them; played by steps and keys.
 
-Each method is one thing that can happen on a node. What follows is told by the kubelet's books, by
-the plugin's log and its end.
+Each method is one thing that can happen on a node. What follows is told by the kubelet's allocation
+records, by the plugin's log and its end.
 """
 
 import os
@@ -16,8 +16,8 @@ from teeplugin.simulator.admission import Admission
 from teeplugin.simulator.amounts import Figures
 from teeplugin.simulator.child import PluginProcess
 from teeplugin.simulator.kubelet import SimulatedKubelet
-from teeplugin.simulator.played_tee import PlayedTee
 from teeplugin.simulator.profile import MODERN, Profile
+from teeplugin.simulator.tee_control import PlayedTee
 from teeplugin.simulator.timeline import ERROR, INFO, PLUGIN, Timeline, readable
 
 HEALTH_INTERVAL_SECONDS = 0.2
@@ -91,7 +91,7 @@ class Stage:
         return Figures(
             all=self.setup.units_of(self.tee.total_bytes),
             free=len(self.kubelet.free_ids()),
-            held=sum(map(len, self.kubelet.held().values())),
+            allocated=sum(map(len, self.kubelet.allocated().values())),
             unit_bytes=self.setup.unit_bytes,
         )
 
@@ -157,7 +157,7 @@ class Stage:
     # The kubelet and its pods
 
     async def restart_kubelet(self) -> None:
-        """Stop it in order, and start it with the books it has written down."""
+        """Stop it in order, and start it with the allocation records it has written down."""
         await self.kubelet.stop()
         await self.kubelet.start()
 

@@ -17,7 +17,7 @@ KUBELET, PLUGIN, PLAYED = "kubelet", "plugin", "played"
 
 INFO, WARNING, ERROR = "info", "warning", "error"
 
-_MOST_ENTRIES = 200
+_MAX_ENTRIES = 200
 _HEADED = {"timestamp", "level", "event"}
 _LEVELS = {"warning": WARNING, "error": ERROR, "critical": ERROR}
 _BAD_NEWS = {
@@ -43,7 +43,7 @@ class Timeline:
     """The last entries, oldest first, and the names of all `events` of the plugin's log."""
 
     def __init__(self) -> None:
-        self.entries: deque[Entry] = deque(maxlen=_MOST_ENTRIES)
+        self.entries: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
         self.events: list[str] = []
 
     def add(self, source: str, text: str, level: str = INFO) -> None:

@@ -64,4 +64,4 @@ async def read_memory(backend: TeeBackend, seconds: float) -> TeeMemory:
 def _bug(what: str, error: BaseException) -> TeeError:
     problem = f"{what} raised {error_text(error)}"
     _log.debug("backend_bug", error=problem, exc_info=error)
-    return BadReply(f"a bug in the backend: {problem}", cure="report it to its author")
+    return BadReply(f"a bug in the backend: {problem}", fix="report it to its author")

@@ -18,10 +18,10 @@ import h11
 REQUEST_SECONDS = 5.0
 """From the connection to the end of the answer."""
 
-MOST_CONNECTIONS = 32
+MAX_CONNECTIONS = 32
 """Prometheus, two probes and a few people; one more ends the oldest."""
 
-MOST_HEADER_BYTES = 8192
+MAX_HEADER_BYTES = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class HttpServer:
     async def serve(self, listeners: list[socket.socket]) -> None:
         """Serve until cancelled; then every connection is closed."""
         servers = [
-            await asyncio.start_server(self._connected, sock=listener, limit=MOST_HEADER_BYTES)
+            await asyncio.start_server(self._connected, sock=listener, limit=MAX_HEADER_BYTES)
             for listener in listeners
         ]
         try:
@@ -60,7 +60,7 @@ class HttpServer:
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs each of these in a task
-        if len(self._open) >= MOST_CONNECTIONS:
+        if len(self._open) >= MAX_CONNECTIONS:
             oldest = next(iter(self._open))
             del self._open[oldest]
             oldest.cancel()
@@ -77,7 +77,7 @@ class HttpServer:
             writer.transport.abort()
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER_BYTES)
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEADER_BYTES)
         request = None
         try:
             request = await _request(connection, reader)
@@ -130,7 +130,7 @@ async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> 
             return event
         if event is not h11.NEED_DATA:
             return None
-        data = await reader.read(MOST_HEADER_BYTES)
+        data = await reader.read(MAX_HEADER_BYTES)
         connection.receive_data(data)
         if not data and connection.their_state is h11.IDLE:
             return None

@@ -14,7 +14,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from teeplugin.daemon.parts import Running
+from teeplugin.daemon.parts import PluginParts
 from teeplugin.policy.decide import SHORTAGE
 from teeplugin_backends.base import TEE_ERRORS
 
@@ -24,9 +24,9 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 class Metrics:
     """What `/metrics` answers for one running plugin."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, parts: PluginParts) -> None:
         self._registry = CollectorRegistry(auto_describe=False)
-        self._registry.register(PluginCollector(running))
+        self._registry.register(PluginCollector(parts))
         ProcessCollector(registry=self._registry)
 
     def exposition(self) -> bytes:
@@ -37,8 +37,8 @@ class Metrics:
 class PluginCollector(Collector):
     """Reads the parts; every metric has the label `resource`, as a node may have two plugins."""
 
-    def __init__(self, running: Running) -> None:
-        self._running = running
+    def __init__(self, parts: PluginParts) -> None:
+        self._parts = parts
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family as it is now."""
@@ -47,7 +47,7 @@ class PluginCollector(Collector):
         yield from self._tee_memory()
         yield from self._queries()
         yield from self._kubelet()
-        yield from self._ledger()
+        yield from self._pod_resources()
 
     def describe(self) -> Iterator[Metric]:
         """Name none in advance, so that registering asks for no values."""
@@ -63,7 +63,7 @@ class PluginCollector(Collector):
     ) -> Iterator[Metric]:
         family = GaugeMetricFamily(f"teeplugin_{name}", text, labels=("resource", *labels))
         for given, value in values.items():
-            family.add_metric((self._running.resource, *given), value)
+            family.add_metric((self._parts.resource, *given), value)
         yield family
 
     def _counter(
@@ -76,77 +76,77 @@ class PluginCollector(Collector):
         labels = ("resource", label) if label else ("resource",)
         family = CounterMetricFamily(f"teeplugin_{name}", text, labels=labels)
         if isinstance(values, int):
-            family.add_metric((self._running.resource,), values)
+            family.add_metric((self._parts.resource,), values)
         else:
             for given, value in values.items():
-                family.add_metric((self._running.resource, given), value)
+                family.add_metric((self._parts.resource, given), value)
         yield family
 
     def _about(self) -> Iterator[Metric]:
-        running = self._running
+        parts = self._parts
         yield from self._gauges(
             "build_info",
             "The plugin's version and its backend; always 1.",
             ("version", "backend"),
-            {(running.version, running.backend): 1},
+            {(parts.version, parts.backend): 1},
         )
-        terms = running.health.terms
-        yield from self._gauge("unit_bytes", "Memory of one unit.", terms.unit_bytes)
+        policy_settings = parts.poller.policy_settings
+        yield from self._gauge("unit_bytes", "Memory of one unit.", policy_settings.unit_bytes)
         yield from self._gauge(
             "health_interval_seconds",
             "How often the TEE is asked; 0: at the start only.",
-            terms.interval_seconds,
+            policy_settings.interval_seconds,
         )
 
         yield from self._gauge(
             "config_last_reload_successful",
             "0 if settings that were read anew could not be used.",
-            running.reloader.problem is None,
+            parts.reloader.problem is None,
         )
 
     def _units(self) -> Iterator[Metric]:
-        listing, judgement = self._running.listings.value, self._running.health.judgement
-        inventory = self._running.inventory
-        listed, unhealthy = len(inventory.ids), len(inventory.unhealthy)
-        held = self._running.ledger.held
+        published_list, decision = self._parts.latest_list.value, self._parts.poller.decision
+        device_list = self._parts.device_list
+        listed, unhealthy = len(device_list.ids), len(device_list.unhealthy)
+        allocated = self._parts.pod_resources.allocated
         yield from self._gauge("capacity_units", "Units that are listed.", listed)
         yield from self._gauge(
             "allocatable_units", "Units that are listed as healthy.", listed - unhealthy
         )
         yield from self._gauge(
-            "held_units",
+            "allocated_units",
             "Units that pods hold; absent while it is not known.",
-            None if held is None else len(held),
+            None if allocated is None else len(allocated),
         )
         yield from self._gauges(
             "unhealthy_units",
             "Units that are listed as unhealthy, by cause.",
             ("cause",),
-            {(SHORTAGE,): 0} | {(judgement.unhealthy_kind,): unhealthy},
+            {(SHORTAGE,): 0} | {(decision.unhealthy_kind,): unhealthy},
         )
         yield from self._gauges(
             "tee_fault",
             "1 while the TEE is taken for failed, by cause.",
             ("cause",),
-            {(judgement.cause.kind,): 1} if judgement.cause else {},
+            {(decision.cause.kind,): 1} if decision.cause else {},
         )
         yield from self._gauge(
             "frame_bytes",
             "Size of the list as it is sent to the kubelet.",
-            len(listing.frame) if listing else 0,
+            len(published_list.frame) if published_list else 0,
         )
         yield from self._counter(
             "list_changes",
             "Lists made, each of them sent to the kubelet or overtaken.",
-            self._running.health.list_changes,
+            self._parts.poller.list_changes,
         )
 
     def _tee_memory(self) -> Iterator[Metric]:
-        health = self._running.health
-        memory, terms = health.judgement.memory, health.terms
+        poller = self._parts.poller
+        memory, policy_settings = poller.decision.memory, poller.policy_settings
         if memory is None:
             return
-        reserve_bytes = terms.reserve_bytes or 0
+        reserve_bytes = policy_settings.reserve_bytes or 0
         yield from self._gauge("tee_total_bytes", "The TEE's memory.", memory.total_bytes)
         yield from self._gauge(
             "tee_free_bytes", "What of it was free at the last reading.", memory.free_bytes
@@ -155,24 +155,24 @@ class PluginCollector(Collector):
         yield from self._gauge(
             "external_use_min_bytes",
             "Used at the least by others than pods with units and the reserve.",
-            health.external_use_min_bytes,
+            poller.external_use_min_bytes,
         )
         yield from self._gauge(
-            "unheld_use_lowest_bytes",
+            "unallocated_use_min_bytes",
             "The least that the TEE OS and others used while pods held no units, since the start; "
             "more than the reserve: the reserve is too small.",
-            health.unheld_use_lowest_bytes,
+            poller.unallocated_use_min_bytes,
         )
 
     def _queries(self) -> Iterator[Metric]:
-        queries = self._running.health.queries
+        queries = self._parts.poller.queries
         seconds = HistogramMetricFamily(
             "teeplugin_query_duration_seconds",
             "Time that queries of the TEE took.",
             labels=("resource",),
         )
         seconds.add_metric(
-            (self._running.resource,),
+            (self._parts.resource,),
             buckets=queries.seconds.cumulative(),
             sum_value=queries.seconds.sum,
         )
@@ -191,14 +191,16 @@ class PluginCollector(Collector):
         yield from self._counter(
             "backend_events",
             "What the backend counts, by event.",
-            self._running.backend_counters(),
+            self._parts.backend_counters(),
             "event",
         )
 
     def _kubelet(self) -> Iterator[Metric]:
-        registration = self._running.registration
+        registration = self._parts.registration
         yield from self._gauge(
-            "registered", "1 while the kubelet watches our list.", registration.obstacle is None
+            "registered",
+            "1 while the kubelet watches our list.",
+            registration.not_registered_reason is None,
         )
         yield from self._counter(
             "registrations", "Registrations that succeeded.", registration.registrations
@@ -207,40 +209,40 @@ class PluginCollector(Collector):
             "registration_failures", "Tries to register that failed.", registration.failures
         )
         yield from self._gauge(
-            "watch_streams", "Open ListAndWatch streams.", len(self._running.watch_streams)
+            "watch_streams", "Open ListAndWatch streams.", len(self._parts.watch_streams)
         )
         yield from self._counter(
             "allocations",
             "Allocate calls, by result.",
-            {"ok": 0, "fault": 0, "unknown_id": 0} | self._running.service.allocations,
+            {"ok": 0, "fault": 0, "unknown_id": 0} | self._parts.service.allocations,
             "result",
         )
 
-    def _ledger(self) -> Iterator[Metric]:
-        ledger = self._running.ledger
+    def _pod_resources(self) -> Iterator[Metric]:
+        pod_resources = self._parts.pod_resources
         yield from self._gauge(
-            "ledger_readable",
+            "pod_resources_readable",
             "1 if the kubelet last told which pods hold which units.",
-            ledger.reads.readable,
+            pod_resources.reads.readable,
         )
         yield from self._counter(
-            "ledger_reads",
-            "Readings of the kubelet's books, by result.",
-            {"ok": 0, "failed": 0} | ledger.reads.results,
+            "pod_resources_reads",
+            "Readings of the kubelet's allocation records, by result.",
+            {"ok": 0, "failed": 0} | pod_resources.reads.results,
             "result",
         )
         yield from self._gauge(
-            "ledger_last_read_timestamp_seconds",
-            "When the kubelet's books were last read.",
-            ledger.reads.last,
+            "pod_resources_last_read_timestamp_seconds",
+            "When the kubelet's allocation records were last read.",
+            pod_resources.reads.last,
         )
         # Added up: a pod that ends and its successor may have one name.
-        held = Counter[tuple[str, ...]]()
-        for holder in ledger.holders or ():
-            held[holder.namespace, holder.pod, holder.container] += len(holder.ids)
+        allocated = Counter[tuple[str, ...]]()
+        for holder in pod_resources.holders or ():
+            allocated[holder.namespace, holder.pod, holder.container] += len(holder.ids)
         yield from self._gauges(
-            "container_held_units",
-            "Units that a container holds, by the kubelet's books.",
+            "container_allocated_units",
+            "Units that a container holds, by the kubelet's allocation records.",
             ("namespace", "pod", "container"),
-            held,
+            allocated,
         )

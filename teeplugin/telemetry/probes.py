@@ -1,13 +1,13 @@
 """Liveness and readiness, each with a line for every check that says why not; asked over HTTP.
 
-Not live means that a restart is the cure. Not ready means that pods can't be given TEE memory here.
+Not live means that a restart is the fix. Not ready means that pods can't be given TEE memory here.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
 
-from teeplugin.daemon.parts import Running
+from teeplugin.daemon.parts import PluginParts
 from teeplugin.kubelet.grpc_client import CallError, CallTimedOut, call
 from teeplugin_backends.base import QUERY_SECONDS
 
@@ -23,21 +23,21 @@ Checks = Mapping[str, str | None]
 """What was looked at, with what is wrong, or None."""
 
 
-async def live(running: Running) -> Checks:
+async def live(parts: PluginParts) -> Checks:
     """Look whether the loop runs (it runs this), the TEE's query ends, and our socket answers."""
     return {
         "loop": None,
-        "query": _stuck_query(running),
-        "socket": await _silent_socket(running),
+        "query": _stuck_query(parts),
+        "socket": await _silent_socket(parts),
     }
 
 
-async def ready(running: Running) -> Checks:
+async def ready(parts: PluginParts) -> Checks:
     """Look whether pods can be given units: the TEE answers, and the kubelet has our list."""
     return {
-        "running": "the plugin is shutting down" if running.stopping.is_set() else None,
-        "tee": _tee_problem(running),
-        "registered": running.registration.obstacle,
+        "running": "the plugin is shutting down" if parts.stopping.is_set() else None,
+        "tee": _tee_problem(parts),
+        "registered": parts.registration.not_registered_reason,
     }
 
 
@@ -51,32 +51,32 @@ def report(checks: Checks, name: str) -> tuple[bool, str]:
     return well, "\n".join([*lines, f"{name}: {'ok' if well else 'failed'}", ""])
 
 
-def _tee_problem(running: Running) -> str | None:
-    judgement = running.health.judgement
-    if judgement.cause is not None:
-        return f"{judgement.cause.kind}: {judgement.cause.message}: {judgement.cause.cure}"
-    return "it has not answered yet" if judgement.inventory is None else None
+def _tee_problem(parts: PluginParts) -> str | None:
+    decision = parts.poller.decision
+    if decision.cause is not None:
+        return f"{decision.cause.kind}: {decision.cause.message}: {decision.cause.fix}"
+    return "it has not answered yet" if decision.device_list is None else None
 
 
-def _stuck_query(running: Running) -> str | None:
-    since = running.health.queries.under_way_since
+def _stuck_query(parts: PluginParts) -> str | None:
+    since = parts.poller.queries.under_way_since
     if since is None or monotonic() - since <= STUCK_SECONDS:
         return None
     return f"a query of the TEE goes on for {monotonic() - since:.0f} s: the backend can't end it"
 
 
-async def _silent_socket(running: Running) -> str | None:
+async def _silent_socket(parts: PluginParts) -> str | None:
     """Call our own socket; where none is in place, the registration will put one there."""
-    path = running.endpoint.path
-    if not _in_place(running):
+    path = parts.endpoint.path
+    if not _in_place(parts):
         return None
     problem = await _call(path)
     # Only if it is still the one: the registration may have put another in its place meanwhile.
-    return problem if running.endpoint.path == path and _in_place(running) else None
+    return problem if parts.endpoint.path == path and _in_place(parts) else None
 
 
-def _in_place(running: Running) -> bool:
-    return running.endpoint.in_place and not running.stopping.is_set()
+def _in_place(parts: PluginParts) -> bool:
+    return parts.endpoint.in_place and not parts.stopping.is_set()
 
 
 async def _call(path: Path) -> str | None:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 import anyio
 
 from teeplugin.config.validators import split_address
-from teeplugin.daemon.parts import Running
+from teeplugin.daemon.parts import PluginParts
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread
 from teeplugin.telemetry import probes
@@ -22,45 +22,45 @@ RETRY_SECONDS = 5.0
 _log = get_logger()
 
 
-async def serve(address: str, running: Running) -> None:
+async def serve(address: str, parts: PluginParts) -> None:
     """Serve until cancelled; while the address can't be had, say so once and try again."""
     listeners = await _listeners(address)
     try:
         for listener in listeners:
             _log.info("telemetry_listening", address=_shown(listener))
-        await HttpServer(_pages(running)).serve(listeners)
+        await HttpServer(_pages(parts)).serve(listeners)
     finally:
         for listener in listeners:
             listener.close()
 
 
-def _pages(running: Running) -> dict[str, Page]:
+def _pages(parts: PluginParts) -> dict[str, Page]:
     scrape: Callable[[], Answer] | None = None
 
     async def measured() -> Answer:
         nonlocal scrape
         if scrape is None:
-            scrape = await in_a_thread(_load_metrics, running)
+            scrape = await in_a_thread(_load_metrics, parts)
         return scrape()
 
     async def livez() -> Answer:
-        return _probed(await probes.live(running), "livez")
+        return _probed(await probes.live(parts), "livez")
 
     async def readyz() -> Answer:
-        return _probed(await probes.ready(running), "readyz")
+        return _probed(await probes.ready(parts), "readyz")
 
     async def status() -> Answer:
-        text = json.dumps(status_of(running), indent=2) + "\n"
+        text = json.dumps(status_of(parts), indent=2) + "\n"
         return Answer(HTTPStatus.OK, text.encode(), "application/json")
 
     return {"/metrics": measured, "/livez": livez, "/readyz": readyz, "/status": status}
 
 
-def _load_metrics(running: Running) -> Callable[[], Answer]:
+def _load_metrics(parts: PluginParts) -> Callable[[], Answer]:
     """Load the Prometheus client, 2.5 MiB that a plugin which nobody scrapes doesn't need."""
     from teeplugin.telemetry.metrics import CONTENT_TYPE, Metrics  # noqa: PLC0415 - see above
 
-    metrics = Metrics(running)
+    metrics = Metrics(parts)
     return lambda: Answer(HTTPStatus.OK, metrics.exposition(), CONTENT_TYPE)
 
 
@@ -83,7 +83,7 @@ async def _listeners(address: str) -> list[socket.socket]:
                     address=address,
                     error=problem,
                     effect="no metrics and probes; everything else goes on, and it is tried again",
-                    cure="give another address with --listen, or end what listens there",
+                    fix="give another address with --listen, or end what listens there",
                 )
             told = problem
         await anyio.sleep(RETRY_SECONDS)

@@ -2,41 +2,45 @@
 
 from typing import Any
 
-from teeplugin.daemon.parts import Running
+from teeplugin.daemon.parts import PluginParts
 from teeplugin.logs.setup import recent_events
 
 
-def status_of(running: Running) -> dict[str, Any]:
+def status_of(parts: PluginParts) -> dict[str, Any]:
     """Tell all of a running plugin that an operator asks first; bytes and units, as whole numbers.
 
     What isn't known yet is null.
     """
-    judgement, inventory, held = running.health.judgement, running.inventory, running.ledger.held
-    cause = judgement.cause or judgement.suspicion
+    decision, device_list, allocated = (
+        parts.poller.decision,
+        parts.device_list,
+        parts.pod_resources.allocated,
+    )
+    cause = decision.cause or decision.suspected_fault
     return {
-        "resource": running.resource,
-        "version": running.version,
-        "backend": running.backend,
+        "resource": parts.resource,
+        "version": parts.version,
+        "backend": parts.backend,
         "units": {
-            "bytes": running.health.terms.unit_bytes,
-            "capacity": len(inventory.ids),
-            "allocatable": len(inventory.ids) - len(inventory.unhealthy),
-            "held": None if held is None else len(held),
-            "unhealthy": len(inventory.unhealthy),
-            "unhealthy_cause": judgement.unhealthy_kind if inventory.unhealthy else None,
+            "bytes": parts.poller.policy_settings.unit_bytes,
+            "capacity": len(device_list.ids),
+            "allocatable": len(device_list.ids) - len(device_list.unhealthy),
+            "allocated": None if allocated is None else len(allocated),
+            "unhealthy": len(device_list.unhealthy),
+            "unhealthy_cause": decision.unhealthy_kind if device_list.unhealthy else None,
         },
-        "tee": _tee(running),
+        "tee": _tee(parts),
         "cause": cause
         and {
             "kind": cause.kind,
             "error": cause.message,
-            "cure": cause.cure,
-            "believed": judgement.cause is not None,
+            "fix": cause.fix,
+            "confirmed": decision.cause is not None,
         },
-        "registered": running.registration.obstacle is None,
-        "obstacle": running.registration.obstacle,
-        "settings_problem": running.reloader.problem,
-        "ledger_readable": running.ledger.reads.readable,
+        "registered": parts.registration.not_registered_reason is None,
+        "not_registered_reason": parts.registration.not_registered_reason,
+        "settings_problem": parts.reloader.problem,
+        "pod_resources_readable": parts.pod_resources.reads.readable,
         "holders": [
             {
                 "namespace": holder.namespace,
@@ -44,21 +48,21 @@ def status_of(running: Running) -> dict[str, Any]:
                 "container": holder.container,
                 "units": len(holder.ids),
             }
-            for holder in running.ledger.holders or ()
+            for holder in parts.pod_resources.holders or ()
         ],
         "events": recent_events(),
     }
 
 
-def _tee(running: Running) -> dict[str, Any] | None:
-    health = running.health
-    memory, terms = health.judgement.memory, health.terms
+def _tee(parts: PluginParts) -> dict[str, Any] | None:
+    poller = parts.poller
+    memory, policy_settings = poller.decision.memory, poller.policy_settings
     if memory is None:
         return None
     return {
         "total_bytes": memory.total_bytes,
         "free_bytes": memory.free_bytes,
-        "reserve_bytes": terms.reserve_bytes or 0,
-        "external_use_min_bytes": health.external_use_min_bytes,
-        "last_reading": health.queries.last_reading or None,
+        "reserve_bytes": policy_settings.reserve_bytes or 0,
+        "external_use_min_bytes": poller.external_use_min_bytes,
+        "last_reading": poller.queries.last_reading or None,
     }

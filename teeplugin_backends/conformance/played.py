@@ -16,7 +16,7 @@ from teeplugin_backends.base import (
     TeeError,
     TeeMemory,
 )
-from teeplugin_backends.conformance.rules import BrokenPromiseError
+from teeplugin_backends.conformance.rules import ContractViolationError
 from teeplugin_backends.conformance.running import Call, run
 
 END_SECONDS: Final = 5.0
@@ -114,7 +114,7 @@ class PlayedTee(ABC):
         """Have a query hang; it is cancelled at the end."""
         query = await self._begun(backend)
         if await query.ends(0):
-            raise BrokenPromiseError(
+            raise ContractViolationError(
                 f"tee_hangs() doesn't: memory() came to {query.outcome!r} instead of waiting; a "
                 "time limit of the backend's own must be longer than until_it_hangs() takes"
             )
@@ -149,7 +149,7 @@ async def outcome_of(backend: TeeBackend) -> object:
     query = Call.of_memory(backend)
     if not await query.ends(QUERY_SECONDS):
         query.cancel()
-        raise BrokenPromiseError(f"memory() gave no answer within {QUERY_SECONDS:g} s")
+        raise ContractViolationError(f"memory() gave no answer within {QUERY_SECONDS:g} s")
     return query.outcome
 
 
@@ -158,10 +158,12 @@ async def answers_again(backend: TeeBackend, when: str) -> None:
     deadline = anyio.current_time() + QUERY_SECONDS
     while isinstance(outcome := await outcome_of(backend), TeeError):
         if anyio.current_time() > deadline:
-            raise BrokenPromiseError(f"{when}, it has not answered since: {outcome!r}") from outcome
+            raise ContractViolationError(
+                f"{when}, it has not answered since: {outcome!r}"
+            ) from outcome
         await anyio.sleep(_POLL_SECONDS)
     if isinstance(outcome, BaseException):
-        raise BrokenPromiseError(f"{when}, memory() raised {outcome!r}") from outcome
+        raise ContractViolationError(f"{when}, memory() raised {outcome!r}") from outcome
 
 
 async def leave(backend: TeeBackend) -> None:

@@ -23,13 +23,13 @@ _PERMISSIONS = re.compile("r?w?m?")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-class BrokenPromiseError(AssertionError):
+class ContractViolationError(AssertionError):
     """A backend doesn't do what base promises: which, what it did, and what would be right."""
 
 
 def _must(rule: str, *, holds: bool) -> None:
     if not holds:
-        raise BrokenPromiseError(rule)
+        raise ContractViolationError(rule)
 
 
 def refusal(message: str, bad: Mapping[str, str]) -> None:
@@ -56,21 +56,23 @@ def fault(outcome: object, kind: type[TeeError]) -> None:
     """Check what `memory` raises while the TEE fails."""
     should = f"memory() should raise {kind.__name__} now,"
     if not isinstance(outcome, BaseException):
-        raise BrokenPromiseError(f"{should} and answered {outcome!r}: old figures are no answer")
+        raise ContractViolationError(
+            f"{should} and answered {outcome!r}: old figures are no answer"
+        )
     if not isinstance(outcome, TeeError):
-        raise BrokenPromiseError(
+        raise ContractViolationError(
             f"{should} and raised {outcome!r}: turn every error into a kind of TeeError, else it "
             "counts as a bug"
         ) from outcome
     _must(f"{should} and raised {outcome!r}", holds=isinstance(outcome, kind))
     _must(f"{outcome!r} says nothing: say what happened", holds=bool(str(outcome).strip()))
-    _must(f"{outcome!r} has no cure: say what an operator can do", holds=bool(outcome.cure.strip()))
+    _must(f"{outcome!r} has no fix: say what an operator can do", holds=bool(outcome.fix.strip()))
 
 
 def access(given: object, expected: ContainerAccess | None) -> None:
     """Check that the kubelet could hand it to a container."""
     if not isinstance(given, ContainerAccess):
-        raise BrokenPromiseError(f"access() answered {given!r}: answer a ContainerAccess")
+        raise ContractViolationError(f"access() answered {given!r}: answer a ContainerAccess")
     _must(
         f"access() answered {given}, and not {expected}",
         holds=expected in (None, given),
@@ -106,11 +108,11 @@ def reserve(given: object) -> None:
 
 
 def identity(given: object) -> None:
-    """Check that it says what a white list needs."""
+    """Check that it says what a allowlist needs."""
     if given is None:
         return
     if not isinstance(given, Identity):
-        raise BrokenPromiseError(f"identity() answered {given!r}: answer an Identity, or None")
+        raise ContractViolationError(f"identity() answered {given!r}: answer an Identity, or None")
     hashed = _SHA256.fullmatch(given.sha256)
     _must(f"{given}: sha256 must be 64 lower-case hexadecimal digits", holds=bool(hashed))
 
@@ -118,7 +120,7 @@ def identity(given: object) -> None:
 def counters(given: object, before: Mapping[str, int]) -> dict[str, int]:
     """Check that none has gone or become less, as metrics need it; what they are now."""
     if not isinstance(given, Mapping):
-        raise BrokenPromiseError(f"counters() answered {given!r}: answer a mapping")
+        raise ContractViolationError(f"counters() answered {given!r}: answer a mapping")
     now = dict(given)
     for name, value in now.items():
         whole = isinstance(name, str) and isinstance(value, int) and value >= 0
@@ -134,7 +136,7 @@ def counters(given: object, before: Mapping[str, int]) -> dict[str, int]:
 def findings(given: object) -> None:
     """Check that doctor can print them."""
     if not isinstance(given, Sequence):
-        raise BrokenPromiseError(f"checks() answered {given!r}: answer a sequence of Finding")
+        raise ContractViolationError(f"checks() answered {given!r}: answer a sequence of Finding")
     for each in given:
         _must(f"checks() has {each!r}: give Finding(...)", holds=isinstance(each, Finding))
         _must(f"{each}: must have a name and a text", holds=bool(each.check and each.text))

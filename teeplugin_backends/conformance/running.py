@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 import anyio
 
 from teeplugin_backends.base import TeeBackend
-from teeplugin_backends.conformance.rules import BrokenPromiseError
+from teeplugin_backends.conformance.rules import ContractViolationError
 
 BLOCKED_SECONDS: Final = 3.0
 """A loop that stands still for so long is blocked: a busy machine takes tenths of a second."""
@@ -53,7 +53,7 @@ def run(check: Callable[[], Awaitable[None]]) -> None:
             # What a check that failed left running may well keep the loop from closing.
             if failures:
                 raise failures[0] from None
-            raise BrokenPromiseError(
+            raise ContractViolationError(
                 f"the event loop stood still for {BLOCKED_SECONDS:g} s {blocked}: never block it, "
                 "and let every task end when it is cancelled; what may hang belongs in a process "
                 "that can be killed"

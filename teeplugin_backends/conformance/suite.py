@@ -34,7 +34,7 @@ from teeplugin_backends.conformance.resources import (
     what_has_grown,
     what_is_left,
 )
-from teeplugin_backends.conformance.rules import BrokenPromiseError
+from teeplugin_backends.conformance.rules import ContractViolationError
 from teeplugin_backends.conformance.running import Call, run
 
 _ENTER_SECONDS: Final = 0.5
@@ -57,13 +57,15 @@ class BackendConformance(PlayedTee):
         """The plugin finds backends by nothing else."""
         found = {point.value: point for point in entry_points(group=_GROUP, name=self.name)}
         if len(found) != 1:
-            raise BrokenPromiseError(
+            raise ContractViolationError(
                 f"--backend {self.name} leads to {sorted(found) or 'nothing'}: it must be "
                 f"registered once in the group {_GROUP}: see your pyproject.toml, and install it"
             )
         (loaded,) = (point.load() for point in found.values())
         if loaded is not self.backend:
-            raise BrokenPromiseError(f"--backend {self.name} leads to {loaded}, not {self.backend}")
+            raise ContractViolationError(
+                f"--backend {self.name} leads to {loaded}, not {self.backend}"
+            )
 
     def test_an_unknown_option_is_refused(self) -> None:
         """An option that is misspelt must not go unnoticed."""
@@ -93,11 +95,11 @@ class BackendConformance(PlayedTee):
             play()
             entering = Call(backend.__aenter__())
             if not await entering.ends(_ENTER_SECONDS):
-                raise BrokenPromiseError(
+                raise ContractViolationError(
                     f"__aenter__ takes over {_ENTER_SECONDS} s, the TEE {state}"
                 )
             if entering.outcome is not backend:
-                raise BrokenPromiseError(
+                raise ContractViolationError(
                     f"__aenter__ gave {entering.outcome!r}, the TEE {state}: return self, and ask "
                     "the TEE nothing"
                 )
@@ -115,7 +117,7 @@ class BackendConformance(PlayedTee):
 
     @check
     async def test_a_fault_is_raised_as_its_kind(self, kind: type[TeeError]) -> None:
-        """Nothing but a TeeError is raised, with words and a cure."""
+        """Nothing but a TeeError is raised, with words and a fix."""
         async with self._open() as backend:
             self.tee_fails(kind)
             rules.fault(await outcome_of(backend), kind)
@@ -148,12 +150,12 @@ class BackendConformance(PlayedTee):
         async with self._open() as backend, self._hanging(backend) as query:
             query.cancel()
             if not await query.ends(CLOSE_SECONDS):
-                raise BrokenPromiseError(
+                raise ContractViolationError(
                     f"memory() went on for over {CLOSE_SECONDS} s after it was cancelled: "
                     "wait for nothing then, not even for the end of what you kill"
                 )
             if not query.was_cancelled:
-                raise BrokenPromiseError(
+                raise ContractViolationError(
                     f"memory() made {query.outcome!r} of its cancellation: let it through"
                 )
 
@@ -209,7 +211,7 @@ class BackendConformance(PlayedTee):
 
     @check
     async def test_the_identity_stays_the_same_and_asks_no_tee(self) -> None:
-        """Somebody writes it into a white list."""
+        """Somebody writes it into a allowlist."""
 
         def look(backend: TeeBackend) -> object:
             rules.identity(backend.identity())
@@ -246,9 +248,9 @@ class BackendConformance(PlayedTee):
                     for root in (Path("/"), Path(empty)):
                         checking = Call(backend.checks(root))
                         if not await checking.ends(LOOK_SECONDS):
-                            raise BrokenPromiseError(f"checks() takes over {LOOK_SECONDS} s")
+                            raise ContractViolationError(f"checks() takes over {LOOK_SECONDS} s")
                         if isinstance(error := checking.outcome, Exception):
-                            raise BrokenPromiseError(f"checks() raised {error!r}") from error
+                            raise ContractViolationError(f"checks() raised {error!r}") from error
                         rules.findings(checking.outcome)
 
     # --- its end
@@ -261,11 +263,11 @@ class BackendConformance(PlayedTee):
         async with self._hanging(backend):
             leaving = Call(backend.__aexit__(None, None, None))
             if not await leaving.ends(CLOSE_SECONDS):
-                raise BrokenPromiseError(
+                raise ContractViolationError(
                     f"__aexit__ takes over {CLOSE_SECONDS} s while a query hangs"
                 )
             if isinstance(error := leaving.outcome, Exception):
-                raise BrokenPromiseError(f"__aexit__ raised {error!r}") from error
+                raise ContractViolationError(f"__aexit__ raised {error!r}") from error
 
     def test_leaving_leaves_nothing_behind(self) -> None:
         """No task, thread, process or descriptor, though the TEE goes on hanging."""
@@ -290,9 +292,11 @@ class BackendConformance(PlayedTee):
         except OptionError as error:
             rules.refusal(str(error), bad)
         except Exception as error:
-            raise BrokenPromiseError(f"{dict(bad)}: raise OptionError, not {error!r}") from error
+            raise ContractViolationError(
+                f"{dict(bad)}: raise OptionError, not {error!r}"
+            ) from error
         else:
-            raise BrokenPromiseError(f"from_options takes {dict(bad)}: raise OptionError")
+            raise ContractViolationError(f"from_options takes {dict(bad)}: raise OptionError")
 
     async def _ask_in_every_state(self, backend: TeeBackend) -> None:
         for play in self._states(hanging=False).values():
@@ -333,7 +337,7 @@ class BackendConformance(PlayedTee):
 
 def _must_be_none(what: str, left: Sequence[str]) -> None:
     if left:
-        raise BrokenPromiseError(f"{what}: {', '.join(left)}")
+        raise ContractViolationError(f"{what}: {', '.join(left)}")
 
 
 def _must_equal(
@@ -342,6 +346,6 @@ def _must_equal(
     try:
         now = look(backend)
     except Exception as error:
-        raise BrokenPromiseError(f"{what} raised {error!r} while the TEE {state}") from error
+        raise ContractViolationError(f"{what} raised {error!r} while the TEE {state}") from error
     if now != first:
-        raise BrokenPromiseError(f"{what} was {first!r}, and is {now!r} while the TEE {state}")
+        raise ContractViolationError(f"{what} was {first!r}, and is {now!r} while the TEE {state}")

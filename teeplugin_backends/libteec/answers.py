@@ -49,7 +49,7 @@ PROBLEMS: Final[Mapping[str, tuple[type[TeeError], str]]] = MappingProxyType(
         ),
     }
 )
-"""What a helper says where no call failed: the kind of fault and its cure, by its problem."""
+"""What a helper says where no call failed: the kind of fault and its fix, by its problem."""
 
 _LAST = {"words", "result", "free"}
 """With one of these a helper ends what it tells."""
@@ -78,8 +78,8 @@ def reading_of(ended: Ended) -> Reading:
         raise _unfinished(ended)
     try:
         if "problem" in told:
-            kind, cure = PROBLEMS[told["problem"]]
-            raise kind(told["words"], cure=cure)
+            kind, fix = PROBLEMS[told["problem"]]
+            raise kind(told["words"], fix=fix)
         vendor = told["vendor"]
         if "failed" in told:
             raise error_of(vendor, told["failed"], int(told["result"]), int(told["origin"]))
@@ -87,7 +87,7 @@ def reading_of(ended: Ended) -> Reading:
     except (KeyError, ValueError) as error:
         raise BadReply(
             f"the helper's answer can't be read ({type(error).__name__}: {error})",
-            cure="report it to the plugin's authors",
+            fix="report it to the plugin's authors",
         ) from error
     return Reading(memory, vendor)
 
@@ -114,24 +114,24 @@ def _unfinished(ended: Ended) -> TeeError:
         found = ended.told.get("interpreter", "another")
         return Unreachable(
             f"the helper's Python is {found}, not the plugin's: that was replaced or moved",
-            cure=f"restart the plugin; if that doesn't help, {_UNMOVED}",
+            fix=f"restart the plugin; if that doesn't help, {_UNMOVED}",
         )
     if ended.signal_name is not None:
         where = f"in {step}" if step else "while it started"
         return BadReply(
             f"{ended.signal_name} ended the helper {where}{quote}",
-            cure="look for a crash of libteec, or for the node's memory running out, in its log",
+            fix="look for a crash of libteec, or for the node's memory running out, in its log",
         )
     if step is not None and step.startswith(_LOADING):
         return Unreachable(
             f"{step.removeprefix(_LOADING)} ended the helper with status {ended.status} while "
             f"it was loaded{quote}",
-            cure="iTrustee's library does so if anything is preloaded: empty /etc/ld.so.preload; "
+            fix="iTrustee's library does so if anything is preloaded: empty /etc/ld.so.preload; "
             f"or {_NAME_LIBRARY}",
         )
     if step is None:
         return Unreachable(
             f"the helper can't start, its status is {ended.status}{quote}",
-            cure=_UNMOVED,
+            fix=_UNMOVED,
         )
     return BadReply(f"status {ended.status} ended the helper in {step}{quote}")

@@ -77,13 +77,13 @@ class LibTeec(TeeBackend):
             raise TimedOut(
                 f"an earlier query's helper (process {error.pid}) can't be ended: it is "
                 f"in {error.step or 'its start'} since",
-                cure="look for what holds the call in the TEE; the helper ends when that returns, "
+                fix="look for what holds the call in the TEE; the helper ends when that returns, "
                 "and the TEE is asked again",
             ) from None
         except OSError as error:
             raise BadReply(
                 f"the helper process can't be started: {error}",
-                cure="look for the plugin's limits of processes and memory",
+                fix="look for the plugin's limits of processes and memory",
             ) from error
         raise TimedOut(
             f"{self._helpers.step or 'the start of the helper'} did not return within "

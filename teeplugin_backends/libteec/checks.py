@@ -92,18 +92,18 @@ class Way:
         if not found:
             return Finding.not_applicable(check, "there is nothing to load")
         if self._problem == "library":
-            cure = (
+            fix = (
                 f"install beside it what is named, as the TEE's vendor has it (`ldd {found}` lists "
                 "all), and in a container mount that as well"
             )
-            return Finding.failed(check, self._told["words"], cure)
+            return Finding.failed(check, self._told["words"], fix)
         if step.startswith("dlopen "):
-            cure = (
+            fix = (
                 "empty /etc/ld.so.preload, as iTrustee's library ends who loads it while anything "
                 "is preloaded; else install the vendor's library anew"
             )
             text = f"loading {step.removeprefix('dlopen ')} ended the helper, or didn't return"
-            return Finding.failed(check, text, cure)
+            return Finding.failed(check, text, fix)
         return Finding.not_applicable(check, f"{_NOT_SO_FAR}: see query")
 
     def _flavour(self) -> Finding:
@@ -127,32 +127,32 @@ class Way:
             return Finding.ok(check, f"{node} is there")
         if self._reached:
             return Finding.ok(check, f"the TEE was reached, though {node} isn't seen")
-        cure = (
+        fix = (
             "load iTrustee's driver (tzdriver) on the node; in a container mount the node's /dev "
             "where --host-root has it"
         )
-        return Finding.failed(check, f"there is no {node}", cure)
+        return Finding.failed(check, f"there is no {node}", fix)
 
     def _confidential_os(self) -> Finding:
         node, check = self._on_node(CONFIDENTIAL_NODE), "confidential-os"
         if os.path.lexists(node):
             return Finding.ok(check, f"{node} is there")
-        cure = (
+        fix = (
             "install a TEE OS and a driver with confidential containers; in a container mount the "
             "node's /dev where --host-root has it"
         )
-        return Finding.failed(check, f"there is no {node}, which only a confidential OS has", cure)
+        return Finding.failed(check, f"there is no {node}, which only a confidential OS has", fix)
 
     def _teecd(self) -> Finding:
         check, socket = "teecd", Path(TEECD_SOCKET)
         if self._reached:
             return Finding.ok(check, "it let the plugin in")
         if problem := files.problem_of_socket(socket):
-            cure = (
+            fix = (
                 f"start teecd on the node; in a container mount {TEECD} from there, and restart "
                 "the pod if the node made it anew"
             )
-            return Finding.failed(check, problem, cure)
+            return Finding.failed(check, problem, fix)
         if self._told.get("step") == _INITIALIZE:
             words = self._error_words() or (f"{_INITIALIZE} didn't return", "restart teecd")
             return Finding.failed(check, *words)
@@ -164,8 +164,8 @@ class Way:
         if self._problem == "identity":
             return Finding.failed(check, self._told["words"], PROBLEMS["identity"][1])
         if self._result in results.OF_THE_CALLER:
-            words, cure = self._error_words() or ("", "")
-            return Finding.failed(check, f"{who}: {words}", cure)
+            words, fix = self._error_words() or ("", "")
+            return Finding.failed(check, f"{who}: {words}", fix)
         if self._answered:
             return Finding.ok(check, f"{who} is admitted")
         return Finding.ok(check, f"{who}; whether that is admitted isn't known")
@@ -186,17 +186,17 @@ class Way:
         if self._answered:
             return Finding.ok(check, f"{path} answers")
         if problem := files.problem_of_application(path):
-            cure = (
+            fix = (
                 "put the signed file of this UUID there, readable for the plugin, or name it with "
                 "--backend-option ta-path="
             )
-            return Finding.failed(check, f"{path} {problem}", cure)
+            return Finding.failed(check, f"{path} {problem}", fix)
         if self._result in results.OF_THE_APPLICATION and (words := self._error_words()):
             return Finding.failed(check, f"{path}, {words[0]}", words[1])
         if path.resolve().stem.lower() != uuid:
             text = f"{path} isn't named by the UUID that is asked for, {uuid}"
-            cure = "give --backend-option uuid= as the file was signed for, or the file of this one"
-            return Finding.warning(check, text, cure)
+            fix = "give --backend-option uuid= as the file was signed for, or the file of this one"
+            return Finding.warning(check, text, fix)
         return Finding.ok(check, f"{path} is there; whether it answers isn't known")
 
     # ---- OP-TEE
@@ -206,17 +206,17 @@ class Way:
         if self._reached:
             return Finding.ok(check, "the library has opened it")
         if not os.path.lexists(device):
-            cure = (
+            fix = (
                 "load the kernel's driver optee; in a container give it the device, which only a "
                 "privileged one may open"
             )
-            return Finding.failed(check, f"there is no {device}", cure)
+            return Finding.failed(check, f"there is no {device}", fix)
         if self._told.get("failed") == _INITIALIZE:
-            cure = (
+            fix = (
                 "run the plugin as root; in a container as a privileged one, or the kernel lets "
                 "nobody open a device node"
             )
-            return Finding.failed(check, f"{device} is there, but can't be opened", cure)
+            return Finding.failed(check, f"{device} is there, but can't be opened", fix)
         return Finding.ok(check, f"{device} is there")
 
     def _supplicant(self) -> Finding:
@@ -224,22 +224,22 @@ class Way:
         if files.process_runs(_SUPPLICANT):
             return Finding.ok(check, f"{_SUPPLICANT} runs")
         if not os.path.lexists(node):
-            cure = (
+            fix = (
                 f"install and start {_SUPPLICANT} on the node: the plugin's query needs none, but "
                 "loading the trusted applications of pods does"
             )
-            return Finding.warning(check, f"there is no {node}", cure)
+            return Finding.warning(check, f"there is no {node}", fix)
         text = f"{node} is there; from here it isn't seen whether {_SUPPLICANT} runs"
-        cure = f"on the node: systemctl status {_SUPPLICANT}"
-        return Finding.not_applicable(check, text, cure)
+        fix = f"on the node: systemctl status {_SUPPLICANT}"
+        return Finding.not_applicable(check, text, fix)
 
     def _pseudo_application(self) -> Finding:
         check = "trusted-application"
         if self._answered:
             return Finding.ok(check, "the statistics pseudo-TA answers")
         if self._result in results.OF_THE_APPLICATION and self._reached:
-            words, cure = self._error_words() or ("", "")
-            return Finding.failed(check, words, cure)
+            words, fix = self._error_words() or ("", "")
+            return Finding.failed(check, words, fix)
         return Finding.not_applicable(check, _NOT_SO_FAR)
 
     # ---- what the helper told
@@ -249,12 +249,12 @@ class Way:
         return int(self._told["result"]) if "failed" in self._told else None
 
     def _error_words(self) -> tuple[str, str] | None:
-        """What happened and the cure, where a call failed."""
+        """What happened and the fix, where a call failed."""
         if self._result is None or self._vendor is None:
             return None
         step, origin = self._told["failed"], int(self._told["origin"])
         error = results.error_of(self._vendor, step, self._result, origin)
-        return str(error), error.cure
+        return str(error), error.fix
 
     def _on_node(self, path: str) -> Path:
         return self._host_root / path.lstrip("/")

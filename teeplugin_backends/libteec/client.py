@@ -32,7 +32,7 @@ OPTEE_TA_RAM_POOL = 3
 _OUR_MEMORY_COMMAND = 0
 _OPTEE_ALLOCATION_COMMAND = 1
 
-_MOST_BYTES = 2**64 - 1
+_MAX_BYTES = 2**64 - 1
 
 
 class LibraryError(Exception):
@@ -233,7 +233,7 @@ def ask(library: Library, query: ItrusteeQuery | OpteeQuery) -> tuple[int, int]:
     return query.reading()
 
 
-# ---- what is believed
+# ---- what is confirmed
 
 
 def accept_reply(*, returned_bytes: int, total: int, free: int, unit_bytes: int) -> tuple[int, int]:
@@ -258,7 +258,7 @@ def accept_reply(*, returned_bytes: int, total: int, free: int, unit_bytes: int)
         raise ReplyError("the total is 0")
     if free > total:
         raise ReplyError(f"{free} of {total} units are free, more than there are")
-    if total * unit_bytes > _MOST_BYTES:
+    if total * unit_bytes > _MAX_BYTES:
         raise ReplyError(f"{total} units of {unit_bytes} bytes are more than any machine has")
     return total * unit_bytes, free * unit_bytes
 

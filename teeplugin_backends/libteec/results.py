@@ -1,4 +1,4 @@
-"""What libteec's results mean: from code, call and vendor to a TeeError with words and a cure.
+"""What libteec's results mean: from code, call and vendor to a TeeError with words and a fix.
 
 This is the one place that knows which result is which kind of fault.
 """
@@ -22,12 +22,12 @@ from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a result means: `name` is the vendors', `cure` None is the kind's own."""
+    """What a result means: `name` is the vendors', `fix` None is the kind's own."""
 
     name: str
     kind: type[TeeError]
     words: str
-    cure: str | None = None
+    fix: str | None = None
 
 
 _FITS = "check that library, trusted application and plugin fit each other"
@@ -219,4 +219,4 @@ def error_of(vendor: str, step: str, result: int, origin: int) -> TeeError:
     teller = _ORIGINS.get(origin)
     said = f"{step}: {result:#010X} {meaning.name}".replace("X", "x", 1)
     message = f"{said}{f' from {teller}' if teller else ''}: {meaning.words}"
-    return kind(message, cure=meaning.cure)
+    return kind(message, fix=meaning.fix)

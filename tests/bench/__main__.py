@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc.aio
 
 from teeplugin.policy.units import MAX_UNITS
-from tests.bench import encoding, imports, ledger, measures
+from tests.bench import encoding, imports, measures, pod_resources
 from tests.bench.errors import BenchError
 from tests.bench.figures import Results
 from tests.bench.table import as_json, as_table, machine
@@ -112,7 +112,7 @@ async def _measure(options: argparse.Namespace, results: Results) -> None:
         await measures.answered_flips(units, results)
         await measures.memory(units, results)
         await measures.allocations(units, results)
-        await ledger.refreshes(units, results)
+        await pod_resources.refreshes(units, results)
         await measures.kubelet_restarts(units, rounds, results)
         if options.long:
             await measures.soak_streams(units, results)

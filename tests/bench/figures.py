@@ -60,7 +60,7 @@ FIGURES: Mapping[str, Figure] = {
     "encode_first": Figure("first encoding of a list", "ms", digits=2),
     "encode_flip": Figure("re-encoding: whole list flips", "ms", _at_any_count(10), digits=2),
     "encode_upper": Figure("re-encoding: upper half flips", "ms", digits=2),
-    "encode_held": Figure(
+    "encode_allocated": Figure(
         "re-encoding: all but ≤ 1,000 scattered ids flip", "ms", _at_any_count(30), digits=2
     ),
     "encode_scattered": Figure("re-encoding: every second id unhealthy", "ms", digits=2),
@@ -68,7 +68,9 @@ FIGURES: Mapping[str, Figure] = {
     "allocate_p99": Figure("Allocate of 10 ids, p99", "ms", _up_to(2_000, 5), digits=2),
     "allocate_cpu": Figure("… the daemon's CPU time for one", "ms", digits=2),
     "refresh_cpu": Figure(
-        "reading the kubelet's books, ≤ 1,000 held: CPU time", "ms", _at_any_count(150)
+        "reading the kubelet's allocation records, ≤ 1,000 allocated: CPU time",
+        "ms",
+        _at_any_count(150),
     ),
     "refresh_allocate_p99": Figure(
         "… Allocate of 1 id meanwhile, p99", "ms", _at_any_count(10), digits=2

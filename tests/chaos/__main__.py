@@ -20,7 +20,7 @@ from tests.contract.under_test import Simulated
 
 
 async def play(seed: int) -> str | None:
-    """Play one; None if all held, else what didn't, with the story."""
+    """Play one; None if all allocated, else what didn't, with the story."""
     directory = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
     kubelet_dir = Path(tempfile.mkdtemp(prefix="tee-"))
     on_tmpfs = os.geteuid() == 0

@@ -7,7 +7,7 @@ from random import Random
 from time import monotonic
 
 from teeplugin.kubelet.registration import LOOK_SECONDS
-from tests.chaos.world import HELD, World
+from tests.chaos.world import ALLOCATED, World
 from tests.contract.under_test import KubeletUnderTest
 from tests.plugin_process import Plugin
 from tests.usage import Usage
@@ -23,10 +23,10 @@ HUNG_SECONDS = 12.0
 SETTLE_SECONDS = 10.0
 """A shortage is confirmed after 2 s, perhaps a second time, and a promise may have to be read."""
 
-MOST_LINES = 12
+MAX_LINES = 12
 """Log lines a disturbance: what begins, what ends, and what the kubelet's restart brings."""
 
-_ONCE_A_FAULT = ("tee_unhealthy", "tee_recovered", "ledger_unreadable")
+_ONCE_A_FAULT = ("tee_unhealthy", "tee_recovered", "pod_resources_unreadable")
 
 
 async def run(
@@ -48,15 +48,15 @@ async def run(
     try:
         world.start_plugin()
         await kubelet.has(world.model.healthy)
-        await kubelet.admit("stays", HELD)
-        world.model.held = HELD
-        held = await kubelet.held("stays")
-        await world.plugin.logged("units_taken")
+        await kubelet.admit("stays", ALLOCATED)
+        world.model.allocated = ALLOCATED
+        allocated = await kubelet.allocated("stays")
+        await world.plugin.logged("units_allocated")
         before = Usage.of(world.plugin.pid)
         for _ in range(STEPS):
             await world.disturb()
         await world.end_all()
-        await _all_is_well(world, held, patience_seconds)
+        await _all_is_well(world, allocated, patience_seconds)
         await _check_what_is_left(world, before)
         _check_logs(world)
     finally:
@@ -66,7 +66,7 @@ async def run(
     return world
 
 
-async def _all_is_well(world: World, held: frozenset[str], patience_seconds: float) -> None:
+async def _all_is_well(world: World, allocated: frozenset[str], patience_seconds: float) -> None:
     kubelet = world.kubelet
     if len(world.plugins) > 1:
         for plugin in world.plugins[:-1]:
@@ -88,8 +88,8 @@ async def _all_is_well(world: World, held: frozenset[str], patience_seconds: flo
     expected = world.model.healthy
     await kubelet.has(expected, within_seconds=SETTLE_SECONDS + allowed)
     healthy = await kubelet.healthy()
-    assert await kubelet.held("stays") == held, "the pod lost units"
-    assert held <= healthy, "units of a pod are unhealthy"
+    assert await kubelet.allocated("stays") == allocated, "the pod lost units"
+    assert allocated <= healthy, "units of a pod are unhealthy"
     # What was agreed on stays so.
     assert len(await kubelet.healthy()) == expected
     world.story.append(f"registered after {registered:.2f} s, {expected} healthy")
@@ -134,7 +134,7 @@ def _check_logs(world: World) -> None:
         events = Counter(json.loads(line)["event"] for line in lines)
         assert not events["plugin_bug"] + events["telemetry_bug"], "a bug"
         assert "Traceback" not in plugin.log.read_text(), "a traceback"
-        most = MOST_LINES * (len(world.story) + 2)
+        most = MAX_LINES * (len(world.story) + 2)
         assert len(lines) <= most, f"{len(lines)} log lines for {len(world.story)} steps"
         for event in _ONCE_A_FAULT:
             faults = begun["TEE"] + begun["no"] + begun["kubelet"] + begun["disk"] + 2

@@ -11,17 +11,17 @@ class Model:
 
     total: int
     others: int = 0
-    held: int = 0
+    allocated: int = 0
 
     @property
     def healthy(self) -> int:
-        """So many devices are healthy: all that are held, and of the others as many as are free.
+        """So many devices are healthy: all allocated ones, and as many others as are free.
 
         Below 256 units a step of the shortage is one unit, so there is no rounding.
         """
         free = max(0, self.total - self.others)
-        listed = max(self.total, self.held)
-        return self.held + min(listed - self.held, free)
+        listed = max(self.total, self.allocated)
+        return self.allocated + min(listed - self.allocated, free)
 
     def as_played(self) -> dict[str, int]:
         """The same for the simulated TEE's state file, in bytes."""

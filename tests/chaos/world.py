@@ -22,11 +22,11 @@ CLOCKS = (-365 * 86_400, -3_600, -1, 0, 1, 3_600, 86_400)
 """Seconds by which the clock is wrong: as without a battery, in the wrong zone, slightly."""
 
 CAPACITIES = (64, 100, 128, 160)
-HELD = 10
+ALLOCATED = 10
 FEW_DESCRIPTORS = 3
 """Left to a plugin that runs out of them: not enough for a query, a connection and a directory."""
 
-_MOST_INODES = 200
+_MAX_INODES = 200
 
 Act = Callable[[], Awaitable[None]]
 
@@ -222,7 +222,7 @@ class World:
         folder = self.kubelet.kubelet_dir / "fill"
         folder.mkdir()
         try:
-            for number in range(_MOST_INODES):
+            for number in range(_MAX_INODES):
                 (folder / str(number)).touch()
         except OSError:
             return
@@ -249,7 +249,7 @@ def _limit_descriptors(pid: int, spare: int) -> None:
 
 def mount_tmpfs(directory: Path) -> None:
     """Put a small file system of its own at the kubelet's directory; needs root."""
-    options = f"size=4m,nr_inodes={_MOST_INODES},mode=755"
+    options = f"size=4m,nr_inodes={_MAX_INODES},mode=755"
     command = ["mount", "-t", "tmpfs", "-o", options, "teeplugin-chaos", str(directory)]
     subprocess.run(command, check=True, capture_output=True)
 

@@ -1,6 +1,6 @@
 """How long a kubelet was without healthy devices of ours, by its own word; for the updates.
 
-Asked twice: its books over PodResources, looked at again and again, give the time from the last
+Asked twice: its records over PodResources, looked at again and again, give the time from the last
 look that found devices to the next that did; its log tells to the microsecond when it marked them
 unhealthy and when it had processed a list again. The node object would be too coarse: it shows a
 change up to a second later, and a short one never.
@@ -37,7 +37,7 @@ _LISTED = "Processed device updates for resource"
 class Gaps:
     """What the kubelet said while it was watched, in milliseconds."""
 
-    by_books_ms: list[float] = field(default_factory=list)
+    by_records_ms: list[float] = field(default_factory=list)
     by_log_ms: list[float] = field(default_factory=list)
     lists: int = 0
     """How many lists it has processed."""
@@ -46,7 +46,7 @@ class Gaps:
         """Both sums, for people."""
         return (
             f"kubelet at 0 for {sum(self.by_log_ms):.0f} ms by its log, at most "
-            f"{sum(self.by_books_ms):.0f} ms by its books; {self.lists} lists processed"
+            f"{sum(self.by_records_ms):.0f} ms by its records; {self.lists} lists processed"
         )
 
 
@@ -68,13 +68,13 @@ async def watched(lab: Lab) -> AsyncIterator[Gaps]:
 async def _look(kubelet_dir: Path, gaps: Gaps) -> None:
     channel = Channel(path=os.fspath(kubelet_dir / "pod-resources" / "kubelet.sock"))
     try:
-        books = v1.PodResourcesListerStub(channel)
+        records = v1.PodResourcesListerStub(channel)
         seen_at, gap = monotonic(), False
         while True:
-            there = await _has_devices(books)
+            there = await _has_devices(records)
             if there:
                 if gap:
-                    gaps.by_books_ms.append((monotonic() - seen_at) * 1000)
+                    gaps.by_records_ms.append((monotonic() - seen_at) * 1000)
                 seen_at = monotonic()
             gap = not there
             await anyio.sleep(_LOOK_SECONDS)
@@ -82,9 +82,9 @@ async def _look(kubelet_dir: Path, gaps: Gaps) -> None:
         channel.close()
 
 
-async def _has_devices(books: v1.PodResourcesListerStub) -> bool:
+async def _has_devices(records: v1.PodResourcesListerStub) -> bool:
     request = v1.AllocatableResourcesRequest()
-    answer = await books.get_allocatable_resources(request, timeout=_ANSWER_SECONDS)
+    answer = await records.get_allocatable_resources(request, timeout=_ANSWER_SECONDS)
     return any(one.resource_name == RESOURCE and one.device_ids for one in answer.devices)
 
 

@@ -21,7 +21,7 @@ _LOOK_INSIDE = "env; echo --; cat /proc/mounts; echo --; ls -l /dev"
 
 
 class Real(KubeletUnderTest):
-    """A kubelet of the lab: pods come from its API server, books from its PodResources socket."""
+    """A kubelet of the lab: pods come from its API server, records from its PodResources socket."""
 
     settle_seconds = 15
 
@@ -60,8 +60,8 @@ class Real(KubeletUnderTest):
 
     async def healthy(self) -> frozenset[str]:
         try:
-            async with self._pod_resources() as books:
-                answer = await books.get_allocatable_resources(v1.AllocatableResourcesRequest())
+            async with self._pod_resources() as records:
+                answer = await records.get_allocatable_resources(v1.AllocatableResourcesRequest())
         except (OSError, GRPCError, StreamTerminatedError):
             return frozenset()
         return _ids(answer.devices)
@@ -83,12 +83,12 @@ class Real(KubeletUnderTest):
         if phase(found) != "Running":
             raise RefusedError(found["status"].get("message", ""))
 
-    async def held(self, pod: str) -> frozenset[str]:
-        """By the books, which are empty for a moment after the kubelet's start."""
+    async def allocated(self, pod: str) -> frozenset[str]:
+        """By the allocation records, which are empty for a moment after the kubelet's start."""
 
         async def look() -> frozenset[str]:
-            async with self._pod_resources() as books:
-                answer = await books.list(v1.ListPodResourcesRequest())
+            async with self._pod_resources() as records:
+                answer = await records.list(v1.ListPodResourcesRequest())
             return frozenset().union(
                 *(
                     _ids(container.devices)
@@ -98,7 +98,7 @@ class Real(KubeletUnderTest):
                 )
             )
 
-        return await eventually(f"pod {pod} is in the books", look)
+        return await eventually(f"pod {pod} is in the allocation records", look)
 
     async def handed(self, pod: str) -> Handed:
         text = await run_sync(self.lab.exec, pod, "sh", "-c", _LOOK_INSIDE)

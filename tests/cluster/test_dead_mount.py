@@ -19,7 +19,7 @@ exec "$@"
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root may mount")
-async def test_a_dead_mount_of_the_directory_ends_the_plugin_with_the_cure(
+async def test_a_dead_mount_of_the_directory_ends_the_plugin_with_the_fix(
     kubelet_dir: Path, tmp_path: Path
 ) -> None:
     on_the_node = kubelet_dir / "on-the-node"

@@ -12,7 +12,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from tests.cluster import original_stand_in
+from tests.cluster import original_mock
 from tests.cluster.deploying import (
     DAEMON_SET,
     NAMESPACE,
@@ -37,7 +37,7 @@ from tests.cluster.waiting import wait_until
 __all__ = ["shell"]  # the fixture
 
 UNITS = 128
-MOST_AT_ZERO_MS = 150
+MAX_AT_ZERO_MS = 150
 ROLL_SECONDS = 90
 SETTINGS = (
     "log-format: json\nhealth-interval: 10\nbackend: simulated\nbackend-options:\n  total: 64MiB\n"
@@ -116,7 +116,7 @@ async def test_two_updates_and_a_rollback_leave_the_kubelet_without_units_for_mi
         print(f"of {len(names)} pods created meanwhile, one a second, {refused} were refused")
         for gaps in found.values():
             assert gaps.lists > 0  # else the log was not understood
-            assert sum(gaps.by_log_ms) <= MOST_AT_ZERO_MS
+            assert sum(gaps.by_log_ms) <= MAX_AT_ZERO_MS
         # One a second, and less than a second without devices: one an update at the very most.
         assert refused <= len(found)
         assert phases["Running"] + refused == len(names)
@@ -172,7 +172,7 @@ def plugin_pods_ready(lab: Lab) -> list[str]:
 
 def test_from_the_originals_daemon_set_to_ours_pods_go_on(lab: Lab, shell: Shell) -> None:
     wait_for_allocatable(lab, 0)
-    arguments = [original_stand_in.__file__, str(KUBELET_DIR), str(UNITS)]
+    arguments = [original_mock.__file__, str(KUBELET_DIR), str(UNITS)]
     original = subprocess.Popen(lab.enter(sys.executable, *arguments))
     try:
         wait_for_allocatable(lab, UNITS)
@@ -190,8 +190,8 @@ def test_from_the_originals_daemon_set_to_ours_pods_go_on(lab: Lab, shell: Shell
             lab.exec("old-timer", "touch", "/tmp/end")  # noqa: S108 - inside the container
             wait_until("its container restarted", lambda: lab.restarts("old-timer") == 1, 30)
             lab.wait_pod("old-timer", "Running", 30)
-            held = _held(lab)
-            assert held[RESOURCE] == "20"
+            allocated = _allocated(lab)
+            assert allocated[RESOURCE] == "20"
     finally:
         original.kill()
         original.wait()
@@ -203,7 +203,7 @@ def _events(lab: Lab, name: str) -> list[dict[str, Any]]:
     return [entry for entry in map(json.loads, lines) if entry["event"] == name]
 
 
-def _held(lab: Lab) -> dict[str, str]:
+def _allocated(lab: Lab) -> dict[str, str]:
     """What the node's description counts as allocated, by resource: the number of requests."""
     allocated = lab.kubectl("describe", "node").partition("Allocated resources:")[2]
     rows = (line.split() for line in allocated.splitlines())

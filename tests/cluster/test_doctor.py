@@ -48,7 +48,7 @@ def test_beside_a_plugin_on_the_host_a_kubelet_that_is_down_is_named(
         assert status == 1
         failed = [name for name, check in checks.items() if check["result"] == "failed"]
         assert failed[0] == "kubelet-socket"
-        assert "start the kubelet" in checks["kubelet-socket"]["cure"]
+        assert "start the kubelet" in checks["kubelet-socket"]["fix"]
         wait_for_allocatable(lab, 128)
         status, checks = doctor_beside(lab, plugin)
         assert (status, checks["kubelet-socket"]["result"]) == (0, "ok")
@@ -80,7 +80,9 @@ def test_in_the_plugins_container_nothing_fails_and_nothing_is_disturbed(running
     checks = by_name(told)
     assert {name for name, check in checks.items() if check["result"] != "ok"} == {"node-label"}
     assert checks["running-settings"]["finding"] == "those of process 1, the plugin"
-    assert checks["pod-resources"]["finding"].startswith("10 units of huawei.com/tee-ram are held")
+    assert checks["pod-resources"]["finding"].startswith(
+        "10 units of huawei.com/tee-ram are allocated"
+    )
     events = [line for line in plugin_log(running).splitlines() if line.startswith("{")]
     registrations = [line for line in events if '"registered"' in line or "registering" in line]
     assert len(registrations) == 1
@@ -93,6 +95,6 @@ def test_without_the_daemons_flags_it_says_which_to_give(running: Lab) -> None:
         *("exec", pod, "--namespace=kube-system", "--", PROGRAM, "doctor", "--format=json"),
         check=False,
     )
-    cure = by_name(json.loads(shown[shown.index("{") : shown.rindex("}") + 1]))
-    assert cure["running-settings"]["result"] == "warning"
-    assert cure["running-settings"]["cure"].endswith(f"tee-device-plugin doctor {' '.join(FLAGS)}")
+    fix = by_name(json.loads(shown[shown.index("{") : shown.rindex("}") + 1]))
+    assert fix["running-settings"]["result"] == "warning"
+    assert fix["running-settings"]["fix"].endswith(f"tee-device-plugin doctor {' '.join(FLAGS)}")

@@ -24,7 +24,7 @@ async def test_pods_are_admitted_and_lists_followed_after_a_goaway(kubelet: Real
         await kubelet.has(16)
         ours.send_goaway()
         await kubelet.admit("pod", 4)
-        assert len(await kubelet.held("pod")) == 4
+        assert len(await kubelet.allocated("pod")) == 4
         ours.list_units(12)
         await kubelet.has(12)
         assert await eventually("one stream", lambda: len(ours.streams)) == 1

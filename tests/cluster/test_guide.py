@@ -50,7 +50,7 @@ class Reader:
 
     def __init__(self, shell: Shell, node: Path) -> None:
         self.shell = shell
-        # The files of iTrustee are not this machine's: stand-ins lie in a folder of their own.
+        # The files of iTrustee are not this machine's: mocks lie in a folder of their own.
         self._placeholders = PLACEHOLDERS | {" /usr/": f" {node}/usr/"}
 
     def read(self, page: str) -> Iterator[tuple[str, str]]:
@@ -95,7 +95,7 @@ def test_the_installation_ends_with_a_pod_and_its_removal_with_nothing(
         assert str(ITRUSTEE_UNITS) in [output.strip() for output in printed]
         assert f"{DAEMON_SET}-" in everything
         assert "demo-ca: 10 units of 524288 bytes: 5242880 bytes" in everything
-        assert f"{ITRUSTEE_UNITS} listed, {ITRUSTEE_UNITS} healthy, 10 held" in everything
+        assert f"{ITRUSTEE_UNITS} listed, {ITRUSTEE_UNITS} healthy, 10 allocated" in everything
         assert "default/test-pod-ta" in everything
         assert "huawei.com/tee-ram  10" in everything
         assert lab.get("daemonset", DAEMON_SET, NAMESPACE) is None

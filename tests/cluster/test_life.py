@@ -12,7 +12,7 @@ from time import time
 
 import pytest
 
-from tests.cluster import original_stand_in
+from tests.cluster import original_mock
 from tests.cluster.doctor_beside import doctor_beside
 from tests.cluster.lab import Lab
 from tests.cluster.pods import restarts
@@ -22,14 +22,14 @@ from tests.cluster.settings import KUBELET_DIR, NODE_NAME, NODE_STATUS_PERIOD_SE
 from tests.cluster.waiting import wait_until
 from tests.plugin_process import Plugin
 
-HELD = 10
+ALLOCATED = 10
 __all__ = ["plugin"]  # the fixture
 UNTIL_FILE_COMES = ("sh", "-c", "until [ -e /tmp/end ]; do sleep 0.1; done")
 
 
 def run_holder(lab: Lab) -> str:
     """Run a pod that holds units; its uid."""
-    pod = lab.run_pod(lab.pod("holder", HELD, restart_policy="Always"))
+    pod = lab.run_pod(lab.pod("holder", ALLOCATED, restart_policy="Always"))
     uid: str = pod["metadata"]["uid"]
     return uid
 
@@ -82,8 +82,8 @@ def test_another_precision_at_a_restart_leaves_pods_alone_and_doctor_names_their
     with other:
         wait_for_allocatable(lab, UNITS // 2)
         _, checks = doctor_beside(lab, other)
-        assert checks["held-unit-size"]["result"] == "warning"
-        assert f"{HELD} units of 512KiB" in checks["held-unit-size"]["finding"]
+        assert checks["allocated-unit-size"]["result"] == "warning"
+        assert f"{ALLOCATED} units of 512KiB" in checks["allocated-unit-size"]["finding"]
         assert_undisturbed(lab, uid)
 
 
@@ -199,20 +199,22 @@ def test_a_pod_of_the_originals_time_goes_on_and_its_container_may_restart(
     lab: Lab, tmp_path: Path
 ) -> None:
     wait_for_allocatable(lab, 0)
-    arguments = [original_stand_in.__file__, str(KUBELET_DIR), str(UNITS)]
+    arguments = [original_mock.__file__, str(KUBELET_DIR), str(UNITS)]
     original = subprocess.Popen(lab.enter(sys.executable, *arguments))
     try:
         wait_for_allocatable(lab, UNITS)
-        lab.run_pod(lab.pod("old-timer", HELD, restart_policy="Always", command=UNTIL_FILE_COMES))
+        lab.run_pod(
+            lab.pod("old-timer", ALLOCATED, restart_policy="Always", command=UNTIL_FILE_COMES)
+        )
     finally:
         original.kill()
         original.wait()
     wait_for_allocatable(lab, 0)
     with Real(lab).plugin(tmp_path) as plugin:
         wait_for_allocatable(lab, UNITS)
-        assert not (lab.device_plugins_dir / original_stand_in.SOCKET).exists()
+        assert not (lab.device_plugins_dir / original_mock.SOCKET).exists()
         removed = [Path(entry["socket"]).name for entry in plugin.events("stale_socket_removed")]
-        assert removed.count(original_stand_in.SOCKET) == 1
+        assert removed.count(original_mock.SOCKET) == 1
         assert lab.restarts("old-timer") == 0
         # The container may end before the command in it has.
         lab.kubectl("exec", "old-timer", "--", "touch", "/tmp/end", check=False)  # noqa: S108 - inside

@@ -91,7 +91,7 @@ def test_a_hung_tee_keeps_no_pod_of_the_node_waiting(lab: Lab, plugin: Plugin) -
     assert plugin.count("tee_unhealthy") == 0
 
 
-def test_the_metrics_tell_what_each_pod_holds_by_the_kubelets_books(
+def test_the_metrics_tell_what_each_pod_holds_by_the_kubelets_records(
     lab: Lab, tmp_path: Path
 ) -> None:
     wait_for_allocatable(lab, 0)
@@ -100,7 +100,7 @@ def test_the_metrics_tell_what_each_pod_holds_by_the_kubelets_books(
         asked = {"first": 10, "second": 3}
         for pod, units in asked.items():
             lab.run_pod(lab.pod(pod, units))
-        wait_until("both are known", lambda: plugin.count("units_taken") == 2, 10)
+        wait_until("both are known", lambda: plugin.count("units_allocated") == 2, 10)
         page = subprocess.run(
             lab.enter(sys.executable, "-c", FETCH, "http://127.0.0.1:9840/metrics"),
             capture_output=True,
@@ -111,10 +111,10 @@ def test_the_metrics_tell_what_each_pod_holds_by_the_kubelets_books(
             sample.labels["pod"]: int(sample.value)
             for family in text_string_to_metric_families(page.stdout)
             for sample in family.samples
-            if sample.name == "teeplugin_container_held_units"
+            if sample.name == "teeplugin_container_allocated_units"
         }
-        books = {pod: len(asyncio.run(Real(lab).held(pod))) for pod in asked}
-        assert told == books == asked
+        records = {pod: len(asyncio.run(Real(lab).allocated(pod))) for pod in asked}
+        assert told == records == asked
         lab.delete_all_pods()
 
 

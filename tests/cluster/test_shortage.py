@@ -1,4 +1,4 @@
-"""The node object under shortage: exact numbers, pods that wait and never fail, held units."""
+"""The node object under shortage: exact numbers, pods that wait and never fail, allocated units."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,11 +28,11 @@ __all__ = ["plugin"]  # the fixture
 
 INSUFFICIENT = "Insufficient huawei.com/tee-ram"
 SAMPLE_SECONDS = 0.1
-"""Between two looks at the kubelet's books: often enough to see a flap, cheap on two cores."""
+"""Between two looks at the allocation records: often enough for a flap, cheap on two cores."""
 
 
 @contextmanager
-def listing(
+def published_list(
     lab: Lab,
     directory: Path,
     *,
@@ -76,16 +76,16 @@ def wait_for_insufficient(lab: Lab, *pods: str) -> None:
 class Watched:
     """What was seen of a pod's units by looking into the kubelet again and again."""
 
-    held: frozenset[str]
+    allocated: frozenset[str]
     looks: int = 0
     unhealthy: set[str] = field(default_factory=set)
-    books: set[frozenset[str]] = field(default_factory=set)
+    records: set[frozenset[str]] = field(default_factory=set)
 
     async def look(self, kubelet: Real, pod: str) -> None:
-        """Take note of held units that aren't healthy, and of what the books say is held."""
+        """Take note of allocated units that aren't healthy, and of what the kubelet reports."""
         while True:
-            self.unhealthy |= self.held - await kubelet.healthy()
-            self.books.add(await kubelet.held(pod))
+            self.unhealthy |= self.allocated - await kubelet.healthy()
+            self.records.add(await kubelet.allocated(pod))
             self.looks += 1
             await anyio.sleep(SAMPLE_SECONDS)
 
@@ -95,7 +95,7 @@ def watching(lab: Lab, pod: str) -> Iterator[Watched]:
     """Watch a pod's units through PodResources, in a thread beside the test."""
     kubelet = Real(lab)
     with start_blocking_portal("asyncio") as portal:
-        watched = Watched(portal.call(kubelet.held, pod))
+        watched = Watched(portal.call(kubelet.allocated, pod))
         looking = portal.start_task_soon(watched.look, kubelet, pod)
         try:
             yield watched
@@ -131,7 +131,7 @@ def test_a_reserve_is_subtracted_and_hides_what_the_tee_os_leaves_of_it(
     lab: Lab, tmp_path: Path
 ) -> None:
     reserve = ("--reserve", "14MiB")  # 28 units of the 128
-    with listing(lab, tmp_path, units=128, flags=reserve, allocatable=100) as plugin:
+    with published_list(lab, tmp_path, units=128, flags=reserve, allocatable=100) as plugin:
         play(plugin, others=38)  # the TEE OS its 28, others 10
         wait_for_allocatable(lab, 90)
         play(plugin, others=29)
@@ -171,7 +171,7 @@ def test_after_others_took_30_percent_pods_wait_or_run_and_none_fails(
 ) -> None:
     interval_seconds = 3
     # 1,000 units: a step is 7.
-    with listing(lab, tmp_path, units=1000, interval_seconds=interval_seconds) as plugin:
+    with published_list(lab, tmp_path, units=1000, interval_seconds=interval_seconds) as plugin:
         lab.run_pod(lab.pod("holder", 391))
         play(plugin, pods=391)
         with watching(lab, "holder") as watched:
@@ -201,15 +201,15 @@ def test_after_others_took_30_percent_pods_wait_or_run_and_none_fails(
             running_seconds = time() - ended
         assert count(lab.pods()) == {"Running": 4}
         assert unit_health(lab.get("pod", "holder")) == {"Healthy": 391}
-    assert len(watched.held) == 391
-    assert watched.books == {watched.held}
+    assert len(watched.allocated) == 391
+    assert watched.records == {watched.allocated}
     assert watched.unhealthy == set()
     assert watched.looks > 10
     print(
         f"\nothers take 30 % → in the node object: {shown_seconds:.1f} s, at most the health "
         f"interval of {interval_seconds} s and 10 s; they leave → in the node object: "
         f"{back_seconds:.1f} s, both waiting pods run: {running_seconds:.1f} s; "
-        f"{watched.looks} looks at the 391 held units, none unhealthy"
+        f"{watched.looks} looks at the 391 allocated units, none unhealthy"
     )
     assert shown_seconds < interval_seconds + 10
     assert back_seconds < interval_seconds + 10
@@ -218,7 +218,7 @@ def test_after_others_took_30_percent_pods_wait_or_run_and_none_fails(
 def test_a_pod_that_replaces_another_waits_while_the_others_memory_lingers(
     lab: Lab, tmp_path: Path
 ) -> None:
-    with listing(lab, tmp_path, units=UNITS, interval_seconds=0.5) as plugin:
+    with published_list(lab, tmp_path, units=UNITS, interval_seconds=0.5) as plugin:
         lab.run_pod(lab.pod("stays", 28))
         lab.run_pod(lab.pod("goes", 100))
         play(plugin, pods=128)
@@ -243,7 +243,7 @@ def test_a_replacement_that_comes_before_the_next_query_is_accepted(
     lab: Lab, tmp_path: Path
 ) -> None:
     # No query comes by itself in this test, so none comes between the two pods.
-    with listing(lab, tmp_path, units=UNITS, interval_seconds=300) as plugin:
+    with published_list(lab, tmp_path, units=UNITS, interval_seconds=300) as plugin:
         lab.run_pod(lab.pod("goes", 128))
         play(plugin, pods=128)
         lab.delete_pod("goes")
@@ -254,7 +254,11 @@ def test_a_replacement_that_comes_before_the_next_query_is_accepted(
         plugin.signal(SIGHUP)
         wait_until("the shortage is told", lambda: plugin.count("shortage"), SCHEDULER_SECONDS)
         (shortage,) = plugin.events("shortage")
-        assert (shortage["units"], shortage["held_units"], shortage["free_bytes"]) == (2, 128, 0)
+        assert (shortage["units"], shortage["allocated_units"], shortage["free_bytes"]) == (
+            2,
+            128,
+            0,
+        )
         wait_until("130 units are the capacity", lab.capacity, 10, accept=(130).__eq__)
         wait_for_allocatable(lab, 128)
         assert unit_health(lab.get("pod", "replacement")) == {"Healthy": 128}

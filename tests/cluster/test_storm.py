@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import original_stand_in
+from tests.cluster import original_mock
 from tests.cluster.lab import Lab
 from tests.cluster.pods import count, replica_set
 from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
-from tests.cluster.test_shortage import listing, play, wait_for_insufficient
+from tests.cluster.test_shortage import play, published_list, wait_for_insufficient
 
 UNITS = 100
 FREE_UNITS = 10
@@ -46,7 +46,7 @@ def phases(lab: Lab) -> Counter[str]:
 
 def with_the_plugin(lab: Lab, directory: Path) -> Counter[str]:
     """What became of the pods in the window; then, with the memory free, all of them run."""
-    with listing(lab, directory, units=UNITS) as plugin:
+    with published_list(lab, directory, units=UNITS) as plugin:
         play(plugin, others=UNITS - FREE_UNITS)
         wait_for_allocatable(lab, FREE_UNITS)
         with storm(lab):
@@ -62,7 +62,7 @@ def with_the_plugin(lab: Lab, directory: Path) -> Counter[str]:
 def with_the_original(lab: Lab) -> Counter[str]:
     """What became of the pods where shortage is an answer to Allocate."""
     wait_for_allocatable(lab, 0)
-    arguments = [original_stand_in.__file__, str(KUBELET_DIR), str(UNITS), str(FREE_UNITS)]
+    arguments = [original_mock.__file__, str(KUBELET_DIR), str(UNITS), str(FREE_UNITS)]
     original = subprocess.Popen(lab.enter(sys.executable, *arguments))
     try:
         wait_for_allocatable(lab, UNITS)

@@ -39,9 +39,9 @@ async def test_a_pod_gets_its_units_and_the_way_to_the_tee(
     with kubelet.plugin(tmp_path):
         await kubelet.has(UNITS)
         await kubelet.admit("pod", 10)
-        held = await kubelet.held("pod")
-        assert len(held) == 10
-        assert held <= ALL
+        allocated = await kubelet.allocated("pod")
+        assert len(allocated) == 10
+        assert allocated <= ALL
         handed = await kubelet.handed("pod")
         assert handed.environment["TEE_RAM_UNITS"] == "10"
         assert handed.environment["TEE_RAM_UNIT_BYTES"] == str(UNIT_BYTES)
@@ -68,7 +68,7 @@ async def test_units_of_a_pod_that_went_are_free_again(
         await kubelet.admit("first", UNITS)
         await kubelet.remove("first")
         await kubelet.admit("second", UNITS)
-        assert await kubelet.held("second") == ALL
+        assert await kubelet.allocated("second") == ALL
 
 
 async def test_a_failing_tee_makes_all_unhealthy_and_its_recovery_all_healthy(
@@ -77,14 +77,14 @@ async def test_a_failing_tee_makes_all_unhealthy_and_its_recovery_all_healthy(
     with kubelet.plugin(tmp_path) as plugin:
         await kubelet.has(UNITS)
         await kubelet.admit("pod", 10)
-        held = await kubelet.held("pod")
+        allocated = await kubelet.allocated("pod")
         plugin.play(fault="unreachable")
         await kubelet.has(0)
         await kubelet.keeps(UNITS)
-        assert await kubelet.held("pod") == held
+        assert await kubelet.allocated("pod") == allocated
         plugin.play(fault="none")
         await kubelet.has(UNITS)
-        assert await kubelet.held("pod") == held
+        assert await kubelet.allocated("pod") == allocated
         assert plugin.count("registered") == 1
 
 
@@ -103,11 +103,11 @@ async def test_a_plugin_that_stops_takes_health_with_it_but_no_pod(
     with kubelet.plugin(tmp_path) as plugin:
         await kubelet.has(UNITS)
         await kubelet.admit("pod", 10)
-        held = await kubelet.held("pod")
+        allocated = await kubelet.allocated("pod")
         assert plugin.stop() == 0
         await kubelet.has(0)
         await kubelet.keeps(UNITS)
-        assert await kubelet.held("pod") == held
+        assert await kubelet.allocated("pod") == allocated
         assert not list(kubelet.device_plugins_dir.glob("tee-ram-*.sock"))
 
 
@@ -117,12 +117,12 @@ async def test_a_plugin_that_was_killed_is_succeeded_by_another(
     with kubelet.plugin(tmp_path) as plugin:
         await kubelet.has(UNITS)
         await kubelet.admit("pod", 10)
-        held = await kubelet.held("pod")
+        allocated = await kubelet.allocated("pod")
         plugin.kill()
         await kubelet.has(0)
         plugin.start()
         await kubelet.has(UNITS)
-        assert await kubelet.held("pod") == held
+        assert await kubelet.allocated("pod") == allocated
         # What the killed one left was cleared away.
         assert len(list(kubelet.device_plugins_dir.glob("tee-ram-*.sock"))) == 1
 
@@ -134,13 +134,13 @@ async def test_a_kubelet_that_was_restarted_is_told_again(
     with kubelet.plugin(tmp_path) as plugin:
         await kubelet.has(UNITS)
         await kubelet.admit("pod", 10)
-        held = await kubelet.held("pod")
+        allocated = await kubelet.allocated("pod")
         await (kubelet.stop() if end == "stop" else kubelet.kill())
         await plugin.logged("registering_again")
         await kubelet.start()
         await plugin.logged("registered", 2)
         await kubelet.has(UNITS)
-        assert await kubelet.held("pod") == held
+        assert await kubelet.allocated("pod") == allocated
 
 
 async def test_a_kubelet_that_comes_later_is_waited_for(
@@ -243,7 +243,7 @@ async def test_pods_are_admitted_while_the_tee_hangs(
         await kubelet.has(UNITS)
         plugin.play(fault="hang")
         await kubelet.admit("pod", 10)
-        assert len(await kubelet.held("pod")) == 10
+        assert len(await kubelet.allocated("pod")) == 10
         assert plugin.stop(2) == 0
 
 

@@ -64,8 +64,8 @@ class KubeletUnderTest(abc.ABC):
         """Have a pod admitted and run, or raise RefusedError with the text in its status."""
 
     @abc.abstractmethod
-    async def held(self, pod: str) -> frozenset[str]:
-        """The ids a pod holds, by the kubelet's own books."""
+    async def allocated(self, pod: str) -> frozenset[str]:
+        """The ids a pod holds, by the kubelet's own records."""
 
     @abc.abstractmethod
     async def handed(self, pod: str) -> Handed:
@@ -153,8 +153,8 @@ class Simulated(KubeletUnderTest):
         except AdmissionError as error:
             raise RefusedError(error.message) from error
 
-    async def held(self, pod: str) -> frozenset[str]:
-        return self.kubelet.held().get(pod, frozenset())
+    async def allocated(self, pod: str) -> frozenset[str]:
+        return self.kubelet.allocated().get(pod, frozenset())
 
     async def handed(self, pod: str) -> Handed:
         grant = await self.kubelet.restart_container(pod)

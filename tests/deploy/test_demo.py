@@ -1,4 +1,4 @@
-"""The application pod's own script, with the stand-ins, as a process."""
+"""The application pod's own script, with the mocks, as a process."""
 
 import os
 import signal
@@ -14,11 +14,11 @@ from tests.waiting import eventually
 
 @pytest.fixture
 def script(tmp_path: Path) -> Path:
-    """run.sh and the stand-ins, with their absolute paths moved below a directory."""
+    """run.sh and the mocks, with their absolute paths moved below a directory."""
     text = (DEPLOY / "demo" / "run.sh").read_text()
     for program in ("/usr/bin/tlogcat", "/vendor/bin/demo-ca"):
         moved = tmp_path / program.rpartition("/")[2]
-        stand_in = (DEPLOY / "demo" / "stand-in" / program.lstrip("/")).read_text()
+        stand_in = (DEPLOY / "demo" / "mock" / program.lstrip("/")).read_text()
         moved.write_text(stand_in.replace("/tmp/", f"{tmp_path}/"))  # noqa: S108 - the container's
         moved.chmod(0o755)
         text = text.replace(program, str(moved))

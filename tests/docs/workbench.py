@@ -20,7 +20,7 @@ from pathlib import Path
 
 from teeplugin.cli.console import PROGRAM
 from tests.docs.pages import ROOT, Block, blocks
-from tests.unit.sizing_files import elf
+from tests.unit.commands.sizing_files import elf
 
 _BLOCK_SECONDS = 40
 _ENDED_WELL = ("event=stopped", "ended by SIGINT")

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.fuzz.target import MOST_GROWTH_BYTES, Target, run_limited
+from tests.fuzz.target import MAX_GROWTH_BYTES, Target, run_limited
 
 _INSTRUMENTED = (
     *("teeplugin", "teeplugin_backends", "tests.fuzz.targets"),
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> None:
     for path in sorted(target.corpus.iterdir()):
         findings.check(path.read_bytes())
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    most_mib = peak_mib + MOST_GROWTH_BYTES // 1024**2
+    most_mib = peak_mib + MAX_GROWTH_BYTES // 1024**2
     # libFuzzer's own time-out is for what holds even our signal back.
     options += [f"-rss_limit_mb={most_mib}", "-timeout=30", f"-artifact_prefix={directory}/"]
     atheris.Setup([sys.argv[0], *options], findings.check)

@@ -11,10 +11,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-MOST_SECONDS = 1.0
+MAX_SECONDS = 1.0
 """Of the processor's time, for one input: others may be using the machine."""
 
-MOST_GROWTH_BYTES = 256 * 1024**2
+MAX_GROWTH_BYTES = 256 * 1024**2
 """How much more memory than before one input may take."""
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -59,20 +59,22 @@ def run_limited(target: Target, data: bytes) -> None:
     """
     peak_bytes, began = _peak_bytes(), time.process_time()
     before = signal.signal(signal.SIGPROF, _too_slow)
-    signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, MAX_SECONDS)
     try:
         target.run(data)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, before)
-    if (took := time.process_time() - began) > MOST_SECONDS:  # where C code held the signal back
+    if (
+        took := time.process_time() - began
+    ) > MAX_SECONDS:  # where C code allocated the signal back
         raise TooSlowError(f"{took:.1f} s")
-    if (grown_bytes := _peak_bytes() - peak_bytes) > MOST_GROWTH_BYTES:
+    if (grown_bytes := _peak_bytes() - peak_bytes) > MAX_GROWTH_BYTES:
         raise TooLargeError(f"{grown_bytes // 1024**2} MiB")
 
 
 def _too_slow(_number: int, _frame: FrameType | None) -> None:
-    raise TooSlowError(f"more than {MOST_SECONDS:g} s")
+    raise TooSlowError(f"more than {MAX_SECONDS:g} s")
 
 
 def _peak_bytes() -> int:

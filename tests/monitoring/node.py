@@ -27,16 +27,17 @@ PROMETHEUS_METRICS: Mapping[str, frozenset[str]] = {
 # What is only there at times: while a fault stands.
 AT_TIMES: Mapping[str, frozenset[str]] = {"teeplugin_tee_fault": frozenset({"resource", "cause"})}
 
-# What grows by how much a minute where all is well: one query, with a look at the ledger before
-# and after it. promtool's clock begins at 0, so a timestamp that keeps up grows by 60.
+# What grows by how much a minute where all is well: one query, with a look at the allocation
+# records before and after it. promtool's clock begins at 0, so a timestamp that keeps up grows by
+# 60.
 _GROWTH: Mapping[str, float | Mapping[str, float]] = {
     "teeplugin_queries_total": 1.0,
     "teeplugin_query_duration_seconds_count": 1.0,
     "teeplugin_query_duration_seconds_sum": 0.015,
     "teeplugin_last_reading_timestamp_seconds": 60.0,
     "teeplugin_backend_events_total": {"helper_started": 1.0},
-    "teeplugin_ledger_reads_total": {"ok": 2.0},
-    "teeplugin_ledger_last_read_timestamp_seconds": 60.0,
+    "teeplugin_pod_resources_reads_total": {"ok": 2.0},
+    "teeplugin_pod_resources_last_read_timestamp_seconds": 60.0,
     "process_cpu_seconds_total": 0.03,
 }
 _QUERY_SECONDS = 0.015

@@ -125,9 +125,9 @@ FIRES = (
     ),
     Fires(
         "pod-resources is not mounted",
-        "TeePluginLedgerUnreadable",
+        "TeePluginPodResourcesUnreadable",
         10,
-        {"teeplugin_ledger_readable": "0x20"},
+        {"teeplugin_pod_resources_readable": "0x20"},
     ),
     Fires(
         "a shortage of 296 of 2,896 units",
@@ -150,7 +150,7 @@ FIRES = (
         "the TEE OS takes 100 MiB more than the reserve",
         "TeePluginReserveTooSmall",
         360,
-        {"teeplugin_unheld_use_lowest_bytes": f"{700 * MIB}x400"},
+        {"teeplugin_unallocated_use_min_bytes": f"{700 * MIB}x400"},
         value="100Mi",
     ),
     Fires(
@@ -266,9 +266,9 @@ QUIET = (
     ),
     Quiet(
         "readable again within 10 minutes",
-        "TeePluginLedgerUnreadable",
+        "TeePluginPodResourcesUnreadable",
         30,
-        {"teeplugin_ledger_readable": "1x5 0x9 1x20"},
+        {"teeplugin_pod_resources_readable": "1x5 0x9 1x20"},
     ),
     Quiet(
         "a shortage of under a tenth",
@@ -308,13 +308,13 @@ QUIET = (
         "more than the reserve by one unit",
         "TeePluginReserveTooSmall",
         420,
-        {"teeplugin_unheld_use_lowest_bytes": f"{600 * MIB + 524288}x420"},
+        {"teeplugin_unallocated_use_min_bytes": f"{600 * MIB + 524288}x420"},
     ),
     Quiet(
         "an application that ends before 6 hours",
         "TeePluginReserveTooSmall",
         420,
-        {"teeplugin_unheld_use_lowest_bytes": f"{700 * MIB}x358 {450 * MIB}x100"},
+        {"teeplugin_unallocated_use_min_bytes": f"{700 * MIB}x358 {450 * MIB}x100"},
     ),
     Quiet(
         "a roll-out of another precision within the hour",

@@ -173,13 +173,13 @@ def test_an_alert_has_a_severity_a_summary_a_description_and_a_runbook(alert: st
 
 def test_the_readmes_table_is_of_these_alerts_in_this_order() -> None:
     row = re.compile(r"^\| \[(\w+)\]\(#(\w+)\) \| (\w+) \| .* \| (.*) \|$", re.MULTILINE)
-    waits = {"m": "min", "h": "h"}
+    has_unrecorded = {"m": "min", "h": "h"}
     assert row.findall(readme()) == [
         (
             name,
             name.lower(),
             rule["labels"]["severity"],
-            f"{rule['for'][:-1]} {waits[rule['for'][-1]]}" if "for" in rule else "at once",
+            f"{rule['for'][:-1]} {has_unrecorded[rule['for'][-1]]}" if "for" in rule else "at once",
         )
         for name, rule in rules().items()
     ]

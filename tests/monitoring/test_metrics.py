@@ -70,7 +70,7 @@ async def told(kubelet: Simulated, tmp_path: Path) -> tuple[str, str]:
             "both pods and their use are seen",
             page,
             until=lambda text: (
-                text.count("teeplugin_container_held_units{") == 2
+                text.count("teeplugin_container_allocated_units{") == 2
                 and "teeplugin_external_use_min_bytes{" in text
             ),
         )
@@ -101,10 +101,10 @@ async def test_the_sample_has_the_metrics_of_a_running_plugin_and_no_others(
     sample = shapes(text_string_to_metric_families(exposition()))
     assert well["teeplugin_tee_fault"] == ("gauge", frozenset())
     assert {name: labels for name, (_, labels) in failed.items() if name in AT_TIMES} == AT_TIMES
-    running = {name: shape for name, shape in well.items() if name not in AT_TIMES}
+    parts = {name: shape for name, shape in well.items() if name not in AT_TIMES}
     # The simulated TEE counts no events; those of libteec have the next test.
-    assert counted_events(running) == counted_events(sample)
-    assert running.keys() == sample.keys()
+    assert counted_events(parts) == counted_events(sample)
+    assert parts.keys() == sample.keys()
 
 
 def test_the_sample_has_the_events_that_libteec_counts() -> None:

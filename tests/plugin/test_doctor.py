@@ -1,6 +1,6 @@
 """`doctor` beside a real plugin and the simulated kubelet: set-ups broken on purpose, and mended.
 
-Each test breaks one thing, sees its line be the first that fails, does what the cure says, and sees
+Each test breaks one thing, sees its line be the first that fails, does what the fix says, and sees
 the line turn ok. What needs the vendor's library is in tests/tee/test_doctor.py.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from teeplugin.commands.doctor import asking
+from teeplugin.commands.doctor import backend_query
 from teeplugin_backends.base import Result
 from tests.doctor_node import (
     Node,
@@ -42,7 +42,7 @@ async def test_beside_a_plugin_that_is_well_nothing_fails(node: Node) -> None:
         "64MiB in all, 64MiB free; 0B kept for the TEE OS leave 64MiB",
         "128 units of 512KiB: a list of 1938 bytes",
         "the kubelet watches the list of huawei.com/tee-ram",
-        "10 units of huawei.com/tee-ram are held, by one container",
+        "10 units of huawei.com/tee-ram are allocated, by one container",
     ):
         assert words in shown.stdout
     assert f"process {node.plugin.pid} listens at tee-ram-" in " ".join(shown.stdout.split())
@@ -61,7 +61,7 @@ async def test_json_says_what_text_says(node: Node) -> None:
 
 async def test_twenty_runs_beside_a_plugin_disturb_nothing(node: Node) -> None:
     await node.kubelet.admit("vault", 10)
-    await node.plugin.logged("units_taken")
+    await node.plugin.logged("units_allocated")
     simulated = node.kubelet.kubelet
     events, logged = list(simulated.events), node.plugin.count("registered")
     files = sorted(node.directory.iterdir())
@@ -98,9 +98,9 @@ async def figures(address: str, names: list[str]) -> dict[str, str]:
 async def test_a_file_that_cant_be_read(node: Node, tmp_path: Path) -> None:
     file = tmp_path / "plugin.yaml"
     report = await node.examined("--config", file)
-    cure = broken(report, "configuration", "can't be read (No such file or directory)")
+    fix = broken(report, "configuration", "can't be read (No such file or directory)")
     assert report.exit_status == 2
-    assert cure == "do what the message says at its end"
+    assert fix == "do what the message says at its end"
     assert "give a readable YAML file" in report.of("configuration").text
     file.write_text("log-format: json\n")
     mended(await node.examined("--config", file), "configuration")
@@ -129,10 +129,10 @@ async def test_a_directory_too_deep_for_a_socket(node: Node) -> None:
 async def test_other_flags_than_the_plugins(node: Node) -> None:
     flags = ("--kubelet-dir", node.kubelet.kubelet_dir, "--listen", node.listen)
     report = await examined(*flags, environ={"TEEPLUGIN_PRECISION": "1024"})
-    cure = warned(report, "running-settings", f"process {node.plugin.pid}, the plugin, was")
+    fix = warned(report, "running-settings", f"process {node.plugin.pid}, the plugin, was")
     text = report.of("running-settings").text
     assert all(key in text for key in ("precision", "host-root", "backend-options"))
-    program, command, *words = command_in(cure, "tee-device-plugin")
+    program, command, *words = command_in(fix, "tee-device-plugin")
     assert (program, command) == ("tee-device-plugin", "doctor")
     mended(await examined(*words), "running-settings")
 
@@ -175,8 +175,8 @@ async def test_an_unknown_flag_is_one_line_and_no_report() -> None:
 async def test_a_state_file_that_means_nothing(node: Node) -> None:
     good = node.plugin.state.read_text()
     node.plugin.state.write_text("total=64MiB\nfault=sometimes\n")
-    cure = broken(await node.examined(), "state-file", "fault=sometimes: must be one of")
-    assert cure == "mend the simulated TEE's state file"
+    fix = broken(await node.examined(), "state-file", "fault=sometimes: must be one of")
+    assert fix == "mend the simulated TEE's state file"
     node.plugin.state.write_text(good)
     mended(await node.examined(), "state-file")
 
@@ -198,19 +198,19 @@ async def test_a_bug_in_the_backend_is_no_traceback(node: Node) -> None:
     shown = await doctor(*node.flags)
     assert (shown.returncode, shown.stderr) == (1, "")
     assert "Traceback" not in shown.stdout
-    assert "cure: report it to its author" in shown.stdout
+    assert "fix: report it to its author" in shown.stdout
 
 
 async def test_a_tee_that_hangs_costs_its_deadline_and_is_named(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "QUERY_SECONDS", 0.5)
+    monkeypatch.setattr(backend_query, "QUERY_SECONDS", 0.5)
     node.plugin.play(fault="hang")
     began = time.monotonic()
     report = await node.examined()
     assert time.monotonic() - began < 5
-    cure = broken(report, "query", "timed-out: memory() did not return within 0.5 s")
-    assert "calls stuck in the TEE" in cure
+    fix = broken(report, "query", "timed-out: memory() did not return within 0.5 s")
+    assert "calls stuck in the TEE" in fix
     node.plugin.play(fault="none")
     mended(await node.examined(), "query")
 
@@ -246,33 +246,33 @@ async def test_a_reserve_that_is_too_small(node: Node) -> None:
     await node.kubelet.admit("vault", 10)
     node.plugin.play(pods=10 * UNIT_BYTES, others=20 * UNIT_BYTES + 17)
     report = await node.examined()
-    cure = warned(report, "reserve", "others than pods use at least 10485777B: 21 of 128 units")
-    mended(await node.examined(*flag_in(cure, "--reserve")), "reserve")
+    fix = warned(report, "reserve", "others than pods use at least 10485777B: 21 of 128 units")
+    mended(await node.examined(*flag_in(fix, "--reserve")), "reserve")
 
 
 async def test_more_units_than_the_kubelet_takes(node: Node) -> None:
     node.plugin.play(total=226_601 * UNIT_BYTES)
     report = await node.examined()
-    cure = broken(report, "precision", "226601 units of 512KiB: the kubelet takes at most 226600")
+    fix = broken(report, "precision", "226601 units of 512KiB: the kubelet takes at most 226600")
     assert report.exit_status == 2
-    report = await node.examined(*flag_in(cure, "-precision"))
-    cure = warned(report, "precision", "cost the kubelet seconds")
-    mended(await node.examined(*flag_in(cure, "-precision")), "precision")
+    report = await node.examined(*flag_in(fix, "-precision"))
+    fix = warned(report, "precision", "cost the kubelet seconds")
+    mended(await node.examined(*flag_in(fix, "-precision")), "precision")
 
 
 async def test_a_unit_larger_than_the_tee(node: Node) -> None:
     report = await node.examined("-precision", "65537")
-    cure = broken(report, "precision", "one unit of 65537KiB is more than the capacity")
-    mended(await node.examined(*flag_in(cure, "-precision")), "precision")
+    fix = broken(report, "precision", "one unit of 65537KiB is more than the capacity")
+    mended(await node.examined(*flag_in(fix, "-precision")), "precision")
 
 
 async def test_pods_that_hold_units_of_another_size(node: Node) -> None:
     await node.kubelet.admit("vault", 10)
     report = await node.examined("-precision", "1024")
-    cure = warned(report, "held-unit-size", "10 units of 512KiB, which count as 1MiB now")
-    assert "start these pods anew" in cure
+    fix = warned(report, "allocated-unit-size", "10 units of 512KiB, which count as 1MiB now")
+    assert "start these pods anew" in fix
     await node.kubelet.remove("vault")
-    mended(await node.examined("-precision", "1024"), "held-unit-size")
+    mended(await node.examined("-precision", "1024"), "allocated-unit-size")
 
 
 # The terminal

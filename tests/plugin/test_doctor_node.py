@@ -31,8 +31,8 @@ pytestmark = pytest.mark.anyio
 async def test_something_that_containers_need_is_missing(node: Node, path: str) -> None:
     there = node.kubelet.host_root / path
     there.unlink()
-    cure = broken(await node.examined(), "containers", f"/{path}, which containers need")
-    assert "start its daemon on the node" in cure
+    fix = broken(await node.examined(), "containers", f"/{path}, which containers need")
+    assert "start its daemon on the node" in fix
     there.touch()
     mended(await node.examined(), "containers")
 
@@ -41,9 +41,9 @@ async def test_no_directory_for_plugins(stopped: Node) -> None:
     elsewhere = stopped.kubelet.kubelet_dir / "elsewhere"
     elsewhere.mkdir()
     report = await stopped.examined("--kubelet-dir", elsewhere)
-    cure = broken(report, "kubelet-directory", f"there is no {elsewhere}/device-plugins")
+    fix = broken(report, "kubelet-directory", f"there is no {elsewhere}/device-plugins")
     assert report.of("kubelet-socket").result is Result.NOT_APPLICABLE
-    assert "as --kubelet-dir" in cure
+    assert "as --kubelet-dir" in fix
     await stopped.starts()
     report = await stopped.examined("--kubelet-dir", stopped.kubelet.kubelet_dir)
     mended(report, "kubelet-directory")
@@ -55,9 +55,9 @@ async def test_a_directory_that_others_may_write_to(stopped: Node, mode: int) ->
     stopped.plugin.start()
     told = await stopped.plugin.logged("not_registered")
     assert "must be writable for its owner only" in told["error"]
-    cure = broken(await stopped.examined(), "kubelet-directory", "must be writable for its owner")
-    assert told["error"].endswith(f": {cure}")
-    await anyio.run_process(command_in(cure, "chmod"))
+    fix = broken(await stopped.examined(), "kubelet-directory", "must be writable for its owner")
+    assert told["error"].endswith(f": {fix}")
+    await anyio.run_process(command_in(fix, "chmod"))
     # By itself: the plugin looks every second.
     await stopped.kubelet.has(UNITS)
     mended(await stopped.examined(), "kubelet-directory")
@@ -65,16 +65,16 @@ async def test_a_directory_that_others_may_write_to(stopped: Node, mode: int) ->
 
 async def test_a_directory_below_one_that_others_may_write_to(node: Node) -> None:
     node.directory.parent.chmod(0o777)
-    cure = broken(await node.examined(), "kubelet-directory", f"{node.directory.parent} is drwx")
-    await anyio.run_process(command_in(cure, "chmod"))
+    fix = broken(await node.examined(), "kubelet-directory", f"{node.directory.parent} is drwx")
+    await anyio.run_process(command_in(fix, "chmod"))
     mended(await node.examined(), "kubelet-directory")
 
 
 async def test_no_kubelet(node: Node) -> None:
     await node.kubelet.stop()
     # A real one leaves its socket, and so does this.
-    cure = broken(await node.examined(), "kubelet-socket", "nobody listens at")
-    assert "start the kubelet" in cure
+    fix = broken(await node.examined(), "kubelet-socket", "nobody listens at")
+    assert "start the kubelet" in fix
     (node.directory / "kubelet.sock").unlink()
     broken(await node.examined(), "kubelet-socket", "there is no")
     await node.kubelet.start()
@@ -88,9 +88,9 @@ async def test_sockets_of_plugins_that_were_killed(stopped: Node) -> None:
     for name in ("tee-ram-0badc0de.sock", "tee-ram.sock"):
         with socket.socket(socket.AF_UNIX) as killed:
             killed.bind(str(stopped.directory / name))
-    cure = warned(await stopped.examined(), "stale-sockets", "tee-ram-0badc0de.sock")
+    fix = warned(await stopped.examined(), "stale-sockets", "tee-ram-0badc0de.sock")
     assert (stopped.directory / "tee-ram.sock").is_socket(), "doctor removes nothing"
-    await anyio.run_process(command_in(cure, "rm"))
+    await anyio.run_process(command_in(fix, "rm"))
     mended(await stopped.examined(), "stale-sockets")
 
 
@@ -110,8 +110,8 @@ async def test_the_original_plugin(stopped: Node) -> None:
     with socket.socket(socket.AF_UNIX) as original:
         original.bind(str(stopped.directory / "tee-ram.sock"))
         original.listen()
-        cure = broken(await stopped.examined(), "plugin", "the original plugin listens at")
-        assert "remove its DaemonSet or end its process" in cure
+        fix = broken(await stopped.examined(), "plugin", "the original plugin listens at")
+        assert "remove its DaemonSet or end its process" in fix
     await stopped.starts()
     mended(await stopped.examined(), "plugin")
 
@@ -130,8 +130,8 @@ async def test_a_kubelet_that_doesnt_register_the_plugin(stopped: Node) -> None:
         await telemetry_of(stopped.plugin)
         report = await stopped.examined()
         mended(report, "kubelet-socket")
-        cure = broken(report, "registration", "the kubelet can't be reached at")
-        assert "see not_registered in the log" in cure
+        fix = broken(report, "registration", "the kubelet can't be reached at")
+        assert "see not_registered in the log" in fix
     (stopped.directory / "kubelet.sock").unlink(missing_ok=True)
     await stopped.kubelet.start()
     await stopped.kubelet.has(UNITS)
@@ -153,8 +153,8 @@ async def test_units_that_a_shortage_has_marked(node: Node) -> None:
 async def test_a_kubelet_without_pod_resources(kubelet_dir: Path) -> None:
     flags = ("--kubelet-dir", kubelet_dir, "--listen", "off", "--backend", "simulated")
     async with SimulatedKubelet(kubelet_dir, profile=OLD) as kubelet:
-        cure = warned(await examined(*flags), "pod-resources", "isn't there: no shortage is shown")
-        assert "mount the kubelet's pod-resources directory" in cure
+        fix = warned(await examined(*flags), "pod-resources", "isn't there: no shortage is shown")
+        assert "mount the kubelet's pod-resources directory" in fix
         await kubelet.stop()
         kubelet.profile = replace(OLD, serves_pod_resources=True)
         await kubelet.start()
@@ -162,12 +162,12 @@ async def test_a_kubelet_without_pod_resources(kubelet_dir: Path) -> None:
 
 
 async def test_a_pod_resources_that_is_no_such_thing(node: Node) -> None:
-    books = node.kubelet.kubelet.pod_resources_socket
-    books.unlink()
+    records = node.kubelet.kubelet.pod_resources_socket
+    records.unlink()
     with socket.socket(socket.AF_UNIX) as dead:
-        dead.bind(str(books))
+        dead.bind(str(records))
         warned(await node.examined(), "pod-resources", "doesn't answer")
-    books.unlink()
+    records.unlink()
     await node.kubelet.stop()
     await node.kubelet.start()
     await node.kubelet.has(UNITS)
@@ -185,23 +185,23 @@ async def test_somebody_else_at_the_telemetrys_port(stopped: Node) -> None:
     async with await asyncio.start_server(answers, host, int(port)):
         stopped.plugin.start()
         await stopped.kubelet.has(UNITS)
-        cure = broken(await stopped.examined(), "telemetry", "is no tee-device-plugin")
-        assert "end what listens there" in cure
+        fix = broken(await stopped.examined(), "telemetry", "is no tee-device-plugin")
+        assert "end what listens there" in fix
     await telemetry_of(stopped.plugin)
     mended(await stopped.examined(), "telemetry")
 
 
 async def test_a_telemetry_address_of_another_machine(node: Node) -> None:
     report = await node.examined("--listen", "192.0.2.1:9840")
-    cure = broken(report, "telemetry", "is no address of this machine")
-    assert ":PORT stands for all addresses" in cure
+    fix = broken(report, "telemetry", "is no address of this machine")
+    assert ":PORT stands for all addresses" in fix
     mended(await node.examined("--listen", f":{node.listen.split(':')[1]}"), "telemetry")
 
 
 async def test_another_telemetry_address_than_the_plugins(node: Node) -> None:
     report = await node.examined("--listen", free_address())
-    cure = warned(report, "telemetry", "a plugin runs, and nobody answers")
-    assert "the plugin's --listen" in cure
+    fix = warned(report, "telemetry", "a plugin runs, and nobody answers")
+    assert "the plugin's --listen" in fix
     mended(await node.examined("--listen", node.listen), "telemetry")
     text = "the kubelet has 128 healthy units of huawei.com/tee-ram"
     assert report.of("registration").text == text

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 DOCS = Path(__file__).parents[2] / "docs"
 DOCUMENT, PICTURE = DOCS / "simulate.md", DOCS / "live-view.svg"
 
-ALL_FREE = "■ 0 held +□ 128 free +× 0 unhealthy"
+ALL_FREE = "■ 0 allocated +□ 128 free +× 0 unhealthy"
 READY = f"plugin registered(.|\n)*{ALL_FREE}"
 
 
@@ -73,16 +73,16 @@ async def test_pods_are_admitted_and_removed(scratch: Path) -> None:
     with LiveTerminal(scratch) as terminal:
         await terminal.shows(READY)
         terminal.press("a")
-        await terminal.shows("■ 10 held +□ 118 free")
-        screen = await terminal.shows("plugin +units_taken namespace=default pod=pod-1")
+        await terminal.shows("■ 10 allocated +□ 118 free")
+        screen = await terminal.shows("plugin +units_allocated namespace=default pod=pod-1")
         assert re.search("1 pod(.|\n)*pod-1 +10 (.|\n)*kubelet pod admitted: default/pod-1", screen)
         assert re.search("█ pods +5MiB(.|\n)*░ free +59MiB", screen)
         terminal.press("A")
         await terminal.shows("2 pods(.|\n)*pod-2 +32 ")
-        await terminal.shows("■ 42 held +□ 86 free")
+        await terminal.shows("■ 42 allocated +□ 86 free")
         terminal.press("r")
         await terminal.shows("1 pod(.|\n)*kubelet pod removed: default/pod-2")
-        await terminal.shows("■ 10 held +□ 118 free")
+        await terminal.shows("■ 10 allocated +□ 118 free")
         terminal.press("rr")
         await terminal.shows(f"{ALL_FREE}(.|\n)*there is no pod to remove")
         terminal.press("q")
@@ -96,21 +96,21 @@ async def test_others_use_makes_a_shortage_that_ends(scratch: Path) -> None:
         await terminal.shows(READY)
         terminal.press("a++")
         await terminal.shows("others +16MiB")
-        screen = await terminal.shows("■ 10 held +□ 86 free +× 32 unhealthy")
+        screen = await terminal.shows("■ 10 allocated +□ 86 free +× 32 unhealthy")
         assert "plugin  shortage units=32" in screen
         assert screen.count("×") == 32 + 1  # and one in the legend
         assert screen.count("■") == 10 + 1
         assert shown_by_the_picture(screen.splitlines()[-2:])
         terminal.press("---")
         await terminal.shows("others +0B(.|\n)*played +others use 0B")
-        await terminal.shows("■ 10 held +□ 118 free +× 0 unhealthy")
+        await terminal.shows("■ 10 allocated +□ 118 free +× 0 unhealthy")
 
 
 async def test_the_tee_is_broken_and_mended(scratch: Path) -> None:
     with LiveTerminal(scratch) as terminal:
         await terminal.shows(READY)
         terminal.press("at")
-        screen = await terminal.shows("× 118 unhealthy +▣ 10 held, unhealthy")
+        screen = await terminal.shows("× 118 unhealthy +▣ 10 allocated, unhealthy")
         assert "TEE unreachable" in screen
         assert "t mend the TEE" in screen
         await terminal.shows("plugin +tee_unhealthy cause=unreachable")
@@ -119,7 +119,7 @@ async def test_the_tee_is_broken_and_mended(scratch: Path) -> None:
         terminal.press("a")
         await terminal.shows("kubelet pod refused: default/pod-2")
         terminal.press("t")
-        await terminal.shows("TEE answers(.|\n)*■ 10 held +□ 118 free +× 0 unhealthy")
+        await terminal.shows("TEE answers(.|\n)*■ 10 allocated +□ 118 free +× 0 unhealthy")
         await terminal.shows("plugin +tee_recovered")
 
 
@@ -132,19 +132,19 @@ async def test_the_kubelet_and_the_plugin_are_broken_and_mended(scratch: Path) -
         terminal.press("a")
         await terminal.shows("the kubelet is stopped: pods neither come nor go")
         terminal.press("k")
-        await terminal.shows("kubelet runs (.|\n)*■ 10 held +□ 118 free +× 0 unhealthy")
+        await terminal.shows("kubelet runs (.|\n)*■ 10 allocated +□ 118 free +× 0 unhealthy")
         terminal.press("p")
-        await terminal.shows("plugin ended with exit 0(.|\n)*▣ 10 held, unhealthy")
+        await terminal.shows("plugin ended with exit 0(.|\n)*▣ 10 allocated, unhealthy")
         terminal.press("p")
-        await terminal.shows("plugin registered(.|\n)*■ 10 held +□ 118 free +× 0 unhealthy")
-        await terminal.shows("plugin +units_held_at_start")
+        await terminal.shows("plugin registered(.|\n)*■ 10 allocated +□ 118 free +× 0 unhealthy")
+        await terminal.shows("plugin +units_allocated_at_start")
 
 
 async def test_a_scenario_is_played_first_and_then_one_plays_on(scratch: Path) -> None:
     with LiveTerminal(scratch, "--scenario", "missing-device") as terminal:
         await terminal.shows("played +step 5, it comes back: ok, ")
         terminal.press("a")
-        await terminal.shows("■ 20 held +□ 108 free(.|\n)*2 pods")
+        await terminal.shows("■ 20 allocated +□ 108 free(.|\n)*2 pods")
         terminal.press("q")
         assert await terminal.ended() == 0
 
@@ -173,7 +173,7 @@ async def test_it_fits_every_terminal_and_follows_its_size(scratch: Path) -> Non
             terminal.resize(columns, rows)
             terminal.press("a")
         screen = await terminal.shows("4 pods(.|\n)*pod-4 +10 (.|\n)*q quit")
-        assert re.search("■ 40 held +□ 88 free", screen)
+        assert re.search("■ 40 allocated +□ 88 free", screen)
 
 
 @pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
@@ -188,9 +188,9 @@ async def test_colours_are_for_those_who_want_them(
 
 async def test_a_terminal_without_unicode_gets_plain_characters(scratch: Path) -> None:
     with LiveTerminal(scratch, environment={"PYTHONIOENCODING": "ascii"}) as terminal:
-        await terminal.shows("# 0 held +. 128 free +x 0 unhealthy")
+        await terminal.shows("# 0 allocated +. 128 free +x 0 unhealthy")
         terminal.press("a")
-        await terminal.shows("# 10 held +. 118 free")
+        await terminal.shows("# 10 allocated +. 118 free")
         terminal.press("q")
         assert await terminal.ended() == 0
         assert terminal.written.isascii()
@@ -244,7 +244,7 @@ async def test_keys_that_would_leave_the_terminal_as_it_is_mean_nothing(scratch:
         terminal.press("\x1b[A")  # an arrow, whose last letter would admit a pod
         terminal.press("zZ9 \n")
         terminal.press("a")
-        await terminal.shows("■ 10 held +□ 118 free(.|\n)*1 pod")
+        await terminal.shows("■ 10 allocated +□ 118 free(.|\n)*1 pod")
         terminal.press("q")
         assert await terminal.ended() == 0
         assert_given_back(terminal)
@@ -359,9 +359,9 @@ async def test_lines_are_written_and_keys_taken_without_rich(
     scratch: Path, without_rich: dict[str, str]
 ) -> None:
     with LiveTerminal(scratch, environment={**without_rich, "TERM": "dumb"}) as terminal:
-        await terminal.shows("units +128 listed, 0 held")
+        await terminal.shows("units +128 listed, 0 allocated")
         terminal.press("a")
-        await terminal.shows("units +128 listed, 10 held, 118 free")
+        await terminal.shows("units +128 listed, 10 allocated, 118 free")
         terminal.press("q")
         assert await terminal.ended() == 0
     assert_nothing_left(scratch)
@@ -400,19 +400,19 @@ async def test_without_a_terminal_each_change_is_a_line(scratch: Path) -> None:
     told = [line.partition("units   ")[2] for line in lines if " units   " in line]
     units = [line.partition(";")[0] for line in told]
     # What lasts less than a blink may be left out.
-    assert units[0] == "0 listed, 0 held, 0 free, 0 unhealthy"
+    assert units[0] == "0 listed, 0 allocated, 0 free, 0 unhealthy"
     assert units[-2:] == [
-        "128 listed, 10 held, 0 free, 128 unhealthy",
-        "128 listed, 10 held, 118 free, 0 unhealthy",
+        "128 listed, 10 allocated, 0 free, 128 unhealthy",
+        "128 listed, 10 allocated, 118 free, 0 unhealthy",
     ]
     assert_nothing_left(scratch)
 
 
 async def test_a_dumb_terminal_gets_lines_and_takes_keys(scratch: Path) -> None:
     with LiveTerminal(scratch, environment={"TERM": "dumb"}) as terminal:
-        await terminal.shows("units +128 listed, 0 held")
+        await terminal.shows("units +128 listed, 0 allocated")
         terminal.press("a")
-        await terminal.shows("units +128 listed, 10 held, 118 free")
+        await terminal.shows("units +128 listed, 10 allocated, 118 free")
         terminal.press("q")
         assert await terminal.ended() == 0
         assert b"\x1b" not in terminal.written
@@ -431,7 +431,7 @@ sys.exit(process.wait())
 async def test_in_the_background_it_leaves_the_terminal_alone(scratch: Path) -> None:
     command = (sys.executable, "-c", IN_THE_BACKGROUND, *SIMULATE, "--stay")
     with LiveTerminal(scratch, command=command) as terminal:
-        await terminal.shows("units +128 listed, 0 held")
+        await terminal.shows("units +128 listed, 0 allocated")
         assert b"\x1b" not in terminal.written
         assert terminal.modes() == terminal.modes_before
         terminal.signal(signal.SIGTERM)

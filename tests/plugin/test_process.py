@@ -90,7 +90,7 @@ async def test_a_hanging_tee_stops_neither_the_loop_nor_allocate_nor_the_end(
     assert not list(kubelet.device_plugins_dir.glob("tee-ram-*.sock"))
 
 
-async def test_a_tee_that_hangs_from_the_start_is_no_obstacle_to_the_end(
+async def test_a_tee_that_hangs_from_the_start_is_no_not_registered_reason_to_the_end(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
     plugin = kubelet.plugin(tmp_path)
@@ -153,11 +153,11 @@ async def test_the_log_names_who_takes_units_and_who_gives_them_back(
         await kubelet.has(UNITS)
         for pod, units in (("stays", 2), ("goes", 3)):
             await kubelet.admit(pod, units)
-        await plugin.logged("units_taken", 2)
-        taken = {entry["pod"]: entry["units"] for entry in plugin.events("units_taken")}
+        await plugin.logged("units_allocated", 2)
+        taken = {entry["pod"]: entry["units"] for entry in plugin.events("units_allocated")}
         assert taken == {"stays": 2, "goes": 3}
         await kubelet.remove("goes")
-        entry = await plugin.logged("units_given_back")
+        entry = await plugin.logged("units_released")
         assert (entry["pod"], entry["units"]) == ("goes", 3)
         # A kubelet that restarts knows of none at first: that is no giving back.
         await kubelet.kill()
@@ -165,13 +165,13 @@ async def test_the_log_names_who_takes_units_and_who_gives_them_back(
         await plugin.logged("registered", 2)
         await kubelet.has(UNITS)
         await kubelet.admit("next", 3)
-        await plugin.logged("units_taken", 3)
-        assert plugin.count("units_given_back") == 1
+        await plugin.logged("units_allocated", 3)
+        assert plugin.count("units_released") == 1
         plugin.stop()
     with kubelet.plugin(tmp_path, "second") as successor:
-        entry = await successor.logged("units_held_at_start")
+        entry = await successor.logged("units_allocated_at_start")
         assert (entry["containers"], entry["units"]) == (2, 5)
-        assert successor.count("units_taken") == 0
+        assert successor.count("units_allocated") == 0
 
 
 async def test_flips_leave_no_descriptor_behind(kubelet: Simulated, tmp_path: Path) -> None:

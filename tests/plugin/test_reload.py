@@ -76,7 +76,7 @@ async def test_what_can_not_change_waits_for_a_restart_and_the_rest_changes(
         assert entry["settings"] == ["precision", "resource-name"]
         await kubelet.has(UNITS - 8)
         plugin.stop()
-    assert plugin.count("settings_kept") == 0
+    assert plugin.count("reload_rejected") == 0
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_settings_with_a_mistake_leave_everything_as_it_was(
         address = await telemetry_of(plugin)
         publish(file.parent, text)
         plugin.signal(signal.SIGHUP)
-        entry = await plugin.logged("settings_kept")
+        entry = await plugin.logged("reload_rejected")
         assert [word for word in words if word not in entry["error"]] == []
         assert (
             'config_last_reload_successful{resource="huawei.com/tee-ram"} 0.0'

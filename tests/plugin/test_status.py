@@ -32,12 +32,12 @@ async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: P
         await kubelet.admit("vault", 10)
         plugin.play(pods=10 * UNIT_BYTES, others=20 * UNIT_BYTES)
         await plugin.logged("shortage")
-        await plugin.logged("units_taken")
+        await plugin.logged("units_allocated")
         shown = await status("--listen", await telemetry_of(plugin))
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = shown.stdout.splitlines()
     assert lines[0] == "huawei.com/tee-ram, 512KiB a unit, backend simulated"
-    assert lines[1] == "units       128 listed, 108 healthy, 10 held, 20 unhealthy (shortage)"
+    assert lines[1] == "units       128 listed, 108 healthy, 10 allocated, 20 unhealthy (shortage)"
     assert "64MiB in all, 49MiB free" in lines[2]
     assert "at least 10MiB used by others" in lines[2]
     assert "kubelet     watches the list" in lines
@@ -45,7 +45,7 @@ async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: P
     assert any(" warning shortage units=20 was=0 " in line for line in lines)
 
 
-async def test_a_failed_tee_is_told_with_cause_and_cure_and_the_exit_status(
+async def test_a_failed_tee_is_told_with_cause_and_fix_and_the_exit_status(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
     with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
@@ -56,9 +56,9 @@ async def test_a_failed_tee_is_told_with_cause_and_cure_and_the_exit_status(
         shown = await status("--listen", address)
         told = json.loads((await status("--format", "json", f"--listen={address}")).stdout)
     assert shown.returncode == 1
-    assert "0 healthy, 0 held, 128 unhealthy (unreachable)" in shown.stdout
+    assert "0 healthy, 0 allocated, 128 unhealthy (unreachable)" in shown.stdout
     assert "unreachable: the simulated TEE was told to fail so: check that" in shown.stdout
-    assert told["cause"]["believed"] is True
+    assert told["cause"]["confirmed"] is True
     assert told["units"]["unhealthy_cause"] == "unreachable"
     assert told["events"][-1]["event"] == "tee_unhealthy"
 
@@ -74,7 +74,7 @@ async def test_a_tee_that_never_answered_is_told(kubelet: Simulated, tmp_path: P
     assert "holders     none" in shown.stdout
 
 
-async def test_nobody_there_is_one_line_with_the_cure() -> None:
+async def test_nobody_there_is_one_line_with_the_fix() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     shown = await status("--listen", address)
@@ -125,7 +125,7 @@ async def test_units_that_are_all_short_are_not_well(kubelet: Simulated, tmp_pat
         await kubelet.has(10)
         shown = await status("--listen", await telemetry_of(plugin))
     assert shown.returncode == 1
-    assert "10 healthy, 10 held, 118 unhealthy (shortage)" in shown.stdout
+    assert "10 healthy, 10 allocated, 118 unhealthy (shortage)" in shown.stdout
 
 
 @pytest.mark.parametrize(

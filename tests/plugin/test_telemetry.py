@@ -55,7 +55,7 @@ async def test_all_is_well(kubelet: Simulated, tmp_path: Path) -> None:
         )
 
 
-async def test_metrics_tell_what_the_kubelets_books_tell(
+async def test_metrics_tell_what_the_kubelets_records_tell(
     kubelet: Simulated, tmp_path: Path
 ) -> None:
     with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
@@ -65,16 +65,16 @@ async def test_metrics_tell_what_the_kubelets_books_tell(
             await kubelet.admit(pod, units)
         plugin.play(pods=13 * UNIT_BYTES, others=20 * UNIT_BYTES)
 
-        async def held() -> dict[str, float]:
+        async def allocated() -> dict[str, float]:
             found = samples(await get(address, "/metrics"))
             return {
                 dict(labels)["pod"]: value
                 for (name, labels), value in found.items()
-                if name == "teeplugin_container_held_units"
+                if name == "teeplugin_container_allocated_units"
             }
 
-        shown = await eventually("both pods", held, until=lambda now: len(now) == 2)
-        assert shown == {pod: len(await kubelet.held(pod)) for pod in ("one", "two")}
+        shown = await eventually("both pods", allocated, until=lambda now: len(now) == 2)
+        assert shown == {pod: len(await kubelet.allocated(pod)) for pod in ("one", "two")}
         now = await eventually(
             "the shortage",
             lambda: figures(address),
@@ -82,14 +82,14 @@ async def test_metrics_tell_what_the_kubelets_books_tell(
         )
         assert now["teeplugin_unit_bytes"] == UNIT_BYTES
         assert now["teeplugin_capacity_units"] == UNITS
-        assert now["teeplugin_held_units"] == 13
+        assert now["teeplugin_allocated_units"] == 13
         assert now["teeplugin_tee_total_bytes"] == UNITS * UNIT_BYTES
         assert now["teeplugin_tee_free_bytes"] == (UNITS - 33) * UNIT_BYTES
         assert now["teeplugin_external_use_min_bytes"] == 20 * UNIT_BYTES
-        assert now["teeplugin_unheld_use_lowest_bytes"] == 0
+        assert now["teeplugin_unallocated_use_min_bytes"] == 0
         assert now["teeplugin_registered"] == now["teeplugin_watch_streams"] == 1
         assert now["teeplugin_registrations_total"] == 1
-        assert now["teeplugin_ledger_readable"] == 1
+        assert now["teeplugin_pod_resources_readable"] == 1
         assert now["teeplugin_query_duration_seconds_count"] > 0
         found = samples(await get(address, "/metrics"))
         assert found["teeplugin_unhealthy_units", frozenset({("cause", "shortage")})] == 20

@@ -16,8 +16,8 @@ from tests.soak.events import Node
 from tests.soak.plugins import HEAD, KINDS, Sample
 
 SAMPLES = 40
-MOST_GROWTH_MB = 2.0
-MOST_GROWTH = 1.02
+MAX_GROWTH_MB = 2.0
+MAX_GROWTH = 1.02
 
 
 async def soak(kind: str, events: int, seed: int) -> list[str]:
@@ -50,7 +50,7 @@ async def soak(kind: str, events: int, seed: int) -> list[str]:
 
 
 def _problems(log: str) -> list[str]:
-    names = ("Traceback", "plugin_bug", "telemetry_bug", "backend_bug", "not_raised")
+    names = ("Traceback", "plugin_bug", "telemetry_bug", "backend_bug", "unraisable_error")
     return [f"{log.count(name)} × {name} in the log" for name in names if name in log]
 
 
@@ -62,7 +62,7 @@ def not_flat(samples: Sequence[Sample]) -> list[str]:
     after = mean(sample.usage.rss_mb for sample in last)
     print(f"RSS {before:.1f} MB in the second fifth, {after:.1f} MB in the last")
     found = []
-    if after > max(before * MOST_GROWTH, before + MOST_GROWTH_MB):
+    if after > max(before * MAX_GROWTH, before + MAX_GROWTH_MB):
         found.append(f"RSS grew by {after - before:.1f} MB")
     for name, value in (
         ("descriptors", lambda sample: sample.usage.descriptors),

@@ -10,7 +10,7 @@ from tests.http import get, telemetry_of
 from tests.soak.plugins import UNITS, Tee, Watched
 from tests.waiting import eventually
 
-MOST_PODS = 5
+MAX_PODS = 5
 WAIT_SECONDS = 30.0
 
 _WEIGHTS = {
@@ -74,8 +74,8 @@ class Node:
         await self._healthy(UNITS)
 
     async def _admit_or_remove(self) -> None:
-        if len(self._pods) == MOST_PODS:
-            await self._kubelet.remove(self._pods.pop(self._random.randrange(MOST_PODS)))
+        if len(self._pods) == MAX_PODS:
+            await self._kubelet.remove(self._pods.pop(self._random.randrange(MAX_PODS)))
             return
         name = f"pod-{self.done['pod']}"
         await self._kubelet.admit(name, self._random.randrange(1, 20))

@@ -65,5 +65,5 @@ def made_tee(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> T
 async def fault(asked: Awaitable[TeeMemory]) -> TeeError:
     with pytest.raises(TeeError) as caught:
         await asked
-    assert caught.value.cure
+    assert caught.value.fix
     return caught.value

@@ -77,11 +77,11 @@ async def test_under_another_name_it_is_refused_and_the_log_says_what_to_do(
         entry = await plugin.logged("tee_unhealthy")
         assert entry["cause"] == "refused"
         assert "CA_CALLER_ACCESS_DENIED" in entry["error"]
-        assert "tee-device-plugin identity" in entry["cure"]
+        assert "tee-device-plugin identity" in entry["fix"]
         assert not plugin.count("registered")
 
 
-# What the TEE is told to be, the kind that is logged, and words of its cure.
+# What the TEE is told to be, the kind that is logged, and words of its fix.
 Fault = tuple[str, dict[str, object], str, str]
 FAULTS: list[Fault] = [
     ("itrustee", {"fault": "init:result:0xFFFF0000"}, "unreachable", "teecd"),
@@ -103,13 +103,13 @@ FAULTS: list[Fault] = [
 async def test_a_fault_is_logged_and_listed_and_over_when_it_is_mended(
     fault: Fault, built: Built, kubelet: Simulated, tmp_path: Path
 ) -> None:
-    vendor, state, kind, cure = fault
+    vendor, state, kind, fix = fault
     with LibteecPlugin(tmp_path, kubelet, built.library(vendor)) as plugin:
         await kubelet.has(UNITS[vendor])
         plugin.play(**state)
         entry = await plugin.logged("tee_unhealthy", deadline_seconds=20)
         assert entry["cause"] == kind
-        assert cure in entry["cure"]
+        assert fix in entry["fix"]
         await kubelet.has(0)
         await kubelet.keeps(UNITS[vendor])
         plugin.play()
@@ -136,7 +136,7 @@ async def test_a_library_that_isnt_right_is_told_and_a_right_one_ends_it(
             entry = await plugin.logged("tee_unhealthy", times)
             assert entry["cause"] == "unreachable"
             assert words in entry["error"]
-            assert "library=" in entry["cure"]
+            assert "library=" in entry["fix"]
             await kubelet.has(0)
             plugin.use(built.library(vendor))
             await plugin.logged("tee_recovered", times)
@@ -148,10 +148,10 @@ async def test_exhaustion_keeps_the_list_as_it_is(
     with LibteecPlugin(tmp_path, kubelet, built.itrustee) as plugin:
         await kubelet.has(UNITS["itrustee"])
         plugin.play(fault="open:result:0xFFFF000C")
-        assert (await plugin.logged("tee_suspicious"))["cause"] == "exhausted"
+        assert (await plugin.logged("tee_fault_suspected"))["cause"] == "exhausted"
         await kubelet.has(UNITS["itrustee"])
         plugin.play()
-        await plugin.logged("tee_suspicion_over")
+        await plugin.logged("tee_suspected_fault_over")
 
 
 @pytest.mark.parametrize("call", ["load", "init", "open", "invoke", "close", "finalize"])
@@ -182,7 +182,7 @@ async def test_a_hang_is_over_at_the_plugins_deadline(
         before = plugin.calls("open")
         await eventually("the hang", lambda: plugin.calls("open") > before)
         started = time.monotonic()
-        entry = await plugin.logged("tee_suspicious", deadline_seconds=20)
+        entry = await plugin.logged("tee_fault_suspected", deadline_seconds=20)
         assert 8 < time.monotonic() - started < 11
         assert "TEEC_OpenSession did not return within 9.5 s" in entry["error"]
         assert len(plugin.helpers()) <= 1

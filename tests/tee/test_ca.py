@@ -197,7 +197,7 @@ def test_another_argv0_is_refused(built: Built, client: Clients, argv0: str) -> 
     asked = client(built).with_(argv0=argv0)
     assert asked.answer() == FAILED
     assert read_log(asked.log, "call")[1]["argv0"] == argv0
-    assert "white list" in asked.refusals()[0]
+    assert "allowlist" in asked.refusals()[0]
 
 
 def _others_may_reach(path: Path) -> bool:
@@ -205,7 +205,7 @@ def _others_may_reach(path: Path) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("uid", "why"), [(65534, "white list"), (54321, "passwd")], ids=["nobody", "no passwd entry"]
+    ("uid", "why"), [(65534, "allowlist"), (54321, "passwd")], ids=["nobody", "no passwd entry"]
 )
 def test_another_user_is_refused(built: Built, client: Clients, uid: int, why: str) -> None:
     if os.geteuid() != 0:

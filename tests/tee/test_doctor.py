@@ -1,7 +1,7 @@
-"""`doctor` on the way through libteec: set-ups broken on purpose, each mended by its cure.
+"""`doctor` on the way through libteec: set-ups broken on purpose, each mended by its fix.
 
 The real helper loads the test libteec; each test breaks one link, sees its line be the first that
-fails, does what the cure says, and sees it turn ok.
+fails, does what the fix says, and sees it turn ok.
 """
 
 from __future__ import annotations
@@ -91,10 +91,10 @@ async def test_the_real_command_asks_by_the_real_helper(site: Site) -> None:
 
 async def test_no_library(site: Site) -> None:
     report = await site.examined(library="/nowhere/libteec.so")
-    cure = broken(report, "library", "there is no /nowhere/libteec.so")
+    fix = broken(report, "library", "there is no /nowhere/libteec.so")
     assert report.of("loading").result is Result.NOT_APPLICABLE
     assert report.of("flavour").result is Result.NOT_APPLICABLE
-    assert flag_in(cure, "--backend-option")[1].startswith("library=")
+    assert flag_in(fix, "--backend-option")[1].startswith("library=")
     mended(await site.examined(library=site.tee.built.itrustee), "library")
 
 
@@ -118,8 +118,8 @@ async def test_a_library_by_its_name_is_found_as_the_loader_finds_it(
 @pytest.mark.parametrize("vendor", ["itrustee", "optee"])
 async def test_a_library_that_lacks_another(site: Site, vendor: str) -> None:
     lacking = site.tee.built.missing_dependency[vendor]
-    cure = broken(await site.examined(library=lacking), "loading", "libboundscheck.so: cannot open")
-    assert f"`ldd {lacking}` lists all" in cure
+    fix = broken(await site.examined(library=lacking), "loading", "libboundscheck.so: cannot open")
+    assert f"`ldd {lacking}` lists all" in fix
     mended(await site.examined(vendor), "loading")
 
 
@@ -130,8 +130,8 @@ async def test_a_library_that_doesnt_survive_its_loading(
     monkeypatch.setattr(backend, "ANSWER_SECONDS", 0.5)
     site.tee.play(fault=f"load:{fault}")
     report = await site.examined()
-    cure = broken(report, "loading", "ended the helper, or didn't return")
-    assert "empty /etc/ld.so.preload" in cure
+    fix = broken(report, "loading", "ended the helper, or didn't return")
+    assert "empty /etc/ld.so.preload" in fix
     site.tee.play()
     mended(await site.examined(), "loading")
 
@@ -139,22 +139,22 @@ async def test_a_library_that_doesnt_survive_its_loading(
 @pytest.mark.parametrize("vendor", ["itrustee", "optee"])
 async def test_a_library_that_lacks_a_function(site: Site, vendor: str) -> None:
     lacking = site.tee.built.missing_symbol[vendor]
-    cure = broken(await site.examined(library=lacking), "flavour", "exports no TEEC_InvokeCommand")
-    assert "install the libteec of this node's TEE" in cure
+    fix = broken(await site.examined(library=lacking), "flavour", "exports no TEEC_InvokeCommand")
+    assert "install the libteec of this node's TEE" in fix
     mended(await site.examined(vendor), "flavour")
 
 
 async def test_another_vendors_library_than_was_said(site: Site) -> None:
     report = await site.examined("optee", flavour="itrustee")
-    cure = broken(report, "flavour", "is optee's library, not itrustee's")
-    assert "flavour= as this node's TEE is" in cure
+    fix = broken(report, "flavour", "is optee's library, not itrustee's")
+    assert "flavour= as this node's TEE is" in fix
     mended(await site.examined("optee", flavour="optee"), "flavour")
 
 
 async def test_a_library_that_is_nobodys(site: Site) -> None:
     other = site.tee.built.libteememca
-    cure = broken(await site.examined(library=other), "flavour", "neither iTrustee's nor OP-TEE's")
-    assert "name the one that fits" in cure
+    fix = broken(await site.examined(library=other), "flavour", "neither iTrustee's nor OP-TEE's")
+    assert "name the one that fits" in fix
     mended(await site.examined(), "flavour")
 
 
@@ -166,19 +166,19 @@ async def test_a_device_that_isnt_there_or_may_not_be_opened(site: Site, *, ther
     device = "/dev/null" if there else "/dev/tee-nowhere"
     site.tee.play(fault="init:result:0xFFFF0008")
     words = "is there, but can't be opened" if there else f"there is no {device}"
-    cure = broken(await site.examined("optee", device=device), "device", words)
-    assert "privileged" in cure
+    fix = broken(await site.examined("optee", device=device), "device", words)
+    assert "privileged" in fix
     site.tee.play()
     mended(await site.examined("optee", device=device), "device")
 
 
 async def test_no_supplicant(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     (site.root / "dev" / "teepriv0").unlink()
-    cure = warned(await site.examined("optee"), "supplicant", "there is no")
-    assert "start tee-supplicant on the node" in cure
+    fix = warned(await site.examined("optee"), "supplicant", "there is no")
+    assert "start tee-supplicant on the node" in fix
     (site.root / "dev" / "teepriv0").touch()
     unseen = (await site.examined("optee")).of("supplicant")
-    assert (unseen.result, unseen.cure) == (
+    assert (unseen.result, unseen.fix) == (
         Result.NOT_APPLICABLE,
         "on the node: systemctl status tee-supplicant",
     )
@@ -189,8 +189,8 @@ async def test_no_supplicant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
 
 async def test_an_op_tee_without_statistics(site: Site) -> None:
     site.tee.play(ta_present=0)
-    cure = broken(await site.examined("optee"), "trusted-application", "no statistics pseudo-TA")
-    assert cure == "build OP-TEE with CFG_WITH_STATS=y"
+    fix = broken(await site.examined("optee"), "trusted-application", "no statistics pseudo-TA")
+    assert fix == "build OP-TEE with CFG_WITH_STATS=y"
     site.tee.play()
     mended(await site.examined("optee"), "trusted-application")
 
@@ -224,15 +224,15 @@ async def test_a_busy_tee_is_a_warning(site: Site) -> None:
 
 async def test_a_trusted_application_that_answers_something_else(site: Site) -> None:
     site.tee.play(reply_size=8)
-    cure = broken(await site.examined(), "query", "8 bytes came back, not 16")
-    assert "fit each other" in cure
+    fix = broken(await site.examined(), "query", "8 bytes came back, not 16")
+    assert "fit each other" in fix
     site.tee.play()
     mended(await site.examined(), "query")
 
 
 async def test_a_pool_without_memory(site: Site) -> None:
     site.tee.play(fault="open:result:0xFFFF000C")
-    cure = broken(await site.examined(), "query", "exhausted: ")
-    assert "end trusted applications" in cure
+    fix = broken(await site.examined(), "query", "exhausted: ")
+    assert "end trusted applications" in fix
     site.tee.play()
     mended(await site.examined(), "query")

@@ -1,4 +1,4 @@
-"""`doctor` on iTrustee's driver, daemon, white list and trusted application; see test_doctor."""
+"""`doctor` on iTrustee's driver, daemon, allowlist and trusted application; see test_doctor."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ async def test_a_driver_that_isnt_loaded(site: Site) -> None:
     site.tee.play(fault=LOGIN_FAILS)
     node = site.root / "dev" / "tc_ns_client"
     node.unlink()
-    cure = broken(await site.examined(), "driver", f"there is no {node}")
-    assert "tzdriver" in cure
+    fix = broken(await site.examined(), "driver", f"there is no {node}")
+    assert "tzdriver" in fix
     node.touch()
     mended(await site.examined(), "driver")
 
@@ -42,8 +42,8 @@ async def test_an_os_that_isnt_confidential(site: Site) -> None:
     node = site.root / "dev" / "tc_ns_cvm"
     node.unlink()
     report = await site.examined()
-    cure = broken(report, "confidential-os", "which only a confidential OS has")
-    assert "where --host-root has it" in cure
+    fix = broken(report, "confidential-os", "which only a confidential OS has")
+    assert "where --host-root has it" in fix
     assert "containers" in report.failures
     node.touch()
     mended(await site.examined(), "confidential-os")
@@ -69,8 +69,8 @@ async def test_a_teecd_that_cant_be_had(
         "nobody listens": "teecd can't be reached, or doesn't know who we are",
         "hangs": "TEEC_InitializeContext didn't return",
     }[what]
-    cure = broken(await site.examined(), "teecd", words)
-    assert "teecd" in cure
+    fix = broken(await site.examined(), "teecd", words)
+    assert "teecd" in fix
     site.tee.play()
     mended(await site.examined(), "teecd")
 
@@ -90,16 +90,16 @@ async def test_a_teecd_whose_mount_is_dead(site: Site, monkeypatch: pytest.Monke
     site.tee.play(fault=LOGIN_FAILS)
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", no_links)
-        cure = broken(await site.examined(), "teecd", "this mount of it is dead")
-    assert "restart the pod" in cure
+        fix = broken(await site.examined(), "teecd", "this mount of it is dead")
+    assert "restart the pod" in fix
     site.tee.play()
     mended(await site.examined(), "teecd")
 
 
 async def test_a_name_that_isnt_on_the_white_list(site: Site) -> None:
     report = await site.examined(identity=sys.executable)
-    cure = broken(report, "identity", f"{sys.executable} as root: ")
-    assert "tee-device-plugin identity" in cure
+    fix = broken(report, "identity", f"{sys.executable} as root: ")
+    assert "tee-device-plugin identity" in fix
     report = await site.examined(identity=CA_PATH)
     mended(report, "identity")
     assert report.of("identity").text == f"{CA_PATH} as root is admitted"
@@ -107,8 +107,8 @@ async def test_a_name_that_isnt_on_the_white_list(site: Site) -> None:
 
 async def test_a_user_that_isnt_on_the_white_list(site: Site) -> None:
     report = await site.examined(user="tee")
-    cure = broken(report, "user", "uid 0 is root in /etc/passwd, not tee")
-    assert "--backend-option user=" in cure
+    fix = broken(report, "user", "uid 0 is root in /etc/passwd, not tee")
+    assert "--backend-option user=" in fix
     mended(await site.examined(user="root"), "user")
 
 
@@ -118,7 +118,7 @@ async def test_a_user_without_a_name(site: Site, monkeypatch: pytest.MonkeyPatch
         patched.setattr(checks, "passwd_name", lambda _: None)
         report = await site.examined()
         assert report.of("user").result is Result.FAILED
-        assert "put an /etc/passwd with our user" in report.of("user").cure
+        assert "put an /etc/passwd with our user" in report.of("user").fix
     mended(await site.examined(), "user")
 
 
@@ -135,8 +135,8 @@ async def test_a_trusted_application_whose_file_cant_be_one(site: Site, what: st
         other = site.tee.directory / "ta.bin"
         other.write_bytes(b"signed")
         path.symlink_to(other)
-    cure = broken(await site.examined(), "trusted-application", what)
-    assert "the signed file of this UUID" in cure
+    fix = broken(await site.examined(), "trusted-application", what)
+    assert "the signed file of this UUID" in fix
     if path.is_dir():
         path.rmdir()
     path.unlink(missing_ok=True)
@@ -146,7 +146,7 @@ async def test_a_trusted_application_whose_file_cant_be_one(site: Site, what: st
 
 
 @pytest.mark.parametrize(
-    ("fault", "words", "cure"),
+    ("fault", "words", "fix"),
     [
         ("open:result:0xFFFF3072", "SIGNATURE_INVALID", "sign the trusted application"),
         ("open:result:0x2", "SERVICE_NOT_EXIST", "put the signed <uuid>.sec"),
@@ -155,10 +155,10 @@ async def test_a_trusted_application_whose_file_cant_be_one(site: Site, what: st
     ],
 )
 async def test_a_trusted_application_that_the_tee_refuses(
-    site: Site, fault: str, words: str, cure: str
+    site: Site, fault: str, words: str, fix: str
 ) -> None:
     site.tee.play(fault=fault)
-    assert cure in broken(await site.examined(), "trusted-application", words)
+    assert fix in broken(await site.examined(), "trusted-application", words)
     site.tee.play()
     mended(await site.examined(), "trusted-application")
 
@@ -167,7 +167,7 @@ async def test_a_trusted_application_of_another_name(site: Site) -> None:
     other = site.application.with_name("ours.sec")
     site.application.rename(other)
     site.tee.play(fault="open:result:0xFFFF000D")
-    cure = warned(await site.examined(ta_path=other), "trusted-application", "isn't named by")
-    assert "--backend-option uuid=" in cure
+    fix = warned(await site.examined(ta_path=other), "trusted-application", "isn't named by")
+    assert "--backend-option uuid=" in fix
     other.rename(site.application)
     mended(await site.examined(), "trusted-application")

@@ -115,12 +115,12 @@ class Case:
     state: dict[str, object]
     kind: type[TeeError]
     words: str
-    cure: str
+    fix: str
     vendors: tuple[str, ...] = ("itrustee", "optee")
 
 
-def result(call: str, code: int, kind: type[TeeError], words: str, cure: str) -> Case:
-    return Case({"fault": f"{call}:result:{code:#x}"}, kind, words, cure)
+def result(call: str, code: int, kind: type[TeeError], words: str, fix: str) -> Case:
+    return Case({"fault": f"{call}:result:{code:#x}"}, kind, words, fix)
 
 
 def itrustee(case: Case) -> Case:
@@ -162,7 +162,7 @@ FAULTS = [
     [(vendor, case) for case in FAULTS for vendor in case.vendors],
     ids=lambda value: str(value.state) if isinstance(value, Case) else value,
 )
-async def test_a_fault_is_told_with_its_kind_and_cure_and_its_end_ends_it(
+async def test_a_fault_is_told_with_its_kind_and_fix_and_its_end_ends_it(
     tee: Tee, vendor: str, case: Case
 ) -> None:
     async with tee.backend(vendor) as asked:
@@ -170,7 +170,7 @@ async def test_a_fault_is_told_with_its_kind_and_cure_and_its_end_ends_it(
         error = await fault(asked.memory())
         assert isinstance(error, case.kind)
         assert case.words in str(error)
-        assert case.cure in error.cure
+        assert case.fix in error.fix
         tee.play()
         assert await asked.memory() == DEFAULT
     await tee.no_helper_is_left()
@@ -197,7 +197,7 @@ async def test_a_library_that_is_missing_or_lacks_something_is_told_with_what(
         error = await fault(asked.memory())
         assert isinstance(error, Unreachable)
         assert words in str(error)
-        assert "library=" in error.cure
+        assert "library=" in error.fix
 
 
 @pytest.mark.parametrize(("vendor", "other"), [("itrustee", "optee"), ("optee", "itrustee")])
@@ -205,5 +205,5 @@ async def test_the_other_vendors_library_is_not_called(tee: Tee, vendor: str, ot
     error = await fault(tee.backend(vendor, flavour=other).memory())
     assert isinstance(error, Unreachable)
     assert f"is {vendor}'s library, not {other}'s" in str(error)
-    assert "flavour=" in error.cure
+    assert "flavour=" in error.fix
     assert tee.calls() == ["load"]

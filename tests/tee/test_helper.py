@@ -64,15 +64,15 @@ async def test_under_another_name_it_is_refused_and_told_what_to_do(tee: Tee) ->
     error = await fault(tee.backend("itrustee", identity=sys.executable).memory())
     assert isinstance(error, Refused)
     assert "CA_CALLER_ACCESS_DENIED" in str(error)
-    assert "tee-device-plugin identity" in error.cure
-    assert tee.refusals() == ["the caller's argv[0] and user aren't on the TA's white list"]
+    assert "tee-device-plugin identity" in error.fix
+    assert tee.refusals() == ["the caller's argv[0] and user aren't on the TA's allowlist"]
 
 
 async def test_as_another_user_it_doesnt_even_try(tee: Tee) -> None:
     error = await fault(tee.backend("itrustee", user="tee").memory())
     assert isinstance(error, Refused)
     assert "is root in /etc/passwd, not tee" in str(error)
-    assert "user=" in error.cure
+    assert "user=" in error.fix
     assert "init" not in tee.calls()
     # OP-TEE asks nobody who they are.
     assert await tee.backend("optee", user="tee", identity="/x").memory() == DEFAULT
@@ -87,7 +87,7 @@ async def test_what_is_preloaded_is_refused_before_the_library_is_loaded(
     before = len(tee.calls())
     error = await fault(tee.backend("itrustee").memory())
     assert isinstance(error, Unreachable)
-    assert "LD_PRELOAD" in error.cure
+    assert "LD_PRELOAD" in error.fix
     assert len(tee.calls()) == before
 
 

@@ -6,8 +6,8 @@ from tests.fuzz import target
 from tests.fuzz.target import CORPUS, Target, run_limited
 from tests.fuzz.targets import TARGETS
 
-MOST_FILES = 20
-MOST_BYTES = 2048
+MAX_FILES = 20
+MAX_BYTES = 2048
 
 
 @pytest.mark.parametrize("each", TARGETS.values(), ids=TARGETS.keys())
@@ -25,8 +25,8 @@ def test_a_target_holds_on_each_input_of_its_corpus(each: Target) -> None:
 @pytest.mark.parametrize("each", TARGETS.values(), ids=TARGETS.keys())
 def test_a_corpus_is_small_enough_to_be_read(each: Target) -> None:
     sizes = {path.name: path.stat().st_size for path in each.corpus.iterdir()}
-    assert 0 < len(sizes) <= MOST_FILES
-    assert {name: size for name, size in sizes.items() if size >= MOST_BYTES} == {}
+    assert 0 < len(sizes) <= MAX_FILES
+    assert {name: size for name, size in sizes.items() if size >= MAX_BYTES} == {}
 
 
 def test_every_corpus_is_a_target_s() -> None:
@@ -46,7 +46,7 @@ def test_an_input_that_takes_too_long_is_a_finding() -> None:
 
 
 def test_an_input_that_takes_too_much_memory_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    peaks = iter([10**9, 10**9 + target.MOST_GROWTH_BYTES + 1])
+    peaks = iter([10**9, 10**9 + target.MAX_GROWTH_BYTES + 1])
     monkeypatch.setattr(target, "_peak_bytes", lambda: next(peaks))
     with pytest.raises(target.TooLargeError, match="256 MiB"):
         run_limited(Target("grows", lambda _: None), b"")

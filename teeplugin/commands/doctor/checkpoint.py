@@ -22,7 +22,7 @@ LARGEST_BYTES = 64 * 1024 * 1024
 """The file holds every id of every allocation; one that is larger isn't worth the time."""
 
 
-def held_units_by_size(directory: Path, resource_name: str) -> Mapping[int, int]:
+def allocated_units_by_size(directory: Path, resource_name: str) -> Mapping[int, int]:
     """Count units in the checkpoint by the bytes that one had; those not told aren't counted."""
     try:
         entries = json.loads(_content(directory / FILE_NAME))["Data"]["PodDeviceEntries"] or ()

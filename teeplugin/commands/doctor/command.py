@@ -9,9 +9,9 @@ import anyio
 
 from teeplugin.cli.console import put
 from teeplugin.cli.parser import CommandParser
+from teeplugin.commands.doctor.collect import look_around
 from teeplugin.commands.doctor.evidence import Evidence
 from teeplugin.commands.doctor.examine import examine
-from teeplugin.commands.doctor.looks import look_around
 from teeplugin.commands.doctor.model import Report
 from teeplugin.commands.doctor.report import as_json, as_text
 from teeplugin.config.sources import FlagValue
@@ -22,7 +22,7 @@ DEADLINE_SECONDS = 25.0
 
 _DESCRIPTION = """\
 Look at every link from the configuration to the running registration and say of each whether it is
-ok, with the cure if it isn't. The daemon's flags are taken too: give those that the plugin is
+ok, with the fix if it isn't. The daemon's flags are taken too: give those that the plugin is
 started with. Nothing is changed, and the TEE is asked once. The exit status is 0 if nothing
 failed, 1 if something did, and 2 if the plugin would not start with these settings."""
 

@@ -72,22 +72,22 @@ class SocketsSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class BooksSeen:
+class RecordsSeen:
     """What the kubelet's PodResources told of our resource.
 
-    `held` is by namespace, pod and container. `listed` is how many healthy units the kubelet knows,
-    None where it doesn't tell. `error` is why nothing was told; `is_old` if for its age.
+    `allocated` is by namespace, pod and container. `listed` is how many healthy units the kubelet
+    knows, None where it doesn't tell. `error` is why nothing was told; `is_old` if for its age.
     """
 
-    held: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    allocated: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     listed: int | None = None
     error: str = ""
     is_old: bool = False
 
     @property
-    def held_units(self) -> int | None:
+    def allocated_units(self) -> int | None:
         """How many units pods hold, if that is known."""
-        return None if self.error else sum(self.held.values())
+        return None if self.error else sum(self.allocated.values())
 
 
 class PageState(Enum):
@@ -107,12 +107,12 @@ _TOLD = pydantic.ConfigDict(strict=True)
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
 class Trouble:
-    """What the running plugin says is wrong with its TEE; `believed` once that is certain."""
+    """What the running plugin says is wrong with its TEE; `confirmed` once that is certain."""
 
     kind: str
     error: str
-    cure: str
-    believed: bool
+    fix: str
+    confirmed: bool
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
@@ -124,11 +124,11 @@ class PluginStatus:
     unit_bytes: int
     capacity: int
     allocatable: int
-    held: int | None
+    allocated: int | None
     unhealthy_cause: str | None
     trouble: Trouble | None
     registered: bool
-    obstacle: str | None
+    not_registered_reason: str | None
     settings_problem: str | None
 
     @classmethod
@@ -145,12 +145,12 @@ class PluginStatus:
             unit_bytes=count["bytes"],
             capacity=count["capacity"],
             allocatable=count["allocatable"],
-            held=count["held"],
+            allocated=count["allocated"],
             unhealthy_cause=count["unhealthy_cause"],
             trouble=cause
-            and Trouble(cause["kind"], cause["error"], cause["cure"], cause["believed"]),
+            and Trouble(cause["kind"], cause["error"], cause["fix"], cause["confirmed"]),
             registered=page["registered"],
-            obstacle=page["obstacle"],
+            not_registered_reason=page["not_registered_reason"],
             settings_problem=page["settings_problem"],
         )
 
@@ -189,10 +189,10 @@ class Evidence:
     backend_simulated: bool = False
     backend_problem: str = ""
     directory: DirectorySeen | None = None
-    held_units_by_size: Mapping[int, int] | None = None
+    allocated_units_by_size: Mapping[int, int] | None = None
     sockets: SocketsSeen | None = None
     missing_paths: tuple[str, ...] = ()
-    books: BooksSeen | None = None
+    records: RecordsSeen | None = None
     page: PageSeen | None = None
     process: RunningProcess | None = None
     answer: Answer | None = None
@@ -225,10 +225,12 @@ class Evidence:
         return status if status and status.resource == self.settings.resource_name else None
 
     @property
-    def held_units(self) -> int | None:
-        """How many units pods hold: by the kubelet's books, or else by the running plugin's."""
-        held = self.books.held_units if self.books else None
-        return held if held is not None else self.status.held if self.status else None
+    def allocated_units(self) -> int | None:
+        """Units that pods hold, by the kubelet or else by the running plugin."""
+        allocated = self.records.allocated_units if self.records else None
+        return (
+            allocated if allocated is not None else self.status.allocated if self.status else None
+        )
 
 
 class NotSeenError(Exception):

@@ -33,7 +33,7 @@ AFTER_THE_WAY = (
     Check("units", "figures", tee_checks.figures),
     Check("units", "reserve", tee_checks.reserve),
     Check("units", "precision", tee_checks.precision),
-    Check("units", "held-unit-size", tee_checks.held_unit_size),
+    Check("units", "allocated-unit-size", tee_checks.allocated_unit_size),
     Check("node", "containers", node_checks.containers),
     Check("node", "kubelet-directory", node_checks.kubelet_directory),
     Check("node", "kubelet-socket", node_checks.kubelet_socket),

@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 
     result: Result
     text: str
-    cure: str = ""
+    fix: str = ""
 
 
 def ok(text: str) -> Outcome:
@@ -32,19 +32,19 @@ def ok(text: str) -> Outcome:
     return Outcome(Result.OK, text)
 
 
-def warning(text: str, cure: str) -> Outcome:
+def warning(text: str, fix: str) -> Outcome:
     """The link holds, but not as it should."""
-    return Outcome(Result.WARNING, text, cure)
+    return Outcome(Result.WARNING, text, fix)
 
 
-def failed(text: str, cure: str) -> Outcome:
+def failed(text: str, fix: str) -> Outcome:
     """The link is broken."""
-    return Outcome(Result.FAILED, text, cure)
+    return Outcome(Result.FAILED, text, fix)
 
 
-def not_applicable(text: str, cure: str = "") -> Outcome:
-    """There is no such link here, or it can't be looked at; `cure` may say who can."""
-    return Outcome(Result.NOT_APPLICABLE, text, cure)
+def not_applicable(text: str, fix: str = "") -> Outcome:
+    """There is no such link here, or it can't be looked at; `fix` may say who can."""
+    return Outcome(Result.NOT_APPLICABLE, text, fix)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,11 @@ def containers(evidence: Evidence) -> Outcome:
     root = evidence.settings.host_root
     if evidence.missing_paths:
         text = f"{', '.join(evidence.missing_paths)}, which containers need, aren't below {root}"
-        cure = (
+        fix = (
             "load the TEE's driver and start its daemon on the node; in a container mount the "
             "node's paths where --host-root has them"
         )
-        return failed(text, cure)
+        return failed(text, fix)
     if not answer.host_paths:
         return ok("containers need nothing of the node")
     return ok(f"{', '.join(answer.host_paths)}: all there")
@@ -31,20 +31,20 @@ def kubelet_directory(evidence: Evidence) -> Outcome:
     directory = seen(evidence.directory, "the kubelet's directory")
     path = directory.path
     if directory.is_missing:
-        cure = (
+        fix = (
             "start the kubelet, which makes it, or give its --root-dir as --kubelet-dir; in a "
             "container mount the directory from the node"
         )
-        return failed(f"there is no {path}", cure)
+        return failed(f"there is no {path}", fix)
     if directory.problem:
-        cure = "give the kubelet's --root-dir as --kubelet-dir, and run the plugin as root"
-        return failed(f"{path}: {directory.problem}", cure)
+        fix = "give the kubelet's --root-dir as --kubelet-dir, and run the plugin as root"
+        return failed(f"{path}: {directory.problem}", fix)
     if directory.is_dead_mount:
         text = f"{path} was deleted and made again, and this mount of it is dead"
         return failed(text, "restart the plugin's pod, which mounts the new one")
     if not directory.is_writable:
-        cure = "run the plugin as root, and in a container don't mount the directory read-only"
-        return failed(f"{path} can't be written to", cure)
+        fix = "run the plugin as root, and in a container don't mount the directory read-only"
+        return failed(f"{path} can't be written to", fix)
     if directory.weakness:
         return failed(*directory.weakness)
     return ok(f"{path}: {stat.filemode(directory.mode | stat.S_IFDIR)}, writable")
@@ -65,8 +65,8 @@ def _answers(path: Path, state: SocketState) -> Outcome:
         case SocketState.LISTENS:
             return ok(f"somebody listens at {path}")
         case SocketState.MISSING:
-            cure = f"{start}; if it does, give its --root-dir as --kubelet-dir"
-            return failed(f"there is no {path}", cure)
+            fix = f"{start}; if it does, give its --root-dir as --kubelet-dir"
+            return failed(f"there is no {path}", fix)
         case SocketState.REFUSES:
             return failed(f"nobody listens at {path}, which an earlier kubelet left", start)
         case SocketState.FULL:
@@ -83,8 +83,8 @@ def stale_sockets(evidence: Evidence) -> Outcome:
     sockets = seen(evidence.sockets, "the sockets")
     stale = [str(path) for path in _stale(sockets)]
     if stale:
-        cure = f"none is needed, a registered plugin removes them; or: rm {' '.join(stale)}"
-        return warning(f"nobody listens any more at {', '.join(stale)}", cure)
+        fix = f"none is needed, a registered plugin removes them; or: rm {' '.join(stale)}"
+        return warning(f"nobody listens any more at {', '.join(stale)}", fix)
     return ok("there are none")
 
 

@@ -16,22 +16,22 @@ def plugin(evidence: Evidence) -> Outcome:
     live = [path.name for path in sockets.live]
     if sockets.original_state in _LIVE:
         text = f"the original plugin listens at {sockets.original}"
-        cure = "remove its DaemonSet or end its process: of two plugins one loses the registration"
-        return (warning if live else failed)(text, cure)
+        fix = "remove its DaemonSet or end its process: of two plugins one loses the registration"
+        return (warning if live else failed)(text, fix)
     if not live and evidence.page is not None and evidence.page.status is not None:
-        text = f"a plugin runs, and doesn't listen: {evidence.page.status.obstacle}"
+        text = f"a plugin runs, and doesn't listen: {evidence.page.status.not_registered_reason}"
         return failed(text, "begin with what failed above, and see the plugin's log")
     if not live:
         text = "no plugin listens: there is no live tee-ram-*.sock in the kubelet's directory"
-        cure = (
+        fix = (
             "start it: systemctl start tee-device-plugin, or the DaemonSet, and see its log; it "
             "listens once the TEE has answered"
         )
-        return failed(text, cure)
+        return failed(text, fix)
     if len(live) > 1:
         text = f"{len(live)} plugins listen: {', '.join(live)}"
-        cure = "none while one takes over from another, or each has a --resource-name; else end one"
-        return warning(text, cure)
+        fix = "none while one takes over from another, or each has a --resource-name; else end one"
+        return warning(text, fix)
     return ok(_one(sockets, live[0]))
 
 
@@ -49,18 +49,18 @@ def registration(evidence: Evidence) -> Outcome:
         return not_applicable(_NOTHING_YET)
     if status.registered:
         return ok(f"the kubelet watches the list of {resource}")
-    text = f"{resource} isn't registered: {status.obstacle}"
+    text = f"{resource} isn't registered: {status.not_registered_reason}"
     return failed(text, "do what the reason asks for, or see not_registered in the log")
 
 
 def _registered_by_the_kubelet(evidence: Evidence, resource: str) -> Outcome:
     """What the kubelet's own list says, where the plugin tells nothing."""
-    books = seen(evidence.books, "the kubelet's books")
-    if books.listed:
-        return ok(f"the kubelet has {books.listed} healthy units of {resource}")
+    records = seen(evidence.records, "the kubelet's allocation records")
+    if records.listed:
+        return ok(f"the kubelet has {records.listed} healthy units of {resource}")
     if not seen(evidence.sockets, "the sockets").live:
         return not_applicable("no plugin runs: see plugin")
-    if books.listed == 0:
+    if records.listed == 0:
         text = f"a plugin listens, and the kubelet has no healthy unit of {resource}"
         return failed(text, "see not_registered and tee_unhealthy in the plugin's log")
     return not_applicable("neither the plugin nor the kubelet tells: see telemetry")
@@ -76,27 +76,30 @@ def listed_units(evidence: Evidence) -> Outcome:
     healthy = f"{status.allocatable} of {status.capacity} units are healthy"
     if (trouble := status.trouble) is not None:
         text = f"{healthy}; {trouble.kind}: {trouble.error}"
-        return (failed if trouble.believed else warning)(text, trouble.cure)
+        return (failed if trouble.confirmed else warning)(text, trouble.fix)
     if status.allocatable < status.capacity:
         text = f"{healthy}; the cause is {status.unhealthy_cause}"
         return warning(text, "end who else uses secure memory, or see reserve above")
-    held = "" if status.held is None else f", {status.held} are held by pods"
-    return ok(f"{healthy}{held}")
+    allocated = "" if status.allocated is None else f", {status.allocated} are allocated by pods"
+    return ok(f"{healthy}{allocated}")
 
 
 def pod_resources(evidence: Evidence) -> Outcome:
     """The kubelet tells which pods hold units; without that there is the lesser mode."""
-    books = seen(evidence.books, "the kubelet's books")
+    records = seen(evidence.records, "the kubelet's allocation records")
     path, resource = evidence.settings.pod_resources_socket, evidence.settings.resource_name
-    if books.error:
-        lesser = "no shortage is shown, and a capacity that shrinks may take units that are held"
-        cure = "mount the kubelet's pod-resources directory, and run the plugin as root"
-        if books.is_old:
-            cure = "take Kubernetes 1.20 or newer"
-        return warning(f"{path} {books.error}: {lesser}", cure)
-    text = f"{books.held_units} units of {resource} are held, by {_counted(len(books.held))}"
-    if books.listed is not None:
-        text = f"{text}; the kubelet has {books.listed} healthy ones"
+    if records.error:
+        lesser = (
+            "no shortage is shown, and a capacity that shrinks may take units that are allocated"
+        )
+        fix = "mount the kubelet's pod-resources directory, and run the plugin as root"
+        if records.is_old:
+            fix = "take Kubernetes 1.20 or newer"
+        return warning(f"{path} {records.error}: {lesser}", fix)
+    holders = _counted(len(records.allocated))
+    text = f"{records.allocated_units} units of {resource} are allocated, to {holders}"
+    if records.listed is not None:
+        text = f"{text}; the kubelet has {records.listed} healthy ones"
     return ok(text)
 
 
@@ -130,12 +133,12 @@ def telemetry(evidence: Evidence) -> Outcome:
 def _nobody(listen: str, flag: str, *, runs: bool) -> Outcome:
     if not runs:
         return ok(f"{listen} is free")
-    cure = f"give doctor the plugin's {flag}, and run it in the plugin's pod if it has one"
-    return warning(f"a plugin runs, and nobody answers at {listen}", cure)
+    fix = f"give doctor the plugin's {flag}, and run it in the plugin's pod if it has one"
+    return warning(f"a plugin runs, and nobody answers at {listen}", fix)
 
 
 def node_label(evidence: Evidence) -> Outcome:
     """Which labels the node has only the API server tells, for which doctor has no token."""
     del evidence
-    cure = f"kubectl get nodes -l {_LABEL}; kubectl label nodes NODE {_LABEL}"
-    return not_applicable("the node's labels can't be seen from here", cure)
+    fix = f"kubectl get nodes -l {_LABEL}; kubectl label nodes NODE {_LABEL}"
+    return not_applicable("the node's labels can't be seen from here", fix)

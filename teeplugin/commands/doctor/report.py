@@ -42,7 +42,7 @@ def as_json(report: Report) -> str:
                 "check": line.finding.check,
                 "result": str(line.finding.result),
                 "finding": line.finding.text,
-                "cure": line.finding.cure or None,
+                "fix": line.finding.fix or None,
             }
             for line in report.lines
         ],
@@ -65,7 +65,7 @@ def _lines(report: Report, *, coloured: bool) -> Iterator[str]:
 
 
 def _finding_lines(finding: Finding, *, coloured: bool) -> Iterator[str]:
-    """Check, result and finding in columns; the cure below the finding."""
+    """Check, result and finding in columns; the fix below the finding."""
     result = finding.result.ljust(_RESULT_WIDTH)
     if coloured:
         result = f"{_COLOURS[finding.result]}{result}{_PLAIN}"
@@ -74,8 +74,8 @@ def _finding_lines(finding: Finding, *, coloured: bool) -> Iterator[str]:
     yield f"{_INDENT}{finding.check:<{_CHECK_WIDTH}} {result} {first}".rstrip()
     for rest in further:
         yield margin + rest
-    if finding.cure:
-        for rest in _wrapped(f"cure: {finding.cure}", len(margin)):
+    if finding.fix:
+        for rest in _wrapped(f"fix: {finding.fix}", len(margin)):
             yield margin + rest
 
 

@@ -49,8 +49,8 @@ def _in_words(value: object, metavar: str, default: str) -> str:
 def configuration(evidence: Evidence) -> Outcome:
     """The sources can be read and every value keeps its rule, as when the plugin starts."""
     if evidence.settings_problem:
-        cure = "do what the message says at its end"
-        return failed(evidence.settings_problem, cure)
+        fix = "do what the message says at its end"
+        return failed(evidence.settings_problem, fix)
     settings = evidence.settings
     if not evidence.socket_path_fits:
         text = (
@@ -72,15 +72,15 @@ def running_settings(evidence: Evidence) -> Outcome:
     if process is not None and process.settings is not None:
         others = differing(evidence.settings, process.settings)
         flags = shlex.join(process.flags)
-        cure = f"start doctor with the plugin's variables and flags: {PROGRAM} doctor {flags}"
+        fix = f"start doctor with the plugin's variables and flags: {PROGRAM} doctor {flags}"
         if others:
             text = f"process {process.pid}, the plugin, was started with another"
-            return warning(f"{text} {', '.join(others)}", cure.rstrip())
+            return warning(f"{text} {', '.join(others)}", fix.rstrip())
         return _as_reread(status) or ok(f"those of process {process.pid}, the plugin")
     if status is not None:
         if others := list(_differing_told(evidence.settings, status)):
-            cure = "start doctor with the flags, variables and file of the plugin"
-            return warning(f"the plugin that runs has another {', '.join(others)}", cure)
+            fix = "start doctor with the flags, variables and file of the plugin"
+            return warning(f"the plugin that runs has another {', '.join(others)}", fix)
         text = "the plugin that runs has the same, as far as it tells"
         return _as_reread(status) or ok(text)
     return not_applicable("no plugin is seen to run")

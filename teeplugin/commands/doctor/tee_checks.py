@@ -23,7 +23,7 @@ def query(evidence: Evidence) -> Outcome:
     if (error := answer.error) is not None:
         text = f"{error.kind}: {error}"
         # It may just have been asked by the plugin, whose trusted application has one session.
-        return (warning if isinstance(error, Busy) else failed)(text, error.cure)
+        return (warning if isinstance(error, Busy) else failed)(text, error.fix)
     if answer.seconds > SLOW_SECONDS:
         text = f"a reading came after {answer.seconds:.1f} s; {QUERY_SECONDS:g} s is the deadline"
         return warning(text, "look for calls stuck in the TEE, and for its supplicant or daemon")
@@ -57,29 +57,29 @@ def reserve(evidence: Evidence) -> Outcome:
         text = f"{kept} of {format_size(memory.total_bytes)}: nothing is left for units"
         return failed(text, "leave --reserve out, which takes the backend's own, or give less")
     used_bytes = memory.total_bytes - memory.free_bytes
-    held = evidence.held_units
-    if held is None:
+    allocated = evidence.allocated_units
+    if allocated is None:
         if used_bytes > reserve_bytes:
             text = f"{kept}, {format_size(used_bytes)} are in use, and who holds units isn't known"
             return not_applicable(text)
-        held = 0
+        allocated = 0
     unit_bytes = evidence.settings.unit_bytes
-    unheld_bytes = units.unheld_use_bytes(used_bytes, held, unit_bytes)
-    external_bytes = units.external_use_min_bytes(unheld_bytes, reserve_bytes)
+    unallocated_bytes = units.unallocated_use_bytes(used_bytes, allocated, unit_bytes)
+    external_bytes = units.external_use_min_bytes(unallocated_bytes, reserve_bytes)
     if external_bytes:
         count = _count(evidence, memory)
-        short = units.units_short(max(0, count - held), memory.free_bytes, unit_bytes)
+        short = units.units_short(max(0, count - allocated), memory.free_bytes, unit_bytes)
         text = (
-            f"{kept}, but others than pods use at least {format_size(unheld_bytes)}: "
+            f"{kept}, but others than pods use at least {format_size(unallocated_bytes)}: "
             f"{short} of {count} units have no memory behind them"
         )
-        enough = format_size(-(-unheld_bytes // _MIB) * _MIB)
-        cure = (
+        enough = format_size(-(-unallocated_bytes // _MIB) * _MIB)
+        fix = (
             "end trusted applications outside Kubernetes, and pods that take more than they asked "
             f"for; if there are none, the TEE OS needs more: --reserve {enough}"
         )
-        return warning(text, cure)
-    if not (unused_bytes := reserve_bytes - unheld_bytes):
+        return warning(text, fix)
+    if not (unused_bytes := reserve_bytes - unallocated_bytes):
         return ok(f"{kept}, and others than pods use no more")
     unused = format_size(unused_bytes)
     return ok(f"{kept}, {unused} of them not in use: so much of others' use would go unnoticed")
@@ -94,8 +94,8 @@ def precision(evidence: Evidence) -> Outcome:
     capacity_bytes, count = _capacity_bytes(evidence, memory), _count(evidence, memory)
     made = f"{count} units of {format_size(settings.unit_bytes)}"
     if count > units.MAX_UNITS:
-        cure = f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
-        return failed(f"{made}: the kubelet takes at most {units.MAX_UNITS}", cure)
+        fix = f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
+        return failed(f"{made}: the kubelet takes at most {units.MAX_UNITS}", fix)
     if not count and evidence.reserve_bytes >= memory.total_bytes:
         return not_applicable("nothing is left to be divided: see reserve")
     if not count:
@@ -103,30 +103,34 @@ def precision(evidence: Evidence) -> Outcome:
         finest = f"-precision {max(units.MIN_PRECISION_KB, capacity_bytes // units.KIB)} or less"
         least_bytes = units.MIN_PRECISION_KB * units.KIB
         too_little = capacity_bytes < least_bytes
-        cure = f"give a --reserve that leaves {format_size(least_bytes)}" if too_little else finest
-        return failed(text, cure)
+        fix = f"give a --reserve that leaves {format_size(least_bytes)}" if too_little else finest
+        return failed(text, fix)
     row_bytes = units.rows_bytes(count, units.HEALTHY_ROW_BYTES)
     text = f"{made}: a list of {row_bytes} bytes, of {units.KUBELET_MESSAGE_BYTES} at most"
     if count > units.COSTLY_UNITS:
         comfortable = units.comfortable_precision_kb(capacity_bytes)
-        cure = f"give -precision {comfortable}, under a --resource-name of its own"
-        return warning(f"{text}; so many cost the kubelet seconds at each restart", cure)
+        fix = f"give -precision {comfortable}, under a --resource-name of its own"
+        return warning(f"{text}; so many cost the kubelet seconds at each restart", fix)
     return ok(text)
 
 
-def held_unit_size(evidence: Evidence) -> Outcome:
+def allocated_unit_size(evidence: Evidence) -> Outcome:
     """Units that pods hold were counted in the size that they have now."""
-    by_size = evidence.held_units_by_size
+    by_size = evidence.allocated_units_by_size
     if by_size is None:
         raise NotSeenError("the kubelet's checkpoint")
-    others = {size: held for size, held in by_size.items() if size != evidence.settings.unit_bytes}
+    others = {
+        size: allocated
+        for size, allocated in by_size.items()
+        if size != evidence.settings.unit_bytes
+    }
     if others:
         sizes = " and ".join(
-            f"{held} units of {format_size(size)}" for size, held in others.items()
+            f"{allocated} units of {format_size(size)}" for size, allocated in others.items()
         )
         text = f"pods hold {sizes}, which count as {format_size(evidence.settings.unit_bytes)} now"
-        cure = "start these pods anew, or give each precision a --resource-name of its own"
-        return warning(text, cure)
+        fix = "start these pods anew, or give each precision a --resource-name of its own"
+        return warning(text, fix)
     if not by_size:
         return ok("no pod is known to hold units")
     return ok(f"pods hold {sum(by_size.values())} units of this size")

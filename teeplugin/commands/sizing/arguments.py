@@ -16,7 +16,7 @@ from teeplugin.config.settings import SETTINGS, ConfigError, Settings, shown
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.policy.units import MAX_UNITS, finest_precision_kb
 
-MOST_SESSIONS = 10_000
+MAX_SESSIONS = 10_000
 """Far more than a TEE has threads for: a larger number is a slip."""
 
 _READ_SETTINGS = ("precision", "resource-name")
@@ -112,9 +112,9 @@ def _sessions(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapp
     numbers = dict.fromkeys(range(len(descriptions)), 1)
     for text in texts:
         choice = _choice("--sessions", text, descriptions)
-        if not _DIGITS.fullmatch(choice.text) or not 1 <= int(choice.text) <= MOST_SESSIONS:
+        if not _DIGITS.fullmatch(choice.text) or not 1 <= int(choice.text) <= MAX_SESSIONS:
             raise ConfigError(
-                f"--sessions {shown(text)}: must be a whole number from 1 to {MOST_SESSIONS}: "
+                f"--sessions {shown(text)}: must be a whole number from 1 to {MAX_SESSIONS}: "
                 "give e.g. --sessions 2"
             )
         for index in range(len(descriptions)) if choice.ta is None else (choice.ta,):

@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from teeplugin.commands.sizing.description import MOST_SIZE_BYTES
+from teeplugin.commands.sizing.description import MAX_SIZE_BYTES
 from teeplugin.commands.sizing.memory import PAGE_BYTES, page_up
 from teeplugin.commands.sizing.opening import opened
 from teeplugin.config.settings import ConfigError, shown
@@ -16,10 +16,10 @@ SEC_MAGIC: Final = b"\x5a\xa5\x5a\xa5"
 _LITTLE_ENDIAN = 1
 _SHARED_OBJECT = 3
 _LOADED = 1
-_MOST_HEADERS = 64
+_MAX_HEADERS = 64
 _MACHINES = {40: "Arm", 183: "AArch64"}
 _IDENT_BYTES = 16
-_CURE = "give the TA's libcombine.so, as it is before it is signed"
+_FIX = "give the TA's libcombine.so, as it is before it is signed"
 
 
 class _Header(NamedTuple):
@@ -83,7 +83,7 @@ def code_bytes(path: str) -> int:
         for each in segments
         if each[0] == _LOADED
     )
-    if not 0 < size_bytes <= MOST_SIZE_BYTES:
+    if not 0 < size_bytes <= MAX_SIZE_BYTES:
         raise _fault(name, "has no segments that make sense")
     return size_bytes
 
@@ -104,9 +104,9 @@ def _check(name: str, header: _Header, layout: _Layout) -> None:
         raise _fault(name, f"is for another machine than {' or '.join(_MACHINES.values())}")
     if header.kind != _SHARED_OBJECT:
         raise _fault(name, "is no shared object, as TAs are")
-    if header.program_bytes != layout.program.size or header.program_count > _MOST_HEADERS:
+    if header.program_bytes != layout.program.size or header.program_count > _MAX_HEADERS:
         raise _fault(name, "has program headers that make no sense")
 
 
 def _fault(name: str, fault: str) -> ConfigError:
-    return ConfigError(f"{name}: {fault}: {_CURE}")
+    return ConfigError(f"{name}: {fault}: {_FIX}")

@@ -16,7 +16,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.sax import parseString
 
 from teeplugin.commands.sizing.description import (
-    MOST_UNKNOWN,
+    MAX_UNKNOWN,
     Description,
     Written,
     describe,
@@ -131,7 +131,7 @@ class _Handler(ContentHandler):
         self.sections[name] = self._line()
 
     def _doubt(self, name: str) -> None:
-        if len(self.unknown) < MOST_UNKNOWN:
+        if len(self.unknown) < MAX_UNKNOWN:
             self.unknown[name] = None
 
     def _known(self) -> bool:

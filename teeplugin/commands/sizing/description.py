@@ -17,13 +17,13 @@ from teeplugin.policy import units
 LEAST_SIZE_BYTES = 1024
 """No TA has a smaller heap or stack; who writes `80` has other units in mind than bytes."""
 
-MOST_SIZE_BYTES = 2**32 - 1
+MAX_SIZE_BYTES = 2**32 - 1
 """The signed file keeps each size in 32 bits."""
 
-MOST_NAME_LENGTH = 64
+MAX_NAME_LENGTH = 64
 """The longest service name that the signing tool takes."""
 
-MOST_TARGET_TYPE = 0xFFFF
+MAX_TARGET_TYPE = 0xFFFF
 """The signing tool takes this range."""
 
 APP_TARGET_TYPES = {"6": "a Python application", "7": "a Java application"}
@@ -38,7 +38,7 @@ DEFAULTS: Mapping[str, str] = {
 }
 """What the signing tool writes for what a file leaves out."""
 
-MOST_UNKNOWN = 20
+MAX_UNKNOWN = 20
 """Of so many unknown names in a file it is asked what they were meant to be; each takes a while."""
 
 _LEAST_LIKENESS = 0.75
@@ -47,7 +47,7 @@ _LEAST_LIKENESS = 0.75
 A letter left out of a name gives 0.9 and more; two names of the SDK have less than 0.7.
 """
 
-_MOST_DIGITS = 20
+_MAX_DIGITS = 20
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -59,10 +59,10 @@ class Written(NamedTuple):
     name: str
     text: str
 
-    def refused(self, fault: str, cure: str) -> ConfigError:
-        """Make the one line that names place, value, rule and cure."""
+    def refused(self, fault: str, fix: str) -> ConfigError:
+        """Make the one line that names place, value, rule and fix."""
         value = f" {shown(self.text)}" if self.text else ""
-        return ConfigError(f"{self.file} line {self.line}: {self.name}{value}: {fault}: {cure}")
+        return ConfigError(f"{self.file} line {self.line}: {self.name}{value}: {fault}: {fix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +170,9 @@ def _size(written: Mapping[str, Written], tag: str) -> int:
         raise value.refused("is negative", example)
     if not re.fullmatch(r"[0-9]+", text):
         raise value.refused("is not a whole number of bytes", _in_bytes(text) or example)
-    if len(text) > _MOST_DIGITS or int(text) > MOST_SIZE_BYTES:
+    if len(text) > _MAX_DIGITS or int(text) > MAX_SIZE_BYTES:
         raise value.refused(
-            f"is more than {MOST_SIZE_BYTES}, the most that a signed TA can say", example
+            f"is more than {MAX_SIZE_BYTES}, the most that a signed TA can say", example
         )
     if int(text) < LEAST_SIZE_BYTES:
         raise value.refused(
@@ -183,8 +183,8 @@ def _size(written: Mapping[str, Written], tag: str) -> int:
 
 
 def _in_bytes(text: str) -> str | None:
-    """Give the cure for a size with a unit."""
-    if len(text) > _MOST_DIGITS:
+    """Give the fix for a size with a unit."""
+    if len(text) > _MAX_DIGITS:
         return None
     try:
         size_bytes = units.parse_size(text)
@@ -208,16 +208,16 @@ def _uuid(value: Written) -> str:
 
 
 def _name(value: Written) -> str:
-    if not value.text or len(value.text) > MOST_NAME_LENGTH or not value.text.isprintable():
+    if not value.text or len(value.text) > MAX_NAME_LENGTH or not value.text.isprintable():
         raise value.refused(
-            f"must be 1 to {MOST_NAME_LENGTH} printable characters", "write a name, e.g. demo-ta"
+            f"must be 1 to {MAX_NAME_LENGTH} printable characters", "write a name, e.g. demo-ta"
         )
     return value.text
 
 
 def _target_type(value: Written) -> str:
-    if not re.fullmatch(r"[0-9]{1,9}", value.text) or int(value.text) > MOST_TARGET_TYPE:
+    if not re.fullmatch(r"[0-9]{1,9}", value.text) or int(value.text) > MAX_TARGET_TYPE:
         raise value.refused(
-            f"is not a whole number up to {MOST_TARGET_TYPE}", "write 0, or leave it out"
+            f"is not a whole number up to {MAX_TARGET_TYPE}", "write 0, or leave it out"
         )
     return str(int(value.text))

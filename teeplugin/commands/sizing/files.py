@@ -9,10 +9,10 @@ from teeplugin.commands.sizing.description import DEFAULTS, Description
 from teeplugin.commands.sizing.opening import opened, unreadable
 from teeplugin.config.settings import ConfigError, shown
 
-MOST_FILE_BYTES = 1024**2
+MAX_FILE_BYTES = 1024**2
 """A description has hundreds of bytes; this keeps one without end from filling the memory."""
 
-MOST_TAS = 64
+MAX_TAS = 64
 """Far more than one container has."""
 
 _UTF16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -32,7 +32,7 @@ def read_descriptions(paths: Sequence[str]) -> tuple[Description, ...]:
             found.append(new)
         else:
             found[twin] = _merged(found[twin], new)
-        if len(found) > MOST_TAS:
+        if len(found) > MAX_TAS:
             raise ConfigError(
                 f"{len(found)} TAs and more: a container has fewer: give its own only"
             )
@@ -47,7 +47,7 @@ def read_description(path: str) -> Description:
     """
     name = shown(path)
     content = _content(path)
-    if len(content) > MOST_FILE_BYTES:
+    if len(content) > MAX_FILE_BYTES:
         raise ConfigError(
             f"{name}: has more than 1 MiB, so it is no description of a TA: "
             "give a configs.xml or a manifest.txt"
@@ -72,7 +72,7 @@ def read_description(path: str) -> Description:
 def _content(path: str) -> bytes:
     with opened(path) as stream:
         try:
-            return stream.read(MOST_FILE_BYTES + 1)
+            return stream.read(MAX_FILE_BYTES + 1)
         except OSError as error:
             raise unreadable(path, error.strerror or "unknown error") from None
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 
 from teeplugin.commands.sizing.description import (
-    MOST_UNKNOWN,
+    MAX_UNKNOWN,
     Description,
     Written,
     describe,
@@ -57,7 +57,7 @@ def read_manifest_txt(path: str, content: bytes) -> Description:
             )
         name = _NAMES.get(match["name"].lower())
         if name is None:
-            if match["name"].lower().startswith(_PREFIX) and len(unknown) < MOST_UNKNOWN:
+            if match["name"].lower().startswith(_PREFIX) and len(unknown) < MAX_UNKNOWN:
                 unknown[match["name"]] = None
             continue
         value = Written(file, number, name, match["value"].strip(_BLANKS))

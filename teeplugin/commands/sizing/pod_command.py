@@ -8,14 +8,14 @@ from teeplugin.cli.console import put
 from teeplugin.cli.parser import Parser
 from teeplugin.commands.sizing.arguments import add_arguments, estimate
 from teeplugin.commands.sizing.estimate import Estimate
-from teeplugin.commands.sizing.pod_manifest import PodTerms, pod_manifest
+from teeplugin.commands.sizing.pod_manifest import PodSettings, pod_manifest
 from teeplugin.config.settings import ConfigError, shown
 
 _DESCRIPTION = """\
 Print a pod's manifest with the number of units that its TAs need, and with what a container with a
 CA and its TAs needs besides. The number is made as the command size makes it."""
 
-MOST_UID = 2**31 - 1
+MAX_UID = 2**31 - 1
 """The largest user id that Kubernetes takes."""
 
 _LONGEST_NAME = 63
@@ -53,18 +53,18 @@ def main(argv: Sequence[str]) -> int:
         "--name", metavar="NAME", help="of pod and container (the first TA's, or ca)"
     )
     parser.add_argument(
-        "--user", default="0", metavar="UID", help="the user that the TAs' white lists admit (0)"
+        "--user", default="0", metavar="UID", help="the user that the TAs' allowlists admit (0)"
     )
     parser.add_argument(
-        "--command", metavar="PATH", help="the CA's path, as the TAs' white lists admit it"
+        "--command", metavar="PATH", help="the CA's path, as the TAs' allowlists admit it"
     )
     flags = parser.parse_intermixed_args(argv)
     made = estimate(flags)
     return put(pod_manifest(made, _terms(flags, made)))
 
 
-def _terms(flags: argparse.Namespace, made: Estimate) -> PodTerms:
-    return PodTerms(
+def _terms(flags: argparse.Namespace, made: Estimate) -> PodSettings:
+    return PodSettings(
         name=_default_name(made) if flags.name is None else _name(flags.name),
         image=_image(flags.image),
         user_id=_user(flags.user),
@@ -99,9 +99,9 @@ def _image(text: str) -> str:
 
 
 def _user(text: str) -> int:
-    if not _DIGITS.fullmatch(text) or int(text) > MOST_UID:
+    if not _DIGITS.fullmatch(text) or int(text) > MAX_UID:
         raise ConfigError(
-            f"--user {shown(text)}: must be a user's number from 0 to {MOST_UID}: give e.g. "
+            f"--user {shown(text)}: must be a user's number from 0 to {MAX_UID}: give e.g. "
             "--user 0 for root"
         )
     return int(text)

@@ -58,7 +58,7 @@ spec:
 
 
 @dataclass(frozen=True, slots=True)
-class PodTerms:
+class PodSettings:
     """What the manifest says besides the number; every value has passed its rule."""
 
     name: str
@@ -67,13 +67,13 @@ class PodTerms:
     command: str | None
 
 
-def pod_manifest(estimate: Estimate, terms: PodTerms) -> str:
+def pod_manifest(estimate: Estimate, terms: PodSettings) -> str:
     """Write the manifest."""
     command = (
-        "      # The path that the TAs' white lists admit: argv[0] is what counts.\n"
+        "      # The path that the TAs' allowlists admit: argv[0] is what counts.\n"
         f"      command: [{json.dumps(terms.command, ensure_ascii=False)}]\n"
         if terms.command
-        else "      # The image has to start the CA by the path that the TAs' white lists admit.\n"
+        else "      # The image has to start the CA by the path that the TAs' allowlists admit.\n"
     )
     body = _TEMPLATE.format(
         name=_scalar(terms.name),

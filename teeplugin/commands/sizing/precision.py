@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from teeplugin.commands.sizing.memory import units_for
 from teeplugin.policy.units import KIB, MIN_PRECISION_KB
 
-MOST_UNITS_EACH = 1024
+MAX_UNITS_EACH = 1024
 """Finer than this many units for a TA isn't looked at: there its rounding is below 0.1 % anyway."""
 
 USUAL_PRECISIONS_KB = tuple(MIN_PRECISION_KB << power for power in range(5))
@@ -27,7 +27,7 @@ def least_waste_precision_kb(sizes_bytes: Sequence[int]) -> int:
     candidates_kb = {
         max(MIN_PRECISION_KB, -(-size // (count * KIB)))
         for size in sizes_bytes
-        for count in range(1, min(MOST_UNITS_EACH, _finest_units(size)) + 1)
+        for count in range(1, min(MAX_UNITS_EACH, _finest_units(size)) + 1)
     }
     return min(candidates_kb, key=lambda each: (wasted_bytes(sizes_bytes, each), each))
 

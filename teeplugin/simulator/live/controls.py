@@ -6,8 +6,8 @@ from teeplugin.config.settings import ConfigError
 from teeplugin.policy.units import KIB, format_size
 from teeplugin.simulator.admission import AdmissionError, ContainerStartError
 from teeplugin.simulator.live.picture import Key
-from teeplugin.simulator.played_tee import FAULTS, NO_FAULT
 from teeplugin.simulator.stage import Stage
+from teeplugin.simulator.tee_control import FAULTS, NO_FAULT
 from teeplugin.simulator.timeline import ERROR
 
 QUIT = "q"
@@ -90,7 +90,7 @@ class Controls:
             await self._stage.admit(f"pod-{self._pods}", units)
 
     async def _remove(self) -> None:
-        pods = list(self._stage.kubelet.held())
+        pods = list(self._stage.kubelet.allocated())
         if not pods:
             self._stage.timeline.played("there is no pod to remove")
         elif self._kubelet_runs():

@@ -39,7 +39,7 @@ class Lines:
                 self._line(f"{clock(entry.at)} {entry.source:<8}{entry.text}")
                 self._last_entry = entry.number
         units = (
-            f"{len(picture.marks)} listed, {picture.held} held, {picture.free} free, "
+            f"{len(picture.marks)} listed, {picture.allocated} allocated, {picture.free} free, "
             f"{picture.unhealthy} unhealthy; TEE memory: pods {format_size(picture.pods_bytes)}, "
             f"others {format_size(picture.others_bytes)}, free {format_size(picture.free_bytes)}"
         )

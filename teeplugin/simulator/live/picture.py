@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from teeplugin.simulator.played_tee import NO_FAULT
 from teeplugin.simulator.stage import Stage
+from teeplugin.simulator.tee_control import NO_FAULT
 from teeplugin.simulator.timeline import Entry
 
 
@@ -17,9 +17,9 @@ class Mark(Enum):
     """What a unit is, in the order in which one mark for several units takes the worst."""
 
     FREE = 0
-    HELD = 1
+    ALLOCATED = 1
     UNHEALTHY = 2
-    HELD_UNHEALTHY = 3
+    ALLOCATED_UNHEALTHY = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One moment: units by the kubelet's books, memory in bytes by the simulated TEE."""
+    """One moment: units by the simulated kubelet, memory in bytes by the simulated TEE."""
 
     resource: str
     unit_bytes: int
     states: Sequence[State]
     marks: Sequence[Mark]
-    held: int
+    allocated: int
     free: int
     unhealthy: int
     total_bytes: int
@@ -60,7 +60,7 @@ class Picture:
 
 
 class Photographer:
-    """Takes pictures of one stage; the marks are made anew only where the books are others."""
+    """Takes pictures of one stage; the marks are made anew only if allocations changed."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -72,24 +72,24 @@ class Photographer:
         """Look at the stage now."""
         stage, kubelet, tee = self._stage, self._stage.kubelet, self._stage.tee
         book = kubelet.devices.resources.get(kubelet.resource)
-        pods = kubelet.held()
-        held = frozenset().union(*pods.values())
+        pods = kubelet.allocated()
+        allocated = frozenset().union(*pods.values())
         ids = book.ids if book and kubelet.capacity() else frozenset[str]()
         healthy = kubelet.healthy_ids()
-        if self._seen != (ids, healthy, held):
-            self._seen = (ids, healthy, held)
-            self._marks = [_mark(one, healthy, held) for one in sorted(ids, key=_number)]
+        if self._seen != (ids, healthy, allocated):
+            self._seen = (ids, healthy, allocated)
+            self._marks = [_mark(one, healthy, allocated) for one in sorted(ids, key=_number)]
             self._counts = Counter(self._marks)
         return Picture(
             resource=kubelet.resource,
             unit_bytes=stage.setup.unit_bytes,
             states=_states(stage),
             marks=self._marks,
-            held=len(held),
+            allocated=len(allocated),
             # By the marks, and not by what the kubelet could give: where a pod's admission is under
-            # way, its units are neither held nor free there.
+            # way, its units are neither allocated nor free there.
             free=self._counts[Mark.FREE],
-            unhealthy=self._counts[Mark.UNHEALTHY] + self._counts[Mark.HELD_UNHEALTHY],
+            unhealthy=self._counts[Mark.UNHEALTHY] + self._counts[Mark.ALLOCATED_UNHEALTHY],
             total_bytes=tee.total_bytes,
             pods_bytes=tee.pods_bytes,
             others_bytes=tee.others_bytes,
@@ -105,10 +105,10 @@ def _number(name: str) -> tuple[int, str]:
     return len(name), name
 
 
-def _mark(one: str, healthy: frozenset[str], held: frozenset[str]) -> Mark:
+def _mark(one: str, healthy: frozenset[str], allocated: frozenset[str]) -> Mark:
     if one in healthy:
-        return Mark.HELD if one in held else Mark.FREE
-    return Mark.HELD_UNHEALTHY if one in held else Mark.UNHEALTHY
+        return Mark.ALLOCATED if one in allocated else Mark.FREE
+    return Mark.ALLOCATED_UNHEALTHY if one in allocated else Mark.UNHEALTHY
 
 
 def _states(stage: Stage) -> Sequence[State]:

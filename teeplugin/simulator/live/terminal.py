@@ -17,7 +17,7 @@ _INPUT_FLAGS, _LOCAL_FLAGS, _CONTROL_CHARACTERS = 0, 3, 6
 """Where termios.tcgetattr() keeps them."""
 
 _DISABLED = b"\x00"
-_MOST_BYTES = 1024
+_MAX_BYTES = 1024
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(?:[\[O][0-?]*[ -/]*[@-~]?|.)?")
 
 
@@ -70,7 +70,7 @@ class Keys:
 
     def _read(self) -> None:
         try:
-            data = os.read(self._descriptor, _MOST_BYTES)
+            data = os.read(self._descriptor, _MAX_BYTES)
         except OSError:
             data = b""
         if not data:

@@ -39,10 +39,10 @@ class _Look:
 
 
 _UNITS: Mapping[Mark, _Look] = {
-    Mark.HELD: _Look("■", "#", "bold cyan", "held"),
+    Mark.ALLOCATED: _Look("■", "#", "bold cyan", "allocated"),
     Mark.FREE: _Look("□", ".", "green", "free"),
     Mark.UNHEALTHY: _Look("×", "x", "bold red", "unhealthy"),
-    Mark.HELD_UNHEALTHY: _Look("▣", "%", "bold magenta", "held, unhealthy"),
+    Mark.ALLOCATED_UNHEALTHY: _Look("▣", "%", "bold magenta", "allocated, unhealthy"),
 }
 _PODS = _Look("█", "#", "cyan", "pods")
 _OTHERS = _Look("▓", "+", "yellow", "others")
@@ -161,9 +161,9 @@ class _UnitMap:
         counts = Counter(self.marks)
         legend = Text(no_wrap=True, overflow="ellipsis")
         # The fourth comes only with a fault, which leaves none of the others but the third.
-        usual = not counts[Mark.HELD_UNHEALTHY]
+        usual = not counts[Mark.ALLOCATED_UNHEALTHY]
         for mark, look in _UNITS.items():
-            if counts[mark] or (usual and mark is not Mark.HELD_UNHEALTHY):
+            if counts[mark] or (usual and mark is not Mark.ALLOCATED_UNHEALTHY):
                 legend.append(*look.drawn(ascii_only=ascii_only))
                 legend.append(f" {counts[mark]} {look.name}{_KEY_GAP}")
         if each > 1:

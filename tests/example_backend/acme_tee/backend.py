@@ -68,16 +68,16 @@ class AcmeTee(TeeBackend):
         except StuckError:
             raise TimedOut(
                 f"an earlier {self._tool.path} was killed and has not ended yet",
-                cure="look for what it waits for in the kernel; it is asked again after that",
+                fix="look for what it waits for in the kernel; it is asked again after that",
             ) from None
         except FileNotFoundError as error:
             raise Unreachable(
-                str(error), cure="install acme-tee, or name it with --backend-option command="
+                str(error), fix="install acme-tee, or name it with --backend-option command="
             ) from error
         except OSError as error:
             raise BadReply(
                 f"{self._tool.path} can't be started: {error}",
-                cure="look at its permissions, and at the limits of processes and memory",
+                fix="look at its permissions, and at the limits of processes and memory",
             ) from error
         return _reading(ended)
 

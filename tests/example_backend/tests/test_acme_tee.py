@@ -99,7 +99,7 @@ def test_what_is_no_reading_is_a_bad_reply(script: str, tmp_path: Path) -> None:
 def test_a_program_that_isnt_there_is_told_with_the_way_to_name_another(tmp_path: Path) -> None:
     error = fault(tmp_path / "acme-tee")
     assert isinstance(error, Unreachable)
-    assert "command=" in error.cure
+    assert "command=" in error.fix
 
 
 def test_a_program_that_may_not_be_run_is_a_bad_reply(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ _KINDS = 9
 _STEPS_FOR_A_PIECE = 3
 """Of the loop: the kernel has the bytes for it at once, and a call's task begins in the next."""
 
-_MOST_STEPS = 20_000
+_MAX_STEPS = 20_000
 """Of the loop, until nothing is left of a client that went; a dozen are usual."""
 
 
@@ -90,7 +90,7 @@ async def _conversed(sent: bytes, piece_bytes: int) -> bytes:
                 break
             await _steps(_STEPS_FOR_A_PIECE)
         answered = _received(client)
-    for _ in range(_MOST_STEPS):
+    for _ in range(_MAX_STEPS):
         if not server.clients and asyncio.all_tasks() <= before:
             break
         await _steps(1)

@@ -11,17 +11,24 @@ from unittest import mock
 
 from teeplugin.commands import status
 from teeplugin.commands.doctor import page, report
-from teeplugin.commands.doctor.evidence import BooksSeen, Evidence, PageState, SocketsSeen
+from teeplugin.commands.doctor.evidence import (
+    Evidence,
+    PageState,
+    RecordsSeen,
+    SocketsSeen,
+)
 from teeplugin.commands.doctor.examine import examine
 from teeplugin.config.settings import ConfigError
 from teeplugin.config.sources import load
 from teeplugin.kubelet.socket_probe import SocketState
-from teeplugin.telemetry.http_server import MOST_HEADER_BYTES, Answer, HttpServer
+from teeplugin.telemetry.http_server import MAX_HEADER_BYTES, Answer, HttpServer
 from tests.fuzz.target import Target, check_line, result_of
 
 _BODY = b"hello\n"
 _EVIDENCE = Evidence(
-    loaded=load([], {}), sockets=SocketsSeen(SocketState.LISTENS), books=BooksSeen(error="is away")
+    loaded=load([], {}),
+    sockets=SocketsSeen(SocketState.LISTENS),
+    records=RecordsSeen(error="is away"),
 )
 _ANSWERS = {200, 400, 404, 405, 413, 414, 431, 501, 505}
 
@@ -70,10 +77,10 @@ class _Socket:
 
 def requests(data: bytes) -> None:
     """Nothing, or an answer that is whole; the same in whatever pieces the request arrives."""
-    answers = [_answered(data, piece_bytes) for piece_bytes in (MOST_HEADER_BYTES, 7)]
+    answers = [_answered(data, piece_bytes) for piece_bytes in (MAX_HEADER_BYTES, 7)]
     heads = [answer.partition(b"\r\n")[0] for answer in answers]
     # A head that is too long may be read all the same where it arrives at once.
-    assert heads[0] == heads[1] or len(data) >= MOST_HEADER_BYTES, heads
+    assert heads[0] == heads[1] or len(data) >= MAX_HEADER_BYTES, heads
     if not answers[0]:
         return
     is_head = data.lstrip(b"\r\n").startswith(b"HEAD ")
@@ -138,14 +145,22 @@ def _answering(data: bytes) -> Any:
     """Have whoever connects be answered so."""
 
     async def opened(*_: object) -> tuple[_Peer, _Peer]:
-        peer = _Peer(data, MOST_HEADER_BYTES)
+        peer = _Peer(data, MAX_HEADER_BYTES)
         return peer, peer
 
     return mock.patch.object(asyncio, "open_connection", opened)
 
 
-_KEYS = ("units", "tee", "cause", "registered", "obstacle", "settings_problem", "ledger_readable")
-_DEEPER = ("holders", "events", "last_reading", "capacity", "unhealthy", "namespace", "believed")
+_KEYS = (
+    "units",
+    "tee",
+    "cause",
+    "registered",
+    "not_registered_reason",
+    "settings_problem",
+    "pod_resources_readable",
+)
+_DEEPER = ("holders", "events", "last_reading", "capacity", "unhealthy", "namespace", "confirmed")
 
 TARGETS = (
     Target(

@@ -12,12 +12,12 @@ from grpclib.metadata import encode_grpc_message
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.api.podresources import v1 as podresources
-from teeplugin.commands.doctor.checkpoint import FILE_NAME, held_units_by_size
+from teeplugin.commands.doctor.checkpoint import FILE_NAME, allocated_units_by_size
 from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
 from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.policy.device_list import IdSet, Inventory, Listing
-from teeplugin.policy.holdings import Holder
+from teeplugin.policy.allocation_records import Holder
+from teeplugin.policy.device_list import DeviceList, IdSet, PublishedList
 from teeplugin.policy.units import MAX_UNITS
 from teeplugin.primitives.latest import Latest
 from teeplugin.simulator.registration_server import _refusal
@@ -90,7 +90,9 @@ def _listed(ids: Sequence[str]) -> bool:
 def service_of(fault: str | None) -> DevicePluginService:
     """A service that lists a few units, unhealthy ones if there is a fault."""
     return DevicePluginService(
-        listings=Latest[Listing | None](Listing(Inventory(IdSet.first(UNITS)), b"", fault)),
+        latest_list=Latest[PublishedList | None](
+            PublishedList(DeviceList(IdSet.first(UNITS)), b"", fault)
+        ),
         watch_streams=WatchStreams(),
         access=lambda: _ACCESS,
         unit_bytes=512 * 1024,
@@ -200,7 +202,7 @@ def checkpoint(data: bytes) -> None:
     """Units by their bytes, or nothing: no error leaves."""
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / FILE_NAME).write_bytes(data)
-        found = held_units_by_size(Path(directory), RESOURCE)
+        found = allocated_units_by_size(Path(directory), RESOURCE)
     assert all(size >= 0 and count > 0 for size, count in found.items()), found
     assert sum(found.values()) <= len(data), found
 

@@ -12,7 +12,7 @@ from teeplugin.config.print_config import as_yaml
 from teeplugin.config.settings import SETTINGS, ConfigError
 from teeplugin.config.sources import CONFIG_KEY, FlagValue, Loaded, load
 from teeplugin.config.validators import (
-    MOST_BYTES,
+    MAX_BYTES,
     extended_resource,
     number,
     size,
@@ -20,17 +20,17 @@ from teeplugin.config.validators import (
     whole_number,
 )
 from teeplugin.daemon import reload
-from teeplugin.policy.decide import Judgement, Terms, check_terms
+from teeplugin.policy.decide import Decision, PolicySettings, check_policy_settings
 from teeplugin.policy.units import KIB, MIN_PRECISION_KB, format_size, parse_size
 from teeplugin.simulator.amounts import Figures, Memory, Units
 from teeplugin.simulator.registration_server import is_extended_resource_name
-from teeplugin.tee.poller import Health
+from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import OptionError, TeeMemory
 from teeplugin_backends.simulated import SimulatedTee
 from tests.fuzz.target import Target, as_text, check_line, in_memory
 
 _MEMORY = TeeMemory(total_bytes=64 * KIB**2, free_bytes=0)
-_FIGURES = Figures(all=128, free=100, held=20, unit_bytes=512 * KIB)
+_FIGURES = Figures(all=128, free=100, allocated=20, unit_bytes=512 * KIB)
 _SUMMARIES = dict.fromkeys(COMMANDS, "")
 
 
@@ -82,8 +82,8 @@ class _Silent:
 
 def reloaded(data: bytes) -> None:
     """A newer file: all that may change is in force and fits the TEE, or nothing has changed."""
-    terms = Terms(unit_bytes=512 * KIB, reserve_bytes=0, interval_seconds=60.0)
-    health = SimpleNamespace(terms=terms, judgement=Judgement(memory=_MEMORY))
+    policy_settings = PolicySettings(unit_bytes=512 * KIB, reserve_bytes=0, interval_seconds=60.0)
+    poller = SimpleNamespace(policy_settings=policy_settings, decision=Decision(memory=_MEMORY))
     with (
         in_memory(data) as path,
         mock.patch.object(reload, "_log", _Silent()),
@@ -91,17 +91,19 @@ def reloaded(data: bytes) -> None:
     ):
         settings = load([FlagValue("reserve", "--reserve", "0")], {}).settings
         sources = reload.Sources(lambda: _from_file(path).settings)
-        reloader = reload.Reloader(settings, sources, cast("Health", health))
+        reloader = reload.Reloader(settings, sources, cast("TeePoller", poller))
         changed = reloader.reload()
     if reloader.problem is not None:
         check_line(ConfigError(reloader.problem))
         assert not changed
-        assert (reloader.settings, health.terms) == (settings, terms)
+        assert (reloader.settings, poller.policy_settings) == (settings, policy_settings)
         return
     kept = {setting.attribute for setting in SETTINGS.values()} - reload.CHANGEABLE
     assert all(getattr(reloader.settings, each) == getattr(settings, each) for each in kept)
     if reloader.settings.reserve_bytes is not None:
-        assert check_terms(_MEMORY, health.terms) is None, health.terms
+        assert check_policy_settings(_MEMORY, poller.policy_settings) is None, (
+            poller.policy_settings
+        )
 
 
 def amounts(data: bytes) -> None:
@@ -144,7 +146,7 @@ def _sizes(text: str) -> None:
     except ValueError as error:
         check_line(error)
     else:
-        assert limited == text or 0 <= cast("int", limited) <= MOST_BYTES
+        assert limited == text or 0 <= cast("int", limited) <= MAX_BYTES
 
 
 def _units(text: str) -> None:
@@ -189,7 +191,7 @@ TARGETS = (
         "amounts",
         amounts,
         words=(
-            *("KiB", "PB", "1.5", "all - ", "free + ", "held", " units", "[::1]:", ":9840"),
+            *("KiB", "PB", "1.5", "all - ", "free + ", "allocated", " units", "[::1]:", ":9840"),
             *("kubernetes.io/", "requests.", "example.com/", "1e300", "+0"),
         ),
         most_bytes=5000,

@@ -3,12 +3,12 @@
 from teeplugin.config.given import Given
 from teeplugin.config.settings import ConfigError
 from teeplugin.simulator.amounts import Figures
-from teeplugin.simulator.playing.reading import read_scenario
-from teeplugin.simulator.playing.scenario import Expect, Scenario, Step
+from teeplugin.simulator.scenario_runner.reading import read_scenario
+from teeplugin.simulator.scenario_runner.scenario import Expect, Scenario, Step
 from teeplugin.simulator.timeline import Timeline, readable
 from tests.fuzz.target import Target, check_line, in_memory
 
-_FIGURES = Figures(all=128, free=100, held=20, unit_bytes=512 * 1024)
+_FIGURES = Figures(all=128, free=100, allocated=20, unit_bytes=512 * 1024)
 
 
 def scenario(data: bytes) -> None:

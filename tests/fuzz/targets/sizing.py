@@ -11,7 +11,7 @@ import yaml
 from teeplugin.commands.sizing import pod_command, size_command
 from teeplugin.commands.sizing.binary import ELF_MAGIC, SEC_MAGIC, code_bytes
 from teeplugin.commands.sizing.configs_xml import ROOT, SECTIONS
-from teeplugin.commands.sizing.description import DEFAULTS, LEAST_SIZE_BYTES, MOST_SIZE_BYTES
+from teeplugin.commands.sizing.description import DEFAULTS, LEAST_SIZE_BYTES, MAX_SIZE_BYTES
 from teeplugin.commands.sizing.files import read_description
 from teeplugin.commands.sizing.manifest_txt import TAGS
 from teeplugin.commands.sizing.memory import PAGE_BYTES
@@ -32,7 +32,7 @@ def description(data: bytes) -> None:
             return
     for size_bytes in (found.heap_bytes, found.stack_bytes):
         assert size_bytes == int(DEFAULTS["stack_size"]) or (
-            LEAST_SIZE_BYTES <= size_bytes <= MOST_SIZE_BYTES
+            LEAST_SIZE_BYTES <= size_bytes <= MAX_SIZE_BYTES
         ), found
     assert found.name.isprintable(), found
     assert set(found.written) <= set(SECTIONS), found
@@ -48,7 +48,7 @@ def binary(data: bytes) -> None:
             check_line(error, path)
             return
         assert size_bytes % PAGE_BYTES == 0, size_bytes
-        assert 0 < size_bytes <= MOST_SIZE_BYTES, size_bytes
+        assert 0 < size_bytes <= MAX_SIZE_BYTES, size_bytes
         assert code_bytes(longer) == size_bytes
 
 

@@ -38,7 +38,7 @@ STEPS = (
 def helper_answer(data: bytes) -> None:
     """A status, what the helper printed, and, after a zero, its complaint; for backend and doctor.
 
-    A reading that can be, or a TeeError in one line with a cure.
+    A reading that can be, or a TeeError in one line with a fix.
     """
     status = STATUSES[data[0] % len(STATUSES)] if data else 0
     printed, complaint = (part.decode("utf-8", "replace") for part in parts_of(data[1:], 2))
@@ -60,17 +60,17 @@ def helper_answer(data: bytes) -> None:
 
 def _tells(error: TeeError) -> None:
     assert str(error), type(error)
-    assert error.cure, error
+    assert error.fix, error
     assert len(str(error).splitlines()) == 1, error
 
 
 def structures(data: bytes) -> None:
-    """What libteec leaves in its structures, and its results: believed, or a ReplyError."""
+    """What libteec leaves in its structures, and its results: confirmed, or a ReplyError."""
     size, result, origin, unit = struct.unpack("<4I", data[:16].ljust(16, b"\0"))
     record = data[16 : 16 + 64].ljust(64, b"\0")
     total, free = struct.unpack_from("<2Q", record)
-    _believed(lambda: accept_reply(returned_bytes=size, total=total, free=free, unit_bytes=unit))
-    _believed(lambda: accept_statistics(record, size))
+    _confirmed(lambda: accept_reply(returned_bytes=size, total=total, free=free, unit_bytes=unit))
+    _confirmed(lambda: accept_statistics(record, size))
     for vendor in (ITRUSTEE, OPTEE):
         for step in STEPS:
             error = error_of(vendor, step, result, origin)
@@ -78,7 +78,7 @@ def structures(data: bytes) -> None:
             assert f"{result:#010x}"[2:].upper() in str(error).upper()
 
 
-def _believed(accept: Any) -> None:
+def _confirmed(accept: Any) -> None:
     try:
         total, free = accept()
     except ReplyError as error:

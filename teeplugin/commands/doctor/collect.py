@@ -1,0 +1,126 @@
+"""Looks at everything that the checks judge, without changing any of it; called by command.
+
+The TEE is asked last: a backend that stops the process keeps nothing else from being seen.
+"""
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from teeplugin.commands.doctor.backend_query import ask
+from teeplugin.commands.doctor.checkpoint import allocated_units_by_size
+from teeplugin.commands.doctor.evidence import DirectorySeen, Evidence, SocketsSeen
+from teeplugin.commands.doctor.kubelet_records import look_at_records
+from teeplugin.commands.doctor.page import look_at_page
+from teeplugin.commands.doctor.process import look_at_process
+from teeplugin.config.settings import ConfigError, Settings
+from teeplugin.config.sources import FlagValue, load
+from teeplugin.kubelet.directory_safety import weakness_of
+from teeplugin.kubelet.directory_watch import is_dead_mount
+from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET
+from teeplugin.kubelet.registration import socket_path_fits
+from teeplugin.kubelet.socket_probe import connected, state_of
+from teeplugin.tee.entry_points import load_backend
+from teeplugin.tee.poller import missing_below
+from teeplugin_backends.base import TeeBackend
+
+_PRELOAD_FILE = Path("/etc/ld.so.preload")
+
+
+async def look_around(
+    evidence: Evidence, flags: Sequence[FlagValue], environ: Mapping[str, str]
+) -> None:
+    """Fill the evidence, part by part, so that what was seen counts even if this never ends."""
+    evidence.preloaded = environ.get("LD_PRELOAD", "")
+    evidence.preload_file = _preload_file()
+    settings = _look_at_settings(evidence, flags, environ)
+    if settings is None:
+        return
+    backend = _look_at_backend(evidence, settings)
+    evidence.sockets = sockets = _sockets(settings.device_plugins_dir)
+    evidence.process = look_at_process(sockets.pids, settings.resource_name)
+    evidence.allocated_units_by_size = allocated_units_by_size(
+        settings.device_plugins_dir, settings.resource_name
+    )
+
+    async def directory() -> None:
+        path = settings.device_plugins_dir
+        seen = _directory(path)
+        evidence.directory = replace(seen, is_dead_mount=await is_dead_mount(path))
+
+    async def records() -> None:
+        path = settings.pod_resources_socket
+        evidence.records = await look_at_records(path, settings.resource_name)
+
+    async def page() -> None:
+        evidence.page = await look_at_page(settings.listen)
+
+    async with anyio.create_task_group() as tasks:
+        for look in (directory, records, page):
+            tasks.start_soon(look)
+    if backend is not None:
+        evidence.answer = await ask(backend, settings.host_root)
+        paths = evidence.answer.host_paths or ()
+        evidence.missing_paths = missing_below(settings.host_root, paths)
+
+
+def _preload_file() -> str:
+    try:
+        return _PRELOAD_FILE.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _look_at_settings(
+    evidence: Evidence, flags: Sequence[FlagValue], environ: Mapping[str, str]
+) -> Settings | None:
+    try:
+        evidence.loaded = loaded = load(flags, environ)
+    except ConfigError as error:
+        evidence.settings_problem = str(error)
+        return None
+    evidence.socket_path_fits = socket_path_fits(loaded.settings.device_plugins_dir)
+    return loaded.settings
+
+
+def _look_at_backend(evidence: Evidence, settings: Settings) -> TeeBackend | None:
+    try:
+        backend = load_backend(settings.backend, settings.backend_options)
+    except ConfigError as error:
+        evidence.backend_problem = str(error)
+        return None
+    evidence.backend_found, evidence.backend_simulated = True, backend.simulated
+    return backend
+
+
+def _directory(path: Path) -> DirectorySeen:
+    try:
+        status, weakness = path.stat(), weakness_of(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return DirectorySeen(path, is_missing=True)
+    except OSError as error:
+        return DirectorySeen(path, problem=error.strerror or str(error))
+    if not stat.S_ISDIR(status.st_mode):
+        return DirectorySeen(path, problem="is no directory")
+    return DirectorySeen(
+        path,
+        is_writable=os.access(path, os.W_OK | os.X_OK),
+        weakness=weakness,
+        mode=stat.S_IMODE(status.st_mode),
+    )
+
+
+def _sockets(directory: Path) -> SocketsSeen:
+    plugins = {path: connected(path) for path in sorted(directory.glob("tee-ram-*.sock"))}
+    original = directory / ORIGINAL_SOCKET
+    return SocketsSeen(
+        kubelet=state_of(directory / "kubelet.sock"),
+        plugins={path: state for path, (state, _) in plugins.items()},
+        pids=tuple(pid for _, pid in plugins.values() if pid is not None),
+        original=original,
+        original_state=state_of(original),
+    )

@@ -1,0 +1,98 @@
+"""Backends that break what is promised of their end."""
+
+import contextlib
+import os
+import threading
+from typing import Self
+
+import anyio
+
+from teeplugin_backends.base import (
+    TeeMemory,
+)
+from tests.unit.backends.broken_backends.fake import Right, fails, tee
+
+
+class Waiting(Right):
+    """Waits for its query before it closes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_ended = anyio.Event()
+        self.query_ended.set()
+
+    async def memory(self) -> TeeMemory:
+        self.query_ended = anyio.Event()
+        try:
+            return await super().memory()
+        finally:
+            self.query_ended.set()
+
+
+@fails(leaving_ends_at_once_while_a_query_hangs="__aexit__ takes over 0.5 s")
+class LeavesSlowly(Waiting):
+    async def __aexit__(self, *_: object) -> None:
+        await self.query_ended.wait()
+
+
+@fails(leaving_ends_at_once_while_a_query_hangs="__aexit__ raised RuntimeError(")
+class FailsToLeave(Waiting):
+    async def __aexit__(self, *_: object) -> None:
+        if not self.query_ended.is_set():
+            raise RuntimeError("a query is under way")
+
+
+@fails(leaving_leaves_nothing_behind="left running by __aexit__: <Task")
+class LeavesATask(Right):
+    async def __aenter__(self) -> Self:
+        import asyncio  # noqa: PLC0415 - what only this one does
+
+        self.task = asyncio.create_task(anyio.sleep_forever())
+        return self
+
+
+@fails(leaving_leaves_nothing_behind="(left behind)")
+class LeavesAThread(Right):
+    async def __aenter__(self) -> Self:
+        self.thread = threading.Thread(target=_until_well, daemon=True, name="left behind")
+        return self
+
+    async def memory(self) -> TeeMemory:
+        if not tee.answers.is_set() and not self.thread.is_alive():
+            with contextlib.suppress(RuntimeError):
+                self.thread.start()
+        return await super().memory()
+
+
+def _until_well() -> None:
+    tee.answers.wait()
+
+
+@fails(leaving_leaves_nothing_behind="left open by __aexit__: descriptor")
+class LeavesADescriptor(Right):
+    async def __aenter__(self) -> Self:
+        self.file = os.open("/dev/null", os.O_RDONLY)
+        return self
+
+
+@fails(leaving_leaves_nothing_behind="left open by __aexit__: process")
+class LeavesAProcess(Right):
+    async def __aenter__(self) -> Self:
+        tee.start("echo; exec sleep 60")
+        return self
+
+
+@fails(
+    queries_that_hang_do_not_pile_up="(sleep)",
+    leaving_leaves_nothing_behind="(sleep)",
+)
+class KillsTheShellOnly(Right):
+    async def memory(self) -> TeeMemory:
+        if tee.answers.is_set():
+            return await super().memory()
+        shell = tee.start("sleep 60 & echo; wait")
+        try:
+            return await super().memory()
+        finally:
+            shell.kill()
+            shell.wait()

@@ -1,0 +1,59 @@
+"""`tee-device-plugin identity`: what a trusted application's allowlist has to admit."""
+
+import json
+
+import pytest
+
+from teeplugin.cli import main as cli
+from tests.unit.backends.test_libteec_backend import FACTS_SHA256
+
+
+def test_it_prints_path_user_and_hash(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["identity"]) == 0
+    assert capsys.readouterr().out.split() == [
+        *("path", "/vendor/bin/tee-device-plugin"),
+        *("user", "root"),
+        *("sha256", FACTS_SHA256),
+    ]
+
+
+def test_it_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["identity", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "path": "/vendor/bin/tee-device-plugin",
+        "user": "root",
+        "sha256": FACTS_SHA256,
+    }
+
+
+def test_it_is_the_daemons_identity_from_the_daemons_settings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TEEPLUGIN_BACKEND_OPTIONS", "user=tee")
+    words = ["-precision", "600", "-health-interval=5", "--backend-option", "identity=/bin/x"]
+    assert cli.main(["identity", *words, "--format=json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["path"], told["user"]) == ("/bin/x", "tee")
+
+
+def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["identity", "--help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: tee-device-plugin identity ")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--backend", "simulated"], "--backend simulated: its TEE asks nobody who they are: "),
+        (["--format", "xml"], "identity: argument --format: invalid choice: 'xml'"),
+        (["--bogus"], "--bogus: unknown flag"),
+        (["--backend-option", "user=0"], "--backend libteec: option user=0: must be a user's name"),
+    ],
+)
+def test_a_mistake_is_one_line(
+    words: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["identity", *words]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith(f"tee-device-plugin: {line}")
+    assert complaint.count("\n") == 1

@@ -1,0 +1,286 @@
+"""Doctor's decision of what was seen: what fails, what warns, and fixes that mend."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from teeplugin.commands.doctor import examine as order
+from teeplugin.commands.doctor.evidence import (
+    Answer,
+    Evidence,
+    PageSeen,
+    PageState,
+    RecordsSeen,
+    RunningProcess,
+    Trouble,
+)
+from teeplugin.commands.doctor.examine import Check, examine
+from teeplugin.config.sources import FlagValue, load
+from teeplugin.kubelet.directory_safety import Weakness
+from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin_backends.base import BadReply, Busy, Finding, Result, TimedOut, Unreachable
+from tests.doctoring import (
+    DIRECTORY,
+    MIB,
+    OLD,
+    OURS,
+    UNIT,
+    answer,
+    broken,
+    directory,
+    flag_in,
+    judged,
+    mended,
+    page,
+    sockets,
+    warned,
+)
+
+
+def test_where_all_is_well_nothing_fails_or_warns() -> None:
+    report = judged()
+    results = {line.finding.result for line in report.lines}
+    assert results == {Result.OK, Result.NOT_APPLICABLE}
+    assert report.exit_status == 0
+    assert report.summary.endswith(": all is well")
+    assert [line.finding.check for line in report.lines if line.finding.fix] == ["node-label"]
+
+
+# What fails
+
+BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
+    ("an unreachable TEE", "query", {"answer": Answer(error=Unreachable("no device"))},
+     "unreachable: no device", "daemon run"),
+    ("a hung TEE", "query", {"answer": Answer(error=TimedOut("no answer within 10 s"))},
+     "timed-out: no answer within 10 s", "calls stuck"),
+    ("a backend's bug", "query", {"answer": Answer(error=BadReply("a bug", fix="report it"))},
+     "bad-reply: a bug", "report it"),
+    ("a backend that blocks", "query", {"answer": None}, "waited for in vain", "blocks"),
+    ("a path that is missing", "containers", {"missing_paths": ("/dev/tee0",)},
+     "/dev/tee0, which containers need, aren't below /", "--host-root"),
+    ("no directory", "kubelet-directory", {"directory": directory(is_missing=True)},
+     "there is no /k/device-plugins", "--kubelet-dir"),
+    ("a file for a directory", "kubelet-directory",
+     {"directory": directory(problem="is no directory")}, "is no directory", "--kubelet-dir"),
+    ("a dead mount", "kubelet-directory", {"directory": directory(is_dead_mount=True)},
+     "was deleted and made again", "restart the plugin's pod"),
+    ("a read-only mount", "kubelet-directory", {"directory": directory(is_writable=False)},
+     "can't be written to", "read-only"),
+    ("a directory that others can change", "kubelet-directory",
+     {"directory": directory(weakness=Weakness("/k is drwxrwxrwx: must be", "chmod go-w /k"))},
+     "/k is drwxrwxrwx: must be", "chmod go-w /k"),
+    ("no kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.MISSING)},
+     "there is no /k/device-plugins/kubelet.sock", "start the kubelet"),
+    ("a dead kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.REFUSES)},
+     "nobody listens", "start the kubelet"),
+    ("a hung kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.FULL)},
+     "doesn't accept", "restart the kubelet"),
+    ("a file for the kubelet's socket", "kubelet-socket",
+     {"sockets": sockets(kubelet=SocketState.NO_SOCKET)}, "is no socket",
+     "rm /k/device-plugins/kubelet.sock"),
+    ("a forbidden socket", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.FORBIDDEN)},
+     "can't be connected to", "as root"),
+    ("no plugin", "plugin", {"sockets": sockets(plugins={}), "page": PageSeen(PageState.NOBODY)},
+     "no plugin listens", "start it"),
+    ("the original plugin", "plugin",
+     {"sockets": sockets(plugins={}, original_state=SocketState.LISTENS)},
+     "the original plugin listens", "remove its DaemonSet"),
+    ("a plugin that isn't registered", "registration",
+     {"page": page(registered=False, not_registered_reason="the kubelet refused the registration")},
+     "isn't registered: the kubelet refused", "not_registered"),
+    ("a plugin that the kubelet doesn't know", "registration",
+     {"page": PageSeen(PageState.NOBODY), "records": RecordsSeen(listed=0)},
+     "the kubelet has no healthy unit", "not_registered"),
+    ("a fault that the plugin believes", "listed-units",
+     {"page": page(allocatable=0, trouble=Trouble("refused", "no", "admit it", confirmed=True))},
+     "0 of 128 units are healthy; refused: no", "admit it"),
+    ("a plugin that was never answered", "plugin",
+     {"sockets": sockets(plugins={}),
+      "page": page(capacity=0, not_registered_reason="not answered yet")},
+     "a plugin runs, and doesn't listen: not answered yet", "what failed above"),
+    ("somebody else at the port", "telemetry", {"page": PageSeen(PageState.SOMEBODY_ELSE)},
+     "is no tee-device-plugin", "another --listen"),
+    ("an address of another machine", "telemetry", {"page": PageSeen(PageState.NO_SUCH_ADDRESS)},
+     "is no address of this machine", ":PORT"),
+    ("a port that swallows", "telemetry",
+     {"page": PageSeen(PageState.SILENT, error="no answer within 3 s")},
+     "no answer within 3 s", "restart what listens"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BROKEN, ids=lambda case: case[0])
+def test_what_is_broken_fails_and_nothing_before_it(
+    case: tuple[str, str, Mapping[str, Any], str, str],
+) -> None:
+    _, check, changes, words, fix = case
+    report = judged(**changes)
+    assert fix in broken(report, check, words)
+    assert report.exit_status == 1
+    assert report.summary.endswith(f"begin with {check}")
+
+
+def test_what_the_settings_break_is_told_by_the_exit_status() -> None:
+    refused = Evidence(settings_problem="p.yaml: 511: must be 512 or more: give 512")
+    assert [line.finding.check for line in examine(refused).lines] == ["configuration", "preload"]
+    for check, report in {
+        "configuration": examine(refused),
+        "backend": judged(backend_found=False, backend_problem="--backend x: no such", answer=None),
+        "reserve": judged(("reserve", "64MiB")),
+        "precision": judged(("precision", str(128 * 1024))),
+    }.items():
+        broken(report, check, "")
+        assert report.exit_status == 2
+
+
+def test_a_socket_path_that_is_too_long_is_told(tmp_path: Path) -> None:
+    long = tmp_path / ("d" * 90)
+    long.mkdir()
+    report = judged(("kubelet-dir", str(long)), socket_path_fits=False)
+    assert "shorter --kubelet-dir" in broken(report, "configuration", "over 107 bytes")
+
+
+def test_without_a_backend_the_query_isnt_said_to_have_failed() -> None:
+    report = judged(backend_found=False, backend_problem="--backend x: no such", answer=None)
+    assert report.failures == ("backend",)
+    assert report.of("query").result is Result.NOT_APPLICABLE
+
+
+def test_the_fix_for_too_many_units_mends_it() -> None:
+    tee = answer(total=128 * 1024**3, free=128 * 1024**3)
+    fix = broken(judged(answer=tee), "precision", "the kubelet takes at most 226600")
+    _, finest = flag_in(fix, "-precision")
+    fix = warned(judged(("precision", finest), answer=tee), "precision", "cost the kubelet")
+    _, comfortable = flag_in(fix, "-precision")
+    mended(judged(("precision", comfortable), answer=tee), "precision")
+
+
+def test_the_fix_for_too_large_a_unit_mends_it() -> None:
+    flags = (("precision", str(128 * 1024)), ("reserve", "60MiB"))
+    fix = broken(judged(*flags), "precision", "one unit of 128MiB is more than the capacity")
+    _, smaller = flag_in(fix, "-precision")
+    mended(judged(("precision", smaller), flags[1]), "precision")
+    report = judged(("reserve", str(64 * MIB - 1000)))
+    assert "a --reserve that leaves 512KiB" in broken(report, "precision", "more than the capacity")
+
+
+def test_the_fix_for_too_small_a_reserve_mends_it() -> None:
+    tee = answer(free=40 * MIB)  # 13 units are allocated, which are 6.5 MiB
+    fix = warned(judged(answer=tee), "reserve", "use at least 17920KiB")
+    assert "outside Kubernetes" in fix
+    _, enough = flag_in(fix, "--reserve")
+    mended(judged(("reserve", enough), answer=tee), "reserve")
+
+
+def test_the_reserve_isnt_judged_where_nobody_knows_who_holds_what() -> None:
+    unknown = {
+        "records": RecordsSeen(error="isn't there"),
+        "page": PageSeen(PageState.NOBODY),
+    }
+    report = judged(answer=answer(free=40 * MIB), **unknown)
+    assert report.of("reserve").result is Result.NOT_APPLICABLE
+    mended(judged(("reserve", "30MiB"), answer=answer(free=40 * MIB), **unknown), "reserve")
+    # The plugin knows as well.
+    unknown["page"] = page(allocated=13)
+    warned(judged(answer=answer(free=40 * MIB), **unknown), "reserve", "at least 17920KiB")
+
+
+# What warns
+
+WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
+    ("LD_PRELOAD", "preload", {"preloaded": "/x.so"}, "LD_PRELOAD=/x.so", "without LD_PRELOAD"),
+    ("the preload file", "preload", {"preload_file": "/x.so"}, "names /x.so", "empty /etc/ld.so"),
+    ("a bug beside the reading", "backend", {"answer": answer(bugs=("checks() raised KeyError",))},
+     "checks() raised KeyError", "author"),
+    ("a busy TEE", "query", {"answer": Answer(error=Busy("no session"))}, "busy: no session",
+     "asked again"),
+    ("a slow TEE", "query", {"answer": answer(seconds=3.21)}, "after 3.2 s", "calls stuck"),
+    ("an exhausted TEE", "figures", {"answer": answer(free=0)}, "0B free", "free secure memory"),
+    ("units of another size", "allocated-unit-size", {"allocated_units_by_size": {MIB: 7, UNIT: 2}},
+     "7 units of 1MiB, which count as 512KiB now", "start these pods anew"),
+    ("a killed plugin's socket", "stale-sockets",
+     {"sockets": sockets(plugins={OURS: SocketState.LISTENS, OLD: SocketState.REFUSES})},
+     f"any more at {OLD}", f"rm {OLD}"),
+    ("a killed original's socket", "stale-sockets",
+     {"sockets": sockets(original=DIRECTORY / "tee-ram.sock", original_state=SocketState.REFUSES)},
+     "any more at /k/device-plugins/tee-ram.sock", "rm /k/device-plugins/tee-ram.sock"),
+    ("two plugins", "plugin",
+     {"sockets": sockets(plugins=dict.fromkeys((OURS, OLD), SocketState.LISTENS))},
+     f"2 plugins listen: {OURS.name}, {OLD.name}", "takes over"),
+    ("the original beside ours", "plugin", {"sockets": sockets(original_state=SocketState.FULL)},
+     "the original plugin listens", "remove its DaemonSet"),
+    ("a shortage", "listed-units", {"page": page(allocatable=100, unhealthy_cause="shortage")},
+     "100 of 128 units are healthy; the cause is shortage", "reserve"),
+    ("a suspected fault", "listed-units",
+     {"page": page(trouble=Trouble("busy", "no session", "wait", confirmed=False))},
+     "busy: no session", "wait"),
+    ("an old kubelet", "pod-resources", {"records": RecordsSeen(error="refuses List", is_old=True)},
+     "refuses List: no shortage is shown", "Kubernetes 1.20"),
+    ("no records", "pod-resources", {"records": RecordsSeen(error="isn't there")}, "isn't there",
+     "mount the kubelet's pod-resources directory"),
+    ("a plugin elsewhere", "telemetry", {"page": PageSeen(PageState.NOBODY)},
+     "nobody answers at 127.0.0.1:9840", "the plugin's --listen"),
+    ("settings that were kept", "running-settings", {"page": page(settings_problem="-p 1: bad")},
+     "kept the old: -p 1: bad", "SIGHUP"),
+    ("another resource", "running-settings", {"page": page(resource="x.y/z", unit_bytes=MIB)},
+     "has another resource-name, precision", "flags, variables and file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WARNING, ids=lambda case: case[0])
+def test_what_is_not_as_it_should_be_is_a_warning_and_fails_nothing(
+    case: tuple[str, str, Mapping[str, Any], str, str],
+) -> None:
+    _, check, changes, words, fix = case
+    report = judged(**changes)
+    assert fix in warned(report, check, words)
+    assert report.failures == ()
+    assert report.exit_status == 0
+    assert report.summary.endswith(": nothing failed")
+
+
+def test_the_plugin_that_runs_is_compared_setting_by_setting() -> None:
+    theirs = load([FlagValue("precision", "-precision", "1024")], {}).settings
+    process = RunningProcess(77, ("-precision", "1024", "--config", "a b.yaml"), theirs)
+    fix = warned(judged(process=process), "running-settings", "process 77, the plugin, was")
+    assert "another precision" in judged(process=process).of("running-settings").text
+    assert fix.endswith("tee-device-plugin doctor -precision 1024 --config 'a b.yaml'")
+    mended(judged(("precision", "1024"), process=process), "running-settings")
+    unread = replace(process, settings=None)
+    assert "as far as it tells" in judged(process=unread).of("running-settings").text
+
+
+def test_units_of_another_resource_arent_taken_for_ours() -> None:
+    report = judged(page=page(resource="x.y/z", allocatable=0), records=RecordsSeen(listed=None))
+    assert report.of("listed-units").result is Result.NOT_APPLICABLE
+    assert report.of("registration").result is Result.NOT_APPLICABLE
+
+
+def test_a_check_that_fails_itself_is_told_and_the_others_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def bad(_: Evidence) -> Any:
+        raise KeyError("no such thing")
+
+    checks = (Check("units", "figures", bad), *order.AFTER_THE_WAY[-1:])
+    monkeypatch.setattr(order, "AFTER_THE_WAY", checks)
+    report = judged()
+    assert "report it" in broken(report, "figures", "doctor itself failed: KeyError: 'no such")
+    assert report.lines[-1].finding.check == "node-label"
+
+
+@pytest.mark.parametrize(
+    "part", ["directory", "sockets", "records", "page", "allocated_units_by_size"]
+)
+def test_what_was_not_come_to_fails_and_says_so(part: str) -> None:
+    report = judged(**{part: None})
+    assert report.failures
+    assert all("waited for in vain" in report.of(check).text for check in report.failures)
+
+
+def test_a_warning_or_failure_without_a_fix_is_refused() -> None:
+    with pytest.raises(ValueError, match="check=library is failed: must have a fix"):
+        Finding("library", Result.FAILED, "there is none")
+    Finding("library", Result.NOT_APPLICABLE, "there is none")

@@ -1,0 +1,142 @@
+"""What doctor prints, as text and as JSON, and that its document tells all of it."""
+
+import json
+import re
+from pathlib import Path
+
+from teeplugin.commands.doctor import examine as order
+from teeplugin.commands.doctor.evidence import Answer, RecordsSeen
+from teeplugin.commands.doctor.model import Line, Report
+from teeplugin.commands.doctor.report import FORM, as_json, as_text
+from teeplugin_backends.base import Finding, Result
+from teeplugin_backends.libteec import abi
+from teeplugin_backends.libteec.checks import CHECKS as LIBTEEC_CHECKS
+from teeplugin_backends.libteec.checks import Way
+from teeplugin_backends.libteec.client import ITRUSTEE
+from teeplugin_backends.libteec.options import Options
+from teeplugin_backends.libteec.results import error_of
+from tests.doctoring import directory, judged, page, sockets
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "doctor.md"
+
+
+def test_text_fits_100_columns_is_aligned_and_ends_with_the_summary() -> None:
+    text = as_text(judged(missing_paths=("/dev/tee0",), preloaded="/x.so"), coloured=False)
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert "\x1b" not in text
+    assert re.match(r"\d+ checks: \d+ ok, 1 warning, 1 failed, \d+ not applicable: ", lines[-1])
+    headings = [line for line in lines[:-2] if not line.startswith(" ")]
+    assert headings == ["settings", "TEE", "units", "node", "plugin"]
+    results = "|".join(Result)
+    found = {
+        (match.start(1), match.start(2))
+        for line in lines
+        if (match := re.match(rf"  [a-z-]+ +({results}) *(\S)", line))
+    }
+    assert found == {(23, 38)}
+
+
+def test_a_path_or_command_is_never_cut_even_where_it_is_too_long() -> None:
+    path = f"/{'long-' * 30}name"
+    line = Line("node", Finding.failed("kubelet-directory", f"there is no {path}", f"mkdir {path}"))
+    text = as_text(Report((line,)), coloured=False)
+    assert text.count(path) == 2
+
+
+def test_what_others_wrote_cant_break_the_lines() -> None:
+    line = Line("TEE", Finding.failed("query", "a\nb\x1b[31m", "c\td"))
+    text = as_text(Report((line,)), coloured=False)
+    assert "a\\nb\\x1b[31m" in text
+    assert len(text.splitlines()) == 5
+
+
+def test_colours_are_the_results_own() -> None:
+    text = as_text(judged(preloaded="/x.so", missing_paths=("/dev/tee0",)), coloured=True)
+    assert "\x1b[33mwarning " in text
+    assert "\x1b[31mfailed " in text
+    assert "\x1b[32mok " in text
+    assert text.count("\x1b[0m") == text.count("\x1b[") / 2
+
+
+def test_the_json_form_is_stable() -> None:
+    """Whoever changes this test changes FORM as well."""
+    told = json.loads(as_json(judged(preloaded="/x.so")))
+    assert FORM == 1
+    assert list(told) == [
+        *("form", "plugin_version", "exit_status", "summary", "counts", "settings", "checks")
+    ]
+    assert list(told["counts"]) == ["ok", "warning", "failed", "not applicable"]
+    assert sum(told["counts"].values()) == len(told["checks"])
+    assert told["settings"]["precision"] == {"value": "512", "origin": "default"}
+    assert {tuple(check) for check in told["checks"]} == {
+        ("section", "check", "result", "finding", "fix")
+    }
+    by_name = {check["check"]: check for check in told["checks"]}
+    assert len(by_name) == len(told["checks"])
+    assert by_name["preload"]["result"] == "warning"
+    assert by_name["preload"]["section"] == "settings"
+    assert by_name["configuration"]["fix"] is None
+
+
+# The document
+
+
+TOLD = {"vendor": ITRUSTEE, "library": "/usr/lib64/libteec.so"} | {
+    "step": "TEEC_OpenSession",
+    "failed": "TEEC_OpenSession",
+    "result": str(abi.ERROR_TRUSTED_APP_LOAD_ERROR),
+    "origin": str(abi.ORIGIN_TEE),
+}
+"""What a helper tells where the trusted application's file is missing."""
+
+
+def documents_example() -> Report:
+    """A node whose trusted application was never copied, and on which all else is well."""
+    there = {
+        "driver": "/host/dev/tc_ns_client is there",
+        "confidential-os": "/host/dev/tc_ns_cvm is there",
+        "user": "uid 0 is root in /etc/passwd",
+    }
+    way = Way(Options(), TOLD, Path("/host")).findings()
+    silent = "the TEE has not answered yet, so there is nothing to register"
+    return judged(
+        answer=Answer(
+            error=error_of(ITRUSTEE, "TEEC_OpenSession", abi.ERROR_TRUSTED_APP_LOAD_ERROR, 3),
+            findings=[
+                Finding.ok(each.check, there[each.check]) if each.check in there else each
+                for each in way
+            ],
+        ),
+        allocated_units_by_size={},
+        directory=directory(path=Path("/var/lib/kubelet/device-plugins")),
+        sockets=sockets(plugins={}, pids=()),
+        records=RecordsSeen(listed=0),
+        page=page(
+            capacity=0, allocatable=0, allocated=0, registered=False, not_registered_reason=silent
+        ),
+    )
+
+
+def test_the_documents_example_is_what_is_printed() -> None:
+    text = as_text(documents_example(), coloured=False)
+    assert f"```text\n{text}```\n" in DOCUMENT.read_text("utf-8")
+
+
+def documented() -> set[str]:
+    return set(re.findall(r"^\| `([a-z-]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE))
+
+
+def test_the_document_has_a_row_for_every_check_and_no_other() -> None:
+    own = {check.name for check in (*order.BEFORE_THE_TEE, *order.AFTER_THE_WAY)}
+    keys = set(json.loads(as_json(judged())))
+    checks = documented() - keys
+    assert checks == own | set(LIBTEEC_CHECKS) | {"state-file"}
+
+
+def test_the_document_has_a_row_for_every_key_of_the_json() -> None:
+    told = json.loads(as_json(judged()))
+    assert set(told) <= documented() | {"plugin_version", "exit_status"}
+    text = DOCUMENT.read_text("utf-8")
+    for key in (*told, *told["checks"][0], *told["settings"]["precision"]):
+        assert f"`{key}`" in text

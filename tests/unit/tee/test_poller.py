@@ -1,0 +1,369 @@
+"""The poller with a TEE that plays a script: what is published and what is logged."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import anyio
+import anyio.lowlevel
+import pytest
+from structlog.testing import capture_logs
+
+from teeplugin.config.settings import ConfigError
+from teeplugin.kubelet.pod_resources_client import PodResourcesClient
+from teeplugin.policy.decide import PolicySettings
+from teeplugin.policy.device_list import DeviceList, IdSet, PublishedList
+from teeplugin.primitives.latest import Latest
+from teeplugin.tee.poller import TeePoller
+from teeplugin_backends.base import (
+    ContainerAccess,
+    Device,
+    Exhausted,
+    Refused,
+    TeeBackend,
+    TeeMemory,
+    Unreachable,
+)
+
+pytestmark = pytest.mark.anyio
+
+UNIT = 512 * 1024
+GOOD = TeeMemory(total_bytes=8 * UNIT, free_bytes=UNIT)
+ALL = IdSet.first(8)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have what is uncertain be asked about again at once."""
+    for module in ("policy.decide", "tee.poller"):
+        monkeypatch.setattr(f"teeplugin.{module}.CONFIRM_SECONDS", 0.01)
+
+
+class ScriptedTee(TeeBackend):
+    """Answers with what was put in, one after the other; hangs when there is nothing."""
+
+    def __init__(self, access: ContainerAccess) -> None:
+        self._access = access
+        self._answered = False
+        self.access_bug: Exception | None = None
+        self.asked = 0
+        self.outstanding = 0
+        self.answers: asyncio.Queue[TeeMemory | Exception] = asyncio.Queue()
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> Self:
+        raise AssertionError(options)
+
+    async def memory(self) -> TeeMemory:
+        self.asked += 1
+        self.outstanding += 1
+        assert self.outstanding == 1
+        try:
+            answer = await self.answers.get()
+        finally:
+            self.outstanding -= 1
+        if isinstance(answer, BaseException):
+            raise answer
+        self._answered = True
+        return answer
+
+    def access(self) -> ContainerAccess:
+        assert self._answered
+        if self.access_bug is not None:
+            raise self.access_bug
+        return self._access
+
+    @property
+    def default_reserve_bytes(self) -> int:
+        assert self._answered
+        return 3 * UNIT
+
+
+class UnreadPodResources(PodResourcesClient):
+    """A allocation records whose kubelet is too old, or not there."""
+
+    async def refresh(self) -> bool:
+        return False
+
+
+class Watched:
+    """A poller under way, and what it published so far."""
+
+    def __init__(
+        self,
+        host_root: Path,
+        *,
+        interval_seconds: float,
+        query_seconds: float,
+        device: str,
+        reserve_bytes: int | None,
+    ) -> None:
+        access = ContainerAccess(devices=(Device(device, device),)) if device else ContainerAccess()
+        self.tee = ScriptedTee(access)
+        self.latest_list: Latest[PublishedList | None] = Latest(None)
+        self.pod_resources = UnreadPodResources(
+            socket=Path("unread"), resource_name="huawei.com/tee-ram"
+        )
+        self.poller = TeePoller(
+            backend=self.tee,
+            policy_settings=PolicySettings(UNIT, reserve_bytes, interval_seconds),
+            pod_resources=self.pod_resources,
+            latest_list=self.latest_list,
+            host_root=host_root,
+            query_seconds=query_seconds,
+        )
+
+    async def answer(self, answer: TeeMemory | Exception) -> None:
+        """Have the TEE answer its outstanding query so, and wait until it is asked the next one."""
+        with anyio.fail_after(10):
+            while not self.tee.outstanding:
+                await anyio.lowlevel.checkpoint()
+            asked = self.tee.asked
+            self.tee.answers.put_nowait(answer)
+            self.poller.query_now()
+            while not self.tee.outstanding or self.tee.asked == asked:
+                await anyio.lowlevel.checkpoint()
+
+    async def listed(self, device_list: DeviceList) -> PublishedList:
+        """Wait until this is what is listed."""
+        with anyio.fail_after(10):
+            async for published_list in self.latest_list.follow():
+                if published_list is not None and published_list.device_list == device_list:
+                    return published_list
+        raise AssertionError
+
+
+@asynccontextmanager
+async def watched(
+    host_root: Path = Path("/"),
+    *,
+    interval_seconds: float = 3600,
+    query_seconds: float = 10,
+    device: str = "",
+    reserve_bytes: int | None = 0,
+) -> AsyncIterator[Watched]:
+    watched = Watched(
+        host_root,
+        interval_seconds=interval_seconds,
+        query_seconds=query_seconds,
+        device=device,
+        reserve_bytes=reserve_bytes,
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(watched.poller.run)
+        yield watched
+        tasks.cancel_scope.cancel()
+
+
+def events(logs: list[Any]) -> list[str]:
+    return [entry["event"] for entry in logs]
+
+
+async def test_failure_and_recovery_are_published_and_logged_once_each() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.listed(DeviceList(ALL))
+            for _ in range(3):
+                await at.answer(Unreachable("nobody there"))
+            published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+            assert published_list.fault is not None
+            assert "nobody there" in published_list.fault
+            await at.answer(GOOD)
+            assert (await at.listed(DeviceList(ALL))).fault is None
+    assert events(logs) == ["capacity", "tee_unhealthy", "tee_recovered"]
+    assert logs[1]["cause"] == "unreachable"
+    assert logs[1]["fix"]
+
+
+async def test_another_cause_is_logged_without_a_new_list() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.answer(Unreachable("one"))
+            frame = (await at.listed(DeviceList(ALL, unhealthy=ALL))).frame
+            await at.answer(Refused("other"))
+            assert at.latest_list.value is not None
+            assert at.latest_list.value.frame is frame
+            assert "other" in (at.latest_list.value.fault or "")
+    assert [entry.get("cause") for entry in logs[1:]] == ["unreachable", "refused"]
+
+
+async def test_a_query_that_hangs_is_given_up_at_the_deadline_and_confirmed_at_the_second() -> None:
+    async with watched(query_seconds=0.05) as at:
+        await at.answer(GOOD)
+        await at.listed(DeviceList(ALL))
+        at.poller.query_now()
+        while at.tee.asked < 3:
+            await anyio.lowlevel.checkpoint()
+        at.poller.query_now()
+        published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+        assert "did not return within 0.05 s" in (published_list.fault or "")
+        await at.answer(GOOD)
+        await at.listed(DeviceList(ALL))
+
+
+async def test_a_bug_in_a_backend_is_called_one_and_outlived() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            for _ in range(2):
+                await at.answer(ZeroDivisionError("division by zero"))
+            published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+            assert "ZeroDivisionError" in (published_list.fault or "")
+            await at.answer(GOOD)
+            await at.listed(DeviceList(ALL))
+    assert "backend_bug" in events(logs)
+
+
+async def test_a_bug_in_access_is_a_fault_that_ends_with_it() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        at.tee.access_bug = KeyError("surprise")
+        for _ in range(2):
+            await at.answer(GOOD)
+        published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+        assert "a bug in the backend: access() or default_reserve_bytes raised KeyError" in (
+            published_list.fault or ""
+        )
+        at.tee.access_bug = None
+        await at.answer(GOOD)
+        assert (await at.listed(DeviceList(ALL))).fault is None
+
+
+async def test_a_time_out_raised_by_a_backend_is_a_bug_and_no_deadline_of_ours() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        for _ in range(2):
+            await at.answer(TimeoutError("its own"))
+        published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+        assert "bug" in (published_list.fault or "")
+
+
+@pytest.mark.parametrize("wrong", [None, 5])
+async def test_an_answer_that_is_no_reading_is_a_bug(wrong: Any) -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        for _ in range(2):
+            await at.answer(wrong)
+        assert "no TeeMemory" in ((await at.listed(DeviceList(ALL, unhealthy=ALL))).fault or "")
+
+
+async def test_a_cancellation_out_of_a_backend_is_a_bug_and_does_not_end_the_task() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        for _ in range(2):
+            await at.answer(asyncio.CancelledError())  # type: ignore[arg-type]  # the point
+        await at.listed(DeviceList(ALL, unhealthy=ALL))
+        await at.answer(GOOD)
+        await at.listed(DeviceList(ALL))
+
+
+async def test_a_capacity_that_does_not_fit_later_is_told_once_and_not_for_each_reading() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            for free in range(3):
+                await at.answer(TeeMemory(total_bytes=UNIT - 1, free_bytes=free))
+    assert events(logs).count("settings_do_not_fit") == 1
+
+
+async def test_being_asked_once_makes_one_query_more_and_not_many() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        asked = at.tee.asked
+        at.tee.answers.put_nowait(GOOD)
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        assert at.tee.asked == asked
+
+
+async def test_a_device_node_that_goes_missing_is_named_and_its_return_heals(
+    tmp_path: Path,
+) -> None:
+    node = tmp_path / "dev" / "teelog"
+    node.parent.mkdir()
+    node.touch()
+    async with watched(tmp_path, device="/dev/teelog") as at:
+        await at.answer(GOOD)
+        await at.listed(DeviceList(ALL))
+        node.unlink()
+        await at.answer(GOOD)
+        published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+        # Told by health alone: an error of Allocate would make pod after pod fail.
+        assert published_list.fault is None
+        node.touch()
+        await at.answer(GOOD)
+        await at.listed(DeviceList(ALL))
+
+
+async def test_nothing_is_listed_until_the_tee_has_answered_once() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(Unreachable("still booting"))
+            await at.answer(Unreachable("still booting"))
+            assert at.latest_list.value is None
+            await at.answer(GOOD)
+            await at.listed(DeviceList(ALL))
+    assert events(logs) == ["tee_unhealthy", "tee_recovered", "capacity"]
+
+
+async def test_exhaustion_is_told_and_changes_no_health() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.answer(Exhausted("no memory"))
+            await at.answer(GOOD)
+            await at.listed(DeviceList(ALL))
+    assert events(logs) == ["capacity", "tee_fault_suspected", "tee_suspected_fault_over"]
+
+
+async def test_a_capacity_that_moves_is_listed_and_logged() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(GOOD)
+            await at.answer(TeeMemory(total_bytes=5 * UNIT, free_bytes=0))
+            await at.listed(DeviceList(IdSet.first(5)))
+    assert events(logs) == ["capacity", "capacity_changed"]
+
+
+async def test_the_tee_is_asked_again_by_itself_after_the_interval() -> None:
+    async with watched(interval_seconds=0.01) as at:
+        for _ in range(5):
+            at.tee.answers.put_nowait(GOOD)
+        with anyio.fail_after(10):
+            while at.tee.asked < 5:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_the_backends_own_reserve_is_asked_for_once_there_is_a_reading() -> None:
+    with capture_logs() as logs:
+        async with watched(reserve_bytes=None) as at:
+            await at.answer(Unreachable("still booting"))
+            await at.answer(GOOD)
+            await at.listed(DeviceList(IdSet.first(5)))
+    assert logs[-1]["reserve_bytes"] == 3 * UNIT
+
+
+async def test_the_operators_reserve_counts_instead_of_the_backends_own() -> None:
+    async with watched(reserve_bytes=UNIT) as at:
+        await at.answer(GOOD)
+        await at.listed(DeviceList(IdSet.first(7)))
+
+
+async def test_terms_that_do_not_fit_the_first_reading_end_the_start() -> None:
+    with pytest.RaisesGroup(ConfigError):
+        async with watched() as at:
+            at.tee.answers.put_nowait(TeeMemory(total_bytes=UNIT - 1, free_bytes=0))
+            await anyio.sleep_forever()
+
+
+async def test_many_units_are_warned_about_with_the_precision_that_gives_fewer() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            await at.answer(TeeMemory(total_bytes=5000 * UNIT, free_bytes=0))
+            await at.listed(DeviceList(IdSet.first(5000)))
+    assert events(logs) == ["capacity", "many_units"]
+    assert "-precision 2048" in logs[1]["fix"]
