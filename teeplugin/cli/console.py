@@ -1,4 +1,4 @@
-"""How commands write their output and complain; called by the cli and by commands."""
+"""How commands write their output and complain."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""The flags of commands: their own, and for those that look at the daemon all of its; for these.
+"""Argument parser for commands. Those that inspect the daemon also accept the daemon's flags.
 
 The latter take its flags, environment and file, so that they tell of what the daemon would be.
 """

@@ -1,4 +1,4 @@
-"""`tee-device-plugin identity`: who the plugin is to the TEE, for a allowlist; for the cli."""
+"""`tee-device-plugin identity`: who the plugin is to the TEE, for an allowlist."""
 
 import json
 from collections.abc import Sequence

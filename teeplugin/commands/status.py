@@ -1,4 +1,4 @@
-"""`tee-device-plugin status`: what the plugin that runs here tells of itself; for the cli."""
+"""`tee-device-plugin status`: what the plugin that runs here tells of itself."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

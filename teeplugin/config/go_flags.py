@@ -1,4 +1,4 @@
-"""The daemon's flags, from the settings' own table and read as Go reads flags; called by the cli.
+"""The daemon's flags, from the settings' own table and read as Go reads flags.
 
 Command lines of the Go plugin must go on working: one dash or two, `-flag value` or
 `-flag=value`, values that begin with a dash, and the last of repeated flags counts. argparse

@@ -1,4 +1,4 @@
-"""The settings: one model that feeds flags, environment, YAML and the docs; pure, used by all.
+"""The settings: one model that feeds flags, environment, YAML and the docs.
 
 Each field names its flags, unit, rule and an example next to its type, so that `--help`, error
 lines and documentation are made from here. Who gave which value is found in config_sources.

@@ -1,4 +1,4 @@
-"""Where settings come from: flags over environment over file over defaults; called by the cli.
+"""Where settings come from: flags over environment over file over defaults.
 
 Each source becomes a layer of texts that know where they were written. The layers are laid over
 each other and given to the model once; what it refuses is told here, in one place.

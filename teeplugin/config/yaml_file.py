@@ -1,4 +1,4 @@
-"""The YAML file as a layer of settings with line numbers; called by sources."""
+"""The YAML file as a layer of settings with line numbers."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""The parts of a running plugin, made and wired: run by plugin, read by telemetry.
+"""Makes the parts of a running plugin, and connects them.
 
 Values flow one way: TEE → backend → health → listing → service → kubelet.
 """
@@ -53,17 +53,12 @@ def assemble(
     """Make the parts, none of which does anything yet."""
     latest_list: Latest[PublishedList | None] = Latest(None)
     watch_streams = WatchStreams()
-    policy_settings = PolicySettings(
-        unit_bytes=settings.unit_bytes,
-        reserve_bytes=settings.reserve_bytes,
-        interval_seconds=settings.health_interval_seconds,
-    )
     pod_resources = PodResourcesClient(
         socket=settings.pod_resources_socket, resource_name=settings.resource_name
     )
     poller = TeePoller(
         backend=backend,
-        policy_settings=policy_settings,
+        policy_settings=_policy_settings(settings),
         pod_resources=pod_resources,
         latest_list=latest_list,
         host_root=settings.host_root,
@@ -98,4 +93,12 @@ def assemble(
         reloader=Reloader(settings, sources, poller),
         watch_streams=watch_streams,
         stopping=anyio.Event(),
+    )
+
+
+def _policy_settings(settings: Settings) -> PolicySettings:
+    return PolicySettings(
+        unit_bytes=settings.unit_bytes,
+        reserve_bytes=settings.reserve_bytes,
+        interval_seconds=settings.health_interval_seconds,
     )

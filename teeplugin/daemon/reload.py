@@ -1,4 +1,4 @@
-"""Reads the settings anew while the plugin runs: on SIGHUP, or when their file changes; by plugin.
+"""Reloads the settings while the plugin runs: on SIGHUP, or when their file changes.
 
 All or nothing: what breaks a rule, or doesn't fit the TEE, leaves everything as it was. What the
 kubelet and the containers have been told can't change under them, and waits for a restart.

@@ -1,4 +1,4 @@
-"""Runs what running has wired, in one task group, until a signal ends it; for the command line."""
+"""Runs the parts of the plugin in one task group until a signal ends it."""
 
 import gc
 import importlib
@@ -14,8 +14,13 @@ from teeplugin import __version__
 from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.daemon.parts import PluginParts, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
-from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH, Endpoint, remove_socket
-from teeplugin.kubelet.registration import DirectoryLostError, socket_path_fits
+from teeplugin.kubelet.endpoint import (
+    LONGEST_SOCKET_PATH,
+    Endpoint,
+    remove_socket,
+    socket_path_fits,
+)
+from teeplugin.kubelet.registration import DirectoryLostError
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread
 from teeplugin.tee.entry_points import load_backend

@@ -1,4 +1,4 @@
-"""Our socket in the kubelet's directory and the gRPC server behind it; driven by the registration.
+"""The plugin's socket in the kubelet's directory, and the gRPC server behind it.
 
 Each running plugin has a socket of its own name, so that an old instance that leaves takes nothing
 from its successor. A socket is removed only if it is ours, or if nobody listens behind it.
@@ -173,3 +173,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def socket_path_fits(directory: Path) -> bool:
+    """Whether our socket's path in this directory is short enough for a unix socket."""
+    longest = directory / "tee-ram-00000000.sock"
+    return len(os.fsencode(longest)) <= LONGEST_SOCKET_PATH

@@ -1,4 +1,4 @@
-"""Tells the kubelet of our endpoint, notices when it forgets, and tells it again; run by plugin.
+"""Registers the plugin with the kubelet, notices when it forgets, and registers again.
 
 Registered means: the ListAndWatch stream that the kubelet opened for our Register call is alive.
 Every round looks at what is there now (kubelet's socket, our socket, the directory), so whatever
@@ -6,7 +6,6 @@ happened, in whatever order, ends in the same few states.
 """
 
 import math
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
@@ -22,7 +21,7 @@ from teeplugin.kubelet.directory_watch import (
     file_identity,
     is_dead_mount,
 )
-from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH, Endpoint
+from teeplugin.kubelet.endpoint import Endpoint
 from teeplugin.kubelet.grpc_client import CallRefused, CallTimedOut, NoAnswer, call
 from teeplugin.kubelet.watch_streams import WatchStream, WatchStreams
 from teeplugin.logs.setup import get_logger
@@ -347,9 +346,3 @@ async def _first_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> 
 
             for awaited in waits:
                 tasks.start_soon(wait, awaited)
-
-
-def socket_path_fits(directory: Path) -> bool:
-    """Whether our socket's path in this directory is short enough for a unix socket."""
-    longest = directory / "tee-ram-00000000.sock"
-    return len(os.fsencode(longest)) <= LONGEST_SOCKET_PATH

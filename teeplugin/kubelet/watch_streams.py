@@ -1,4 +1,4 @@
-"""The ListAndWatch streams that are open: kept by the service, watched by the registration."""
+"""The ListAndWatch streams that are open."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Sets up structlog: one line a message, as key=value or JSON, to standard error; used by all.
+"""Sets up structlog: one line a message, as key=value or JSON, to standard error.
 
 The standard library's records (grpclib, asyncio, warnings) are led here by log_routing.
 """

@@ -1,4 +1,4 @@
-"""What to list, given what the TEE answered: the whole policy in one place, pure; called by health.
+"""Decides what to list, given what the TEE answered: the whole policy, pure.
 
 | what came back                          | what is listed                                         |
 |-----------------------------------------|--------------------------------------------------------|

@@ -1,4 +1,4 @@
-"""Which units exist and are healthy, and their wire frame: made by decision, sent by service.
+"""Which units exist and are healthy, and their bytes on the wire.
 
 Device ids are the decimal numbers 0 … N−1 and are kept as runs, because everything that happens
 to them happens to runs: a list of 220,000 devices is one range, half of it unhealthy another.

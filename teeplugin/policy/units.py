@@ -1,4 +1,4 @@
-"""Memory ↔ allocation units: the only place with this arithmetic, called by everything above.
+"""Memory ↔ allocation units: the only place with this arithmetic.
 
 One unit is `precision` KB of secure memory, 1 KB = 1,024 bytes as in the original plugin, and one
 virtual device `0 … N−1` in the kubelet's list. Nothing here knows of sockets, clocks or the TEE.

@@ -1,4 +1,4 @@
-"""Counts of what happened, kept by the parts they happened to, read by telemetry: plain numbers.
+"""Counts of what happened, kept by the parts they happened to.
 
 Kept without Prometheus' library, so that the parts can be used, and the plugin can start, before
 that is loaded.

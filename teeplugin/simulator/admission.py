@@ -1,4 +1,4 @@
-"""What a pod's admission gives or refuses: made by the simulated kubelet, read by its callers."""
+"""What a pod's admission gives or refuses."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Amounts as scenarios write them: `all - 10`, `20 units`, `10MiB`; for actions and expectations.
+"""Amounts as scenarios write them: `all - 10`, `20 units`, `10MiB`.
 
 They are worked out where they are needed, so that one scenario fits any memory and precision.
 """

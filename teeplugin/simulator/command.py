@@ -1,4 +1,4 @@
-"""`tee-device-plugin simulate`: the plugin's life on any machine, played or by hand; for the cli.
+"""`tee-device-plugin simulate`: the plugin's life on any machine, played or by hand.
 
 The kubelet is simulated, the TEE is simulated, the plugin is the real one, in a process of its own.
 """

@@ -1,4 +1,4 @@
-"""What happened, when, and waiting for it: the simulated kubelet's log, read by tests and stage."""
+"""What happened, when, and waiting for it: the simulated kubelet's log."""
 
 import time
 from collections.abc import Callable

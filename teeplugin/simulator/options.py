@@ -1,4 +1,4 @@
-"""The flags of `tee-device-plugin simulate`: checked here, used by the command."""
+"""The flags of `tee-device-plugin simulate`."""
 
 import argparse
 import shlex

@@ -1,4 +1,4 @@
-"""What differs between kubelets: read by the simulated kubelet, replaced by tests to vary it.
+"""What differs between kubelets.
 
 A profile is a frozen value; `dataclasses.replace(MODERN, listen_delay_seconds=0.2)` makes another.
 """

@@ -1,4 +1,4 @@
-"""Finds the backend the operator chose among the installed entry points; called by plugin."""
+"""Finds the backend that the operator chose among the installed entry points."""
 
 from collections.abc import Mapping
 

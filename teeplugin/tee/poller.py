@@ -1,4 +1,4 @@
-"""The task that asks the TEE, lets the decision decide, and publishes the list; run by plugin.
+"""Queries the TEE, has the policy decide, and publishes the device list.
 
 One query is outstanding at a time, each has a deadline, and every change is logged once with its
 cause, recovery as well as failure.

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server on h11: GET and HEAD, one request a connection, bounded; for telemetry.
+"""A small HTTP/1.1 server on h11: GET and HEAD, one request a connection, bounded.
 
 h11 was chosen by memory: with it the plugin grows by 0.4 MB, with uvicorn by 3, with aiohttp by 11.
 Whoever reaches the port can hold a few connections for a few seconds, and nothing else: the

@@ -1,4 +1,4 @@
-"""Serves metrics, liveness and readiness at the address that was chosen; started by plugin."""
+"""Serves metrics, liveness and readiness at the address that was chosen."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What `/status` answers: the units, who holds them, what is wrong, what happened; for server."""
+"""What `/status` answers: the units, who holds them, what is wrong, what happened."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the values that a backend gives have to be like; called by suite.
+"""What the values that a backend gives have to be like.
 
 Each function raises BrokenPromiseError with what was found and what would be right.
 """

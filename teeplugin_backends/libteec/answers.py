@@ -1,4 +1,4 @@
-"""From how a helper ended to a reading or a TeeError; pure, used by backend."""
+"""From how a helper ended to a reading or a TeeError."""
 
 import re
 from collections.abc import Mapping

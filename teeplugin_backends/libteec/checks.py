@@ -1,4 +1,4 @@
-"""What doctor is told of the way through libteec, link by link; used by backend.
+"""What doctor is told of the way through libteec, link by link.
 
 The library is never loaded here, nor the TEE asked: what the helper of the one query told is read,
 and the files that it depended on are looked at.

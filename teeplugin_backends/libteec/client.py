@@ -1,4 +1,4 @@
-"""Asks the TEE through libteec: opens, invokes and closes for each query; run by helper only.
+"""Asks the TEE through libteec: opens, invokes and closes for each query.
 
 Nothing is held across a restart of the TEE or of its daemon. The helper loads this file at every
 query: it imports ctypes and abi, and nothing else.

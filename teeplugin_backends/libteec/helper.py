@@ -1,4 +1,4 @@
-"""One query in a process that can be killed: started by process, loads libteec, answers, ends.
+"""One query in a process that can be killed.
 
 libteec can hang where only SIGKILL ends it, crash, or end its process while it is loaded, so it is
 never loaded by the plugin itself. What happens is told in lines `key value` as it happens, so that

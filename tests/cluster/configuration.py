@@ -68,24 +68,7 @@ def commands(settings: Settings, binaries: Binaries) -> Mapping[str, list[str]]:
             "--log-level=warn",
             "--unsafe-no-fsync",
         ],
-        "kube-apiserver": [
-            binaries["kube-apiserver"],
-            f"--etcd-servers={_ETCD}",
-            f"--bind-address={NODE_ADDRESS}",
-            f"--advertise-address={NODE_ADDRESS}",
-            f"--cert-dir={config / 'apiserver'}",
-            f"--service-cluster-ip-range={_SERVICES}",
-            f"--service-account-key-file={key}",
-            f"--service-account-signing-key-file={key}",
-            "--service-account-issuer=https://kubernetes.default.svc",
-            f"--token-auth-file={config / 'tokens.csv'}",
-            "--authorization-mode=AlwaysAllow",
-            # Pods need not wait for the default service account of a new namespace.
-            "--disable-admission-plugins=ServiceAccount",
-            "--endpoint-reconciler-type=none",
-            "--kubelet-preferred-address-types=InternalIP",
-            "--allow-privileged=true",
-        ],
+        "kube-apiserver": _apiserver(settings, binaries, key),
         "kube-scheduler": [binaries["kube-scheduler"], *as_admin],
         "kube-controller-manager": [
             binaries["kube-controller-manager"],
@@ -106,6 +89,28 @@ def commands(settings: Settings, binaries: Binaries) -> Mapping[str, list[str]]:
             "--vmodule=manager=4,endpoint=4,handler=4,server=4,client=4,pod_devices=4",
         ],
     }
+
+
+def _apiserver(settings: Settings, binaries: Binaries, key: Path) -> list[str]:
+    config = settings.config
+    return [
+        binaries["kube-apiserver"],
+        f"--etcd-servers={_ETCD}",
+        f"--bind-address={NODE_ADDRESS}",
+        f"--advertise-address={NODE_ADDRESS}",
+        f"--cert-dir={config / 'apiserver'}",
+        f"--service-cluster-ip-range={_SERVICES}",
+        f"--service-account-key-file={key}",
+        f"--service-account-signing-key-file={key}",
+        "--service-account-issuer=https://kubernetes.default.svc",
+        f"--token-auth-file={config / 'tokens.csv'}",
+        "--authorization-mode=AlwaysAllow",
+        # Pods need not wait for the default service account of a new namespace.
+        "--disable-admission-plugins=ServiceAccount",
+        "--endpoint-reconciler-type=none",
+        "--kubelet-preferred-address-types=InternalIP",
+        "--allow-privileged=true",
+    ]
 
 
 def _kubelet(settings: Settings) -> dict[str, object]:

@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks, text
-from tests.unit.test_docs import documented, metric_name, metrics
+from tests.unit.test_docs_events import documented, metric_name, metrics
 
 CODE = ("teeplugin", "teeplugin_backends", "ta")
 

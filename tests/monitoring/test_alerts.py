@@ -11,7 +11,8 @@ import pytest
 from tests.monitoring.files import rule_file, rules
 from tests.monitoring.node import input_series
 from tests.monitoring.promtool import Expected, Promtool, Words, firing
-from tests.monitoring.scenarios import FAULT, FIRES, QUIET, REFUSED, Fires, Quiet
+from tests.monitoring.quiet_scenarios import QUIET
+from tests.monitoring.scenarios import FAULT, FIRES, REFUSED, Fires, Quiet
 
 _TEMPLATE = re.compile(r"{{ (.*?) }}")
 

@@ -1,4 +1,4 @@
-"""Asks the backend once, as the daemon does, and outlives whatever that comes to; for looks."""
+"""Asks the backend once, as the daemon does, and survives whatever that comes to."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Reads from the kubelet's own checkpoint how large units were when pods got them; asked by plugin.
+"""Reads from the kubelet's own checkpoint how large units were when pods got them.
 
 The file is the kubelet's and has no promised form: what can't be read is taken for nothing, so it
 serves for a warning only. PodResources names ids but not what their containers were told.

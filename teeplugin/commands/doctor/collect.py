@@ -1,4 +1,4 @@
-"""Looks at everything that the checks judge, without changing any of it; called by command.
+"""Collects the evidence that the checks need, without changing anything.
 
 The TEE is asked last: a backend that stops the process keeps nothing else from being seen.
 """
@@ -21,8 +21,7 @@ from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.directory_safety import weakness_of
 from teeplugin.kubelet.directory_watch import is_dead_mount
-from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET
-from teeplugin.kubelet.registration import socket_path_fits
+from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET, socket_path_fits
 from teeplugin.kubelet.socket_probe import connected, state_of
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import missing_below

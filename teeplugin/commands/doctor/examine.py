@@ -1,4 +1,4 @@
-"""The order of the checks, and their run over the evidence: pure; called by command."""
+"""The order of the checks, and their run over the evidence."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

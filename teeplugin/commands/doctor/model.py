@@ -1,4 +1,4 @@
-"""What a check says, and what all of them say together; plain values, used by the whole package."""
+"""What a check says, and what all of them say together."""
 
 from collections import Counter
 from collections.abc import Mapping

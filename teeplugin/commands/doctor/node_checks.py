@@ -1,4 +1,4 @@
-"""Judges what the node has: what containers are promised, and the kubelet's place; for examine."""
+"""Checks of the node: what containers need, and the kubelet's directory."""
 
 import stat
 from pathlib import Path

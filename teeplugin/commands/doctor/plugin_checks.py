@@ -1,4 +1,4 @@
-"""Judges the plugin that runs, and what the kubelet tells of it; for examine."""
+"""Checks of the running plugin, and of what the kubelet reports."""
 
 from teeplugin.commands.doctor.evidence import Evidence, PageState, SocketsSeen, seen
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning

@@ -1,4 +1,4 @@
-"""Finds out with which settings the running plugin was started, from its process; for looks."""
+"""Finds out with which settings the running plugin was started, from its process."""
 
 import os
 from collections.abc import Iterable, Mapping

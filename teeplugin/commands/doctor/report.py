@@ -1,4 +1,4 @@
-"""A report as text of at most 100 columns, where that can be, or as JSON; for the command."""
+"""A report as text of at most 100 columns, where that can be, or as JSON."""
 
 import json
 import textwrap

@@ -1,4 +1,4 @@
-"""Judges the settings: what is in force, what the running plugin has, the backend; for examine."""
+"""Checks of the settings, of the running plugin's settings, and of the backend."""
 
 import shlex
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Judges what the TEE answered, and what units come of it; for examine."""
+"""Checks of what the TEE answered, and of the units that come of it."""
 
 from teeplugin.commands.doctor.evidence import Evidence, NotSeenError
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning

@@ -1,4 +1,4 @@
-"""The flags that `size` and `pod` share, and the estimate that they ask for; called by both."""
+"""The flags that `size` and `pod` share, and the estimate that they ask for."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""What a TA's ELF file takes when it is loaded, from its program headers; called by arguments."""
+"""What a TA's ELF file takes when it is loaded, from its program headers."""
 
 import struct
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Reads a configs.xml, which anybody may have written; called by files.
+"""Reads a configs.xml, which anybody may have written.
 
 By defusedxml's SAX reader: it tells lines, holds no tree, and refuses document types, and with
 them entities and external files. defusedxml has had no release since 0.7.1 of 2021, but it is a

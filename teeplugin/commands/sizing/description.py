@@ -1,4 +1,4 @@
-"""What configs.xml and manifest.txt say of a TA, and the rules for it; called by their readers.
+"""What configs.xml and manifest.txt say of a TA, and the rules for it.
 
 Sizes are bytes in plain decimal digits, as the SDK's signing tool takes them, and what a file
 leaves out is that tool's default. Where the tool would go on with a value that it can't use, this

@@ -1,4 +1,4 @@
-"""What the TAs of one container take together, and as how many units; made by arguments, pure."""
+"""What the TAs of one container take together, and as how many units."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

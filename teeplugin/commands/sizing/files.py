@@ -1,4 +1,4 @@
-"""Reads the files that a command is given, into a description for each TA; called by arguments."""
+"""Reads the files that a command is given, into a description for each TA."""
 
 import codecs
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Reads a manifest.txt, lines of `name: value`; called by files.
+"""Reads a manifest.txt, lines of `name: value`.
 
 As the SDK's signing tool does: names count in any case, lines that begin with # not at all.
 """

@@ -1,4 +1,4 @@
-"""Opens the files that a user names: regular ones only, a failure is one line; for all readers."""
+"""Opens the files that a user names: regular ones only, a failure is one line."""
 
 import stat
 from pathlib import Path

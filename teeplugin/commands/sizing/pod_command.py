@@ -1,4 +1,4 @@
-"""`tee-device-plugin pod`: a pod's manifest for the TAs of a container; called by the cli."""
+"""`tee-device-plugin pod`: a pod's manifest for the TAs of a container."""
 
 import argparse
 import re

@@ -1,4 +1,4 @@
-"""A pod's manifest as commented YAML; called by the pod command.
+"""A pod's manifest as commented YAML.
 
 By hand and not by a YAML library, because the comments are half of it. Everything that others wrote
 and that stands in it is plain text by its rule, or quoted.

@@ -1,4 +1,4 @@
-"""An estimate as a table for people, or as data for JSON and YAML; called by the size command."""
+"""An estimate as a table for people, or as data for JSON and YAML."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

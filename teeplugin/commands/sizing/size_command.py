@@ -1,4 +1,4 @@
-"""`tee-device-plugin size`: how many units the TAs of a container need; called by the cli."""
+"""`tee-device-plugin size`: how many units the TAs of a container need."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What the keys do to the node, and what each would do now; used by session."""
+"""What the keys do to the node, and what each would do now."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 

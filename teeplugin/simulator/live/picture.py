@@ -1,4 +1,4 @@
-"""What there is to see of a node at one moment, apart from how it is shown; made by session.
+"""What there is to see of a node at one moment, apart from how it is shown.
 
 The view draws it, the lines tell it.
 """

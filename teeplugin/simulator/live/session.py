@@ -1,4 +1,4 @@
-"""A node to play with, until it is quit: reads keys, does and shows them; called by the command.
+"""A node to play with, until it is quit: reads keys, does and shows them.
 
 On a terminal it is drawn; elsewhere each change is a line. Keys are read where there is somebody to
 press them.
@@ -79,11 +79,15 @@ async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: Tex
                         await log.changed()
                 await asyncio.sleep(_FRAME_SECONDS)
         finally:
-            obeying.cancel()
-            await asyncio.wait({obeying})
-            # It has no end of its own: what ended it before us is for our caller.
-            if not obeying.cancelled() and (error := obeying.exception()):
-                raise error
+            await _end(obeying)
+
+
+async def _end(obeying: asyncio.Task[None]) -> None:
+    """Cancel it; it has no end of its own, so what ended it before is for the caller."""
+    obeying.cancel()
+    await asyncio.wait({obeying})
+    if not obeying.cancelled() and (error := obeying.exception()):
+        raise error
 
 
 def _keyboard() -> int | None:

@@ -1,4 +1,4 @@
-r"""Single keys from a terminal, which is given back as it was in every case; used by session.
+r"""Single keys from a terminal, which is given back as it was in every case.
 
 The terminal still makes a signal of Ctrl-C, so that it ends what hangs, but not of Ctrl-Z and
 Ctrl-\, which would leave it as it is, and does not stop the output at Ctrl-S.

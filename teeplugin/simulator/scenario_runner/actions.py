@@ -1,4 +1,4 @@
-"""What the steps of a scenario do: one class for each key; made by step_keys, done by player."""
+"""What the steps of a scenario do: one class for each key."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping

@@ -1,4 +1,4 @@
-"""What the steps of a scenario expect: one class for each key; made by step_keys, for player.
+"""What the steps of a scenario expect: one class for each key.
 
 An expectation looks at the stage and has no clock: the player waits for it, with a deadline.
 """

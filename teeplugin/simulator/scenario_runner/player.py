@@ -1,4 +1,4 @@
-"""Plays a scenario on a stage, until its end or the first step that fails; called by the command.
+"""Plays a scenario on a stage, until its end or the first step that fails.
 
 An action has to succeed, expectations to be met together before a deadline, and the plugin to run.
 """

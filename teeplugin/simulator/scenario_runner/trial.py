@@ -1,4 +1,4 @@
-"""What one step of a scenario works on: the stage, and what was before; made by the player."""
+"""What one step of a scenario works on: the stage, and what was before."""
 
 from dataclasses import dataclass, field
 from typing import Self

@@ -2,16 +2,21 @@
 
 import contextlib
 import io
+import json
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from teeplugin.commands.sizing import pod_command, size_command
+from teeplugin.commands.sizing.files import read_descriptions
 from teeplugin.config.settings import ConfigError
 
 DATA = Path(__file__).parent / "sizing"
+HEAP, STACK = "<heap_size>81920</heap_size>", "<stack_size>8192</stack_size>"
+OTHER_UUID = "89abcdef-0123-4567-89ab-cdef01234567"
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 AARCH64 = 183
 
@@ -65,3 +70,18 @@ def refusal(*words: str | Path, command: str = "size") -> str:
     line = str(caught.value)
     assert "\n" not in line
     return line
+
+
+def read_refusal(*files: str) -> str:
+    """The one line with which files are refused."""
+    with pytest.raises(ConfigError) as caught:
+        read_descriptions(files)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def data(*words: str | Path) -> dict[str, Any]:
+    """What `size` says as JSON."""
+    found: dict[str, Any] = json.loads(size("--format", "json", *words))
+    return found

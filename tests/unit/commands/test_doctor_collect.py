@@ -8,16 +8,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Self
 
 import anyio
 import pytest
 
-from teeplugin.commands.doctor import backend_query, collect
+from teeplugin.commands.doctor import collect
 from teeplugin.commands.doctor import page as pages
-from teeplugin.commands.doctor.backend_query import ask
 from teeplugin.commands.doctor.command import seen_within
 from teeplugin.commands.doctor.evidence import PageState
 from teeplugin.commands.doctor.model import Report
@@ -26,22 +24,16 @@ from teeplugin.commands.doctor.process import look_at_process
 from teeplugin.config.sources import FlagValue
 from teeplugin.kubelet.socket_probe import SocketState, connected, state_of
 from teeplugin_backends.base import (
-    BadReply,
-    ContainerAccess,
-    Device,
-    Finding,
     Result,
-    TeeBackend,
     TeeMemory,
-    TimedOut,
 )
 from tests.doctoring import broken
+from tests.unit.commands.doctored_backend import MEMORY, Tee, raises
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
 ROOT = Path("/")
-MEMORY = TeeMemory(1024**3, 1024**3)
 
 
 # Sockets
@@ -165,128 +157,6 @@ async def test_a_connection_that_fails_otherwise_is_told(monkeypatch: pytest.Mon
     monkeypatch.setattr(asyncio, "open_connection", fails)
     seen = await look_at_page("127.0.0.1:9840")
     assert (seen.state, seen.error) == (PageState.SILENT, "Network is unreachable")
-
-
-# The backend
-
-
-class Tee(TeeBackend):
-    """A backend whose parts a test replaces."""
-
-    def __init__(self, **parts: Callable[..., Any]) -> None:
-        self.parts = parts
-        self.calls: list[str] = []
-
-    @classmethod
-    def from_options(cls, options: Mapping[str, str]) -> Self:
-        del options
-        return cls()
-
-    async def _part(self, name: str, well: Any) -> Any:
-        self.calls.append(name)
-        if name not in self.parts:
-            return well
-        answer = self.parts[name]()
-        return await answer if isinstance(answer, Awaitable) else answer
-
-    async def memory(self) -> TeeMemory:
-        answered: TeeMemory = await self._part("memory", MEMORY)
-        return answered
-
-    def access(self) -> ContainerAccess:
-        self.calls.append("access")
-        if "access" in self.parts:
-            self.parts["access"]()
-        return ContainerAccess(devices=(Device("/dev/tee0", "/dev/tee0"),))
-
-    async def checks(self, host_root: Path) -> Sequence[Finding]:
-        assert host_root == ROOT
-        found: Sequence[Finding] = await self._part("checks", (Finding.ok("library", "there"),))
-        return found
-
-    async def __aenter__(self) -> Self:
-        await self._part("enter", None)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._part("exit", None)
-
-
-def raises(error: BaseException) -> Callable[[], Any]:
-    def part(*_: object) -> None:
-        raise error
-
-    return part
-
-
-async def test_a_backend_is_entered_asked_once_and_left() -> None:
-    tee = Tee()
-    answer = await ask(tee, ROOT)
-    assert tee.calls == ["enter", "memory", "access", "checks", "exit"]
-    assert (answer.reading, answer.error, answer.bugs) == (MEMORY, None, [])
-    assert answer.host_paths == ("/dev/tee0",)
-    assert [finding.check for finding in answer.findings] == ["library"]
-
-
-async def test_without_a_reading_its_access_isnt_asked_but_its_checks_are() -> None:
-    tee = Tee(memory=raises(TimedOut("no")))
-    answer = await ask(tee, ROOT)
-    assert tee.calls == ["enter", "memory", "checks", "exit"]
-    assert isinstance(answer.error, TimedOut)
-    assert (answer.reserve_bytes, answer.host_paths) == (None, None)
-
-
-@pytest.mark.parametrize("name", ["memory", "enter"])
-@pytest.mark.parametrize(
-    "error",
-    [
-        RuntimeError("surprise"),
-        asyncio.CancelledError("surprise"),
-        ExceptionGroup("two", [ValueError("surprise")]),
-    ],
-    ids=repr,
-)
-async def test_a_bug_is_a_bad_reply_with_a_fix(error: BaseException, name: str) -> None:
-    tee = Tee(**{name: raises(error)})
-    answer = await ask(tee, ROOT)
-    assert isinstance(answer.error, BadReply)
-    assert "a bug in the backend: " in str(answer.error)
-    assert "surprise" in str(answer.error)
-    assert answer.error.fix == "report it to its author"
-    assert tee.calls[-1] == "exit"
-
-
-async def test_what_is_no_reading_is_a_bug() -> None:
-    answer = await ask(Tee(memory=lambda: 17), ROOT)
-    assert isinstance(answer.error, BadReply)
-    assert "TypeError: 17 is no TeeMemory" in str(answer.error)
-
-
-@pytest.mark.parametrize("name", ["checks", "access", "exit"])
-async def test_a_bug_beside_the_reading_leaves_the_reading(name: str) -> None:
-    answer = await ask(Tee(**{name: raises(KeyError("surprise"))}), ROOT)
-    assert answer.reading == MEMORY
-    [bug] = answer.bugs
-    assert "KeyError: 'surprise'" in bug
-
-
-async def test_what_is_no_finding_is_a_bug_and_the_others_count() -> None:
-    found = (Finding.ok("library", "there"), "odd")
-    answer = await ask(Tee(checks=lambda: found), ROOT)
-    assert answer.findings == [found[0]]
-    assert answer.bugs == ["'odd' of checks() is no Finding"]
-    assert (await ask(Tee(checks=lambda: None), ROOT)).bugs
-
-
-async def test_whatever_hangs_is_given_up_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("QUERY_SECONDS", "LOOK_SECONDS", "CLOSE_SECONDS"):
-        monkeypatch.setattr(backend_query, name, 0.1)
-    for name in ("enter", "memory", "checks", "exit"):
-        began = time.monotonic()
-        answer = await ask(Tee(**{name: anyio.sleep_forever}), ROOT)
-        assert time.monotonic() - began < 5
-        told = str(answer.error) if name in ("enter", "memory") else answer.bugs[0]
-        assert "() did not return within 0.1 s" in told
 
 
 # All of it

@@ -1,18 +1,16 @@
 """`size` and the flags that `pod` has too: what they print, and every mistake in one line."""
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
 from teeplugin.commands.sizing import pod_command, size_command
-from tests.unit.commands.sizing_files import DATA, UUID, configs_xml, elf, pod, refusal, size
+from tests.unit.commands.sizing_files import DATA, UUID, configs_xml, data, elf, pod, refusal, size
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "sizing.md"
 EXAMPLE = DATA / "ten_mib.xml"
@@ -21,11 +19,6 @@ IMAGE = ("--image", "registry.example/ca:1")
 RESOURCE = "huawei.com/tee-ram"
 
 pytestmark = pytest.mark.usefixtures("no_settings")
-
-
-def data(*words: str | Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(size("--format", "json", *words))
-    return found
 
 
 # size
@@ -337,32 +330,3 @@ def test_a_full_disk_is_told(
         "tee-device-plugin: standard output: can't be written (No space left on device): "
         "free its device\n"
     )
-
-
-# The document
-
-
-def _blocks(language: str) -> list[str]:
-    text = DOCUMENT.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def test_the_documents_example_prints_what_it_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (example,) = _blocks("xml")
-    Path("configs.xml").write_text(example)
-    assert [size("configs.xml")] == _blocks("text")
-    (shown,) = _blocks("yaml")
-    assert re.sub(r"pod [0-9.]+,", "pod VERSION,", pod(*IMAGE, "configs.xml")) == re.sub(
-        r"pod [0-9.]+,", "pod VERSION,", shown
-    )
-
-
-def test_the_document_names_every_key_of_the_json_output() -> None:
-    named = set(re.findall(r"`([a-z_]+)`", DOCUMENT.read_text(encoding="utf-8")))
-    found = data(EXAMPLE)
-    keys = {*found, *found["parts"], *found["certainty"], *found["tas"][0]}
-    keys |= {*found["tas"][0]["parts"][0], *found["precisions"][0]}
-    assert keys - named == set()

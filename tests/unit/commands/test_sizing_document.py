@@ -1,0 +1,44 @@
+"""docs/sizing.md: its example prints what it shows."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.unit.commands.sizing_files import DATA, data, pod, size
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "sizing.md"
+EXAMPLE = DATA / "ten_mib.xml"
+PLUGIN = DATA / "plugin.txt"
+IMAGE = ("--image", "registry.example/ca:1")
+RESOURCE = "huawei.com/tee-ram"
+pytestmark = pytest.mark.usefixtures("no_settings")
+
+
+# The document
+
+
+def _blocks(language: str) -> list[str]:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_documents_example_prints_what_it_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (example,) = _blocks("xml")
+    Path("configs.xml").write_text(example)
+    assert [size("configs.xml")] == _blocks("text")
+    (shown,) = _blocks("yaml")
+    assert re.sub(r"pod [0-9.]+,", "pod VERSION,", pod(*IMAGE, "configs.xml")) == re.sub(
+        r"pod [0-9.]+,", "pod VERSION,", shown
+    )
+
+
+def test_the_document_names_every_key_of_the_json_output() -> None:
+    named = set(re.findall(r"`([a-z_]+)`", DOCUMENT.read_text(encoding="utf-8")))
+    found = data(EXAMPLE)
+    keys = {*found, *found["parts"], *found["certainty"], *found["tas"][0]}
+    keys |= {*found["tas"][0]["parts"][0], *found["precisions"][0]}
+    assert keys - named == set()

@@ -1,0 +1,44 @@
+"""A kubelet that only serves Register, as a test wants it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpclib.server import Server
+
+from teeplugin.api.deviceplugin import v1beta1
+
+
+class Registry(v1beta1.RegistrationBase):
+    """A kubelet's registration server that does with each call what the test says."""
+
+    def __init__(self, answer: Callable[[], Awaitable[None]]) -> None:
+        self.requests: list[v1beta1.RegisterRequest] = []
+        self._answer = answer
+
+    async def register(self, message: v1beta1.RegisterRequest) -> v1beta1.Empty:
+        self.requests.append(message)
+        await self._answer()
+        return v1beta1.Empty()
+
+
+@asynccontextmanager
+async def registry(path: Path, answer: Callable[[], Awaitable[None]]) -> AsyncIterator[Registry]:
+    kubelet = Registry(answer)
+    server = Server([kubelet])
+    path.unlink(missing_ok=True)
+    await server.start(path=str(path))
+    yield kubelet
+    server.close()
+    await server.wait_closed()
+
+
+@pytest.fixture
+def directory(kubelet_dir: Path) -> Path:
+    return kubelet_dir / "device-plugins"
+
+
+def said(logs: list[Any], event: str) -> list[Any]:
+    return [entry for entry in logs if entry["event"] == event]
