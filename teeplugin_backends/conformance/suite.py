@@ -11,8 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from teeplugin_backends import base
-from teeplugin_backends.base import OptionError, TeeBackend, TeeError
+from teeplugin_backends.base import CLOSE_SECONDS, LOOK_SECONDS, OptionError, TeeBackend, TeeError
 from teeplugin_backends.conformance import rules
 from teeplugin_backends.conformance.played import (
     END_SECONDS,
@@ -33,7 +32,7 @@ from teeplugin_backends.conformance.rules import ContractViolationError
 from teeplugin_backends.conformance.running import Call, run
 
 _ENTER_SECONDS: Final = 0.5
-"""Shorter than base.LOOK_SECONDS, so that asking a hung TEE with a short deadline shows as well."""
+"""Shorter than LOOK_SECONDS, so that asking a hung TEE with a short deadline shows as well."""
 
 _ROUNDS: Final = 3
 _GROUP: Final = "teeplugin.backends"
@@ -144,9 +143,9 @@ class BackendConformance(PlayedTee):
         """That is how the plugin's deadline ends it, and its stop."""
         async with self._open() as backend, self._hanging(backend) as query:
             query.cancel()
-            if not await query.ends(base.CLOSE_SECONDS):
+            if not await query.ends(CLOSE_SECONDS):
                 raise ContractViolationError(
-                    f"memory() went on for over {base.CLOSE_SECONDS} s after it was cancelled: "
+                    f"memory() went on for over {CLOSE_SECONDS} s after it was cancelled: "
                     "wait for nothing then, not even for the end of what you kill"
                 )
             if not query.was_cancelled:
@@ -242,10 +241,8 @@ class BackendConformance(PlayedTee):
                     self.tee_hangs()
                     for root in (Path("/"), Path(empty)):
                         checking = Call(backend.checks(root))
-                        if not await checking.ends(base.LOOK_SECONDS):
-                            raise ContractViolationError(
-                                f"checks() takes over {base.LOOK_SECONDS} s"
-                            )
+                        if not await checking.ends(LOOK_SECONDS):
+                            raise ContractViolationError(f"checks() takes over {LOOK_SECONDS} s")
                         if isinstance(error := checking.outcome, Exception):
                             raise ContractViolationError(f"checks() raised {error!r}") from error
                         rules.findings(checking.outcome)
@@ -259,9 +256,9 @@ class BackendConformance(PlayedTee):
         await backend.__aenter__()
         async with self._hanging(backend):
             leaving = Call(backend.__aexit__(None, None, None))
-            if not await leaving.ends(base.CLOSE_SECONDS):
+            if not await leaving.ends(CLOSE_SECONDS):
                 raise ContractViolationError(
-                    f"__aexit__ takes over {base.CLOSE_SECONDS} s while a query hangs"
+                    f"__aexit__ takes over {CLOSE_SECONDS} s while a query hangs"
                 )
             if isinstance(error := leaving.outcome, Exception):
                 raise ContractViolationError(f"__aexit__ raised {error!r}") from error
@@ -328,7 +325,7 @@ class BackendConformance(PlayedTee):
         await leave(backend)
         left = asyncio.all_tasks() - before
         if left:
-            _, left = await asyncio.wait(left, timeout=base.CLOSE_SECONDS)
+            _, left = await asyncio.wait(left, timeout=CLOSE_SECONDS)
         _must_be_none("left running by __aexit__", [repr(task) for task in left])
 
 

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from grpclib.server import Server
 
 from teeplugin.api.deviceplugin import v1beta1
@@ -33,11 +32,6 @@ async def registry(path: Path, answer: Callable[[], Awaitable[None]]) -> AsyncIt
     yield kubelet
     server.close()
     await server.wait_closed()
-
-
-@pytest.fixture
-def directory(kubelet_dir: Path) -> Path:
-    return kubelet_dir / "device-plugins"
 
 
 def said(logs: list[Any], event: str) -> list[Any]:
