@@ -12,7 +12,7 @@ TRANSLATIONS = {
     "docs/installation.zh-CN.md": "docs/installation.md",
 }
 TYPED = [page for page in PAGES if page not in TRANSLATIONS]
-LANGUAGES = {"sh", "text", "yaml", "json", "xml", "toml", "python", "layers"}
+LANGUAGES = {"sh", "text", "yaml", "json", "xml", "toml", "python", "layers", "mermaid"}
 
 
 def is_run_here(block: Block) -> bool:
