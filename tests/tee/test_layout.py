@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from typing import Any
 
 import pytest
 
@@ -84,13 +85,19 @@ def test_no_field_of_ours_goes_unchecked(vendor: str) -> None:
 
 
 class Asked:
-    """The library in this very process: OP-TEE's asks nobody who they are."""
+    """The library in this very process: OP-TEE's asks nobody who they are.
 
-    def __init__(self, tee: Tee, monkeypatch: pytest.MonkeyPatch) -> None:
+    Unless it is `typed`, ctypes lets structures of the other vendor's through.
+    """
+
+    def __init__(self, tee: Tee, monkeypatch: pytest.MonkeyPatch, *, typed: bool = False) -> None:
         for name in ("TEST_TEE_STATE", "TEST_TEE_LOG"):
             monkeypatch.setenv(name, process._ENVIRONMENT[name])
         dll = ctypes.CDLL(str(tee.built.optee))
         self.library = client.Library(dll, "optee", lambda _: None)
+        untyped: Any = {} if typed else self.library._functions
+        for function in untyped.values():
+            function.argtypes = None
         self.ta_path = os.fsencode(tee.directory / "ours.sec")
 
     def the_other_vendors_way(self) -> tuple[int, int]:
@@ -100,6 +107,15 @@ class Asked:
             login = client.OpteeQuery.login
 
         return client.ask(self.library, Foreign(SAMPLE_UUID, self.ta_path))
+
+
+def test_the_other_vendors_structures_dont_get_into_the_library(
+    tee: Tee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tee.play()
+    with pytest.raises(ctypes.ArgumentError, match="OpteeContext"):
+        Asked(tee, monkeypatch, typed=True).the_other_vendors_way()
+    assert "open" not in tee.calls()
 
 
 def test_an_operation_laid_out_for_the_other_vendor_is_refused_by_a_strict_library(

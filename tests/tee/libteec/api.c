@@ -267,7 +267,7 @@ static TEEC_Result open_service(const struct control *control, const char *uuid,
     if (from_ta)
         *origin = TEEC_ORIGIN_TRUSTED_APP;
     if (result == TEE_ERROR_CA_CALLER_ACCESS_DENIED)
-        complain(CALL_OPEN, "the caller's argv[0] and user aren't on the TA's white list");
+        complain(CALL_OPEN, "the caller's argv[0] and user aren't on the TA's allowlist");
     return result;
 }
 

@@ -35,7 +35,7 @@ struct override {
 
 struct control {
     bool strict;
-    bool anybody; /* no white list, as if the TA let everyone in */
+    bool anybody; /* no allowlist, as if the TA let everyone in */
     bool ta_present;
     uint64_t total_bytes;
     uint64_t free_bytes;

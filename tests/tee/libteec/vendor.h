@@ -20,7 +20,7 @@ struct opened {
 };
 
 extern const char *const vendor_name;
-/* Whether callers are known by argv[0] and user, as iTrustee's white list has them. */
+/* Whether callers are known by argv[0] and user, as iTrustee's allowlist has them. */
 extern const bool vendor_has_callers;
 
 /* Why the library can't be loaded into this process, or NULL. */

@@ -1,5 +1,5 @@
 /*
- * A thin TEE on the host: it loads the one trusted application linked to it, keeps its white list
+ * A thin TEE on the host: it loads the one trusted application linked to it, keeps its allowlist
  * of callers and hands it parameters in memory of its own, as a TEE does.
  */
 #ifndef GP_HOST_H
