@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.guarantees", "tests.contract.ledger_guarantees")
+pytest.register_assert_rewrite("tests.contract.guarantees", "tests.contract.pod_resources_guarantees")
