@@ -2,4 +2,6 @@
 
 import pytest
 
-pytest.register_assert_rewrite("tests.contract.guarantees", "tests.contract.pod_resources_guarantees")
+pytest.register_assert_rewrite(
+    "tests.contract.guarantees", "tests.contract.pod_resources_guarantees"
+)
