@@ -74,7 +74,8 @@ class UnixServer:
             if listen_delay_seconds:
                 await anyio.sleep(listen_delay_seconds)
             loop = asyncio.get_running_loop()
-            self._server = await loop.create_unix_server(self._connection, sock=listener)
+            # Not create_unix_server, which removes the socket at the end from Python 3.13 on.
+            self._server = await loop.create_server(self._connection, sock=listener)
         except BaseException:
             listener.close()
             raise
