@@ -97,7 +97,7 @@ def pod_resources(evidence: Evidence) -> Outcome:
             fix = "take Kubernetes 1.20 or newer"
         return warning(f"{path} {records.error}: {lesser}", fix)
     holders = _counted(len(records.allocated))
-    text = f"{records.allocated_units} units of {resource} are allocated, to {holders}"
+    text = f"{records.allocated_units} units of {resource} are allocated to {holders}"
     if records.listed is not None:
         text = f"{text}; the kubelet has {records.listed} healthy ones"
     return ok(text)
