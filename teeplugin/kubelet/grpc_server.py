@@ -183,8 +183,8 @@ class _Client(H2Protocol, AbstractHandler):
         """Close the connection after a GOAWAY with the reason; what isn't read by now is lost."""
         self._server.clients.pop(self, None)
         if not self.transport.is_closing():
-            if reason and self._server.log_limit.admits("clients", reason):
-                _log.warning("client_disconnected", reason=reason)
+            if reason:
+                self._server.log_disconnected(reason)
             self.h2.close_connection(code, additional_data=reason.encode())
             self.connection.flush()
             self.processor.close(reason)
@@ -210,6 +210,13 @@ class GrpcServer:
         """Listen and serve."""
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: _Client(self), sock=listener)
+
+    def log_disconnected(self, reason: str) -> None:
+        """Log that a client was disconnected, once a minute for each reason."""
+        for _ in self.log_limit.ended():
+            pass  # closes the windows that are over
+        if self.log_limit.admits("clients", reason):
+            _log.warning("client_disconnected", reason=reason)
 
     async def connect(self, client: socket.socket) -> None:
         """Serve one connected client."""

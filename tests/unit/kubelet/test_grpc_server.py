@@ -24,6 +24,7 @@ from structlog.testing import capture_logs
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.kubelet import grpc_server
 from teeplugin.kubelet.grpc_server import MAX_CALLS, MAX_CONNECTIONS, MAX_MESSAGE_BYTES, GrpcServer
+from teeplugin.logs.stdlib import RateLimit
 from tests import http2_wire as wire
 from tests.http2_wire import HELLO, Wire, connected
 from tests.in_process import Registered
@@ -277,6 +278,25 @@ async def test_a_call_without_what_every_call_has_ends_alone_or_with_its_connect
             isinstance(frame, RstStreamFrame) for frame in client.frames()
         ):
             await client.read()
+    await plugin.serves_the_good_client()
+
+
+async def test_a_disconnected_client_is_logged_again_after_a_minute(plugin: Plugin) -> None:
+    seconds = 0.0
+    plugin.server.log_limit = RateLimit(most=1, clock=lambda: seconds)
+    with capture_logs() as logged:
+        for at in (0.0, 59.0, 61.0, 62.0):
+            seconds = at
+            plugin.server.log_disconnected("no call")
+    assert len(logged) == 2
+
+
+async def test_a_message_that_takes_long_to_parse_is_refused(plugin: Plugin) -> None:
+    async with connected(plugin.path) as client, asyncio.timeout(CUT_SECONDS):
+        unknown = b"\x7a\x00" * 8_000
+        await client.send(HELLO + wire.call(1, "GetDevicePluginOptions", unknown))
+        trailers = bytes((await answered(client, HeadersFrame)).data)
+        assert dict(Decoder().decode(trailers, raw=True))[b"grpc-status"] == b"8"
     await plugin.serves_the_good_client()
 
 
