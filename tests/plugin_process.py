@@ -106,7 +106,9 @@ class Plugin:
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """What it has logged so far, or the entries of one event."""
-        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        # A line that is being written has no end yet.
+        whole, _, _ = (self.log.read_text() if self.log.exists() else "").rpartition("\n")
+        lines = whole.splitlines()
         entries = [json.loads(line) for line in lines if line.startswith("{")]
         return [entry for entry in entries if name in (None, entry["event"])]
 

@@ -1,4 +1,4 @@
-"""What this process has open: threads, descriptors, processes below it; compared by suite."""
+"""What this process has open: threads, descriptors, processes below it."""
 
 import gc
 import os

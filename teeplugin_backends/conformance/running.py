@@ -1,4 +1,4 @@
-"""Runs a check in an event loop of its own, and queries in it as the plugin asks them; for suite.
+"""Runs a check in an event loop of its own, and queries in it as the plugin asks them.
 
 A backend that blocks the loop would hang its own test: a thread beside the loop listens for its
 beats, and where they stop, interrupts what the loop is at.

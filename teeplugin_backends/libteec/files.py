@@ -1,4 +1,4 @@
-"""Looks at what the way through libteec needs of the file system and the processes; for checks."""
+"""Looks for the files, sockets and processes that a query through libteec needs."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Starts the helper process, one at a time, and never waits for one that can't end; for backend.
+"""Starts the helper process, one at a time, and never waits for one that can't end.
 
 The helper's program goes over its standard input as compiled code, with the request: it needs no
 file of ours, so it works from within a zip archive, and it compiles nothing at each query.

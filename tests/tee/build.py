@@ -155,5 +155,7 @@ def read_log(path: Path, event: str | None = None) -> list[dict[str, str]]:
     """The test library's record: one object a line, all of them or those of one event."""
     if not path.exists():
         return []
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    # A line that is being written has no end yet.
+    whole, _, _ = path.read_text().rpartition("\n")
+    lines = [json.loads(line) for line in whole.splitlines()]
     return [line for line in lines if event is None or line["event"] == event]
