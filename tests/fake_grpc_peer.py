@@ -139,7 +139,13 @@ async def fake_peer(path: Path, shape: Shape) -> AsyncIterator[FakePeer]:
 
 async def _accept(peer: FakePeer, listener: socket.socket, tasks: TaskGroup) -> None:
     while True:
-        client, _ = await asyncio.get_running_loop().sock_accept(listener)
+        # Not loop.sock_accept: cancelled in the turn in which a client comes, it fails in the loop.
+        await anyio.wait_readable(listener)
+        try:
+            client, _ = listener.accept()
+        except BlockingIOError:
+            continue
+        client.setblocking(False)
         # Nobody else knows of it yet, so that it must not be left by a cancellation.
         with anyio.CancelScope(shield=True):
             streams = await asyncio.open_unix_connection(sock=client)
