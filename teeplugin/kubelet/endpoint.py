@@ -162,8 +162,11 @@ def _remove_stale(path: Path, *, telling: bool = True) -> None:
 
 def _dead_sockets(directory: Path, *, ours: Path | None = None) -> list[Identified]:
     paths = {*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET} - {ours}
+    # A link is no socket of ours, wherever it leads.
     return [
-        (path, _identity(path)) for path in sorted(paths) if state_of(path) is SocketState.REFUSES
+        (path, _identity(path))
+        for path in sorted(paths)
+        if not path.is_symlink() and state_of(path) is SocketState.REFUSES
     ]
 
 

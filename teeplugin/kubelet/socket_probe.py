@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 class SocketState(Enum):
-    """What stands at a path; a socket that is full is one whose owner accepts nobody."""
+    """What stands at a path or behind a link there; FULL is one whose owner accepts nobody."""
 
     MISSING = auto()
     NO_SOCKET = auto()
@@ -27,7 +27,7 @@ def state_of(path: Path) -> SocketState:
 def connected(path: Path) -> tuple[SocketState, int | None]:
     """Like `state_of`, with the listener's process, where it is seen from here."""
     try:
-        if not stat.S_ISSOCK(path.lstat().st_mode):
+        if not stat.S_ISSOCK(path.stat().st_mode):
             return SocketState.NO_SOCKET, None
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             probe.setblocking(False)

@@ -64,6 +64,14 @@ def test_a_sockets_state_is_told_without_changing_it(kubelet_dir: Path) -> None:
     assert path.is_socket()
 
 
+def test_a_socket_is_found_behind_a_link(kubelet_dir: Path) -> None:
+    link = kubelet_dir / "link"
+    link.symlink_to(kubelet_dir / "s")
+    assert state_of(link) is SocketState.MISSING
+    with bound(kubelet_dir / "s", backlog=1):
+        assert state_of(link) is SocketState.LISTENS
+
+
 # The page
 
 
