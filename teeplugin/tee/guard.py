@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 
 from teeplugin.logs.setup import error_text, get_logger
 from teeplugin_backends.base import (
@@ -29,18 +30,21 @@ async def guarded(what: str, call: Callable[[], Awaitable[T]], seconds: float) -
         TeeError: as the backend raised it; TimedOut at the deadline; BadReply for whatever else
             the backend raised, which is a bug of its own.
     """
+    # If the plugin was cancelled before the call, this raises: it must not count as the backend's.
+    await anyio.lowlevel.checkpoint()
+    task = asyncio.current_task()
+    cancelling = task.cancelling() if task else 0
     try:
         with anyio.move_on_after(seconds) as deadline:
             return await call()
-    except TeeError:
+    except (TeeError, KeyboardInterrupt, GeneratorExit):
         raise
-    except asyncio.CancelledError as error:
-        # The plugin's own cancellation goes on its way; a backend's of itself is a bug.
-        task = asyncio.current_task()
-        if deadline.cancel_called or (task is not None and task.cancelling()):
+    except BaseException as error:
+        # Compared with before, as some libraries end their own waits by cancelling the task, and
+        # leave that counted.
+        ours = deadline.cancel_called or (task and task.cancelling() > cancelling)
+        if isinstance(error, asyncio.CancelledError) and ours:
             raise
-        raise _bug(what, error) from error
-    except Exception as error:
         raise _bug(what, error) from error
     raise TimedOut(f"{what} did not return within {seconds:g} s")
 
@@ -56,9 +60,26 @@ async def read_memory(backend: TeeBackend, seconds: float) -> TeeMemory:
         answered: object = await backend.memory()
         if not isinstance(answered, TeeMemory):
             raise TypeError(f"{answered!r} is no TeeMemory")
+        figures: tuple[object, ...] = (answered.total_bytes, answered.free_bytes)
+        if not all(isinstance(figure, int) for figure in figures):
+            raise TypeError(f"{answered!r}: must be whole numbers of bytes")
         return answered
 
     return await guarded("memory()", memory, seconds)
+
+
+def read_default_reserve(backend: TeeBackend) -> int:
+    """Read the backend's own reserve in bytes, from within a guarded call.
+
+    Raises:
+        ValueError: it is no number of bytes, which is a bug of the backend's.
+    """
+    reserve_bytes: object = backend.default_reserve_bytes
+    if not isinstance(reserve_bytes, int) or reserve_bytes < 0:
+        raise ValueError(
+            f"default_reserve_bytes is {reserve_bytes!r}: must be a whole number, 0 or more"
+        )
+    return reserve_bytes
 
 
 def _bug(what: str, error: BaseException) -> TeeError:

@@ -32,7 +32,7 @@ from teeplugin.policy.device_list import DeviceListEncoder, PublishedList
 from teeplugin.primitives.counters import QueryStats
 from teeplugin.primitives.latest import Latest
 from teeplugin.primitives.signal import Signal
-from teeplugin.tee.guard import guarded, read_memory
+from teeplugin.tee.guard import guarded, read_default_reserve, read_memory
 from teeplugin.tee.report import Report
 from teeplugin_backends.base import (
     QUERY_SECONDS,
@@ -141,8 +141,6 @@ class TeePoller:
         allocated = self._pod_resources.allocated
         answer, missing = await self._ask()
         self.queries.answered(answer.kind if isinstance(answer, TeeError) else None)
-        if isinstance(answer, Exhausted) and self.decision.memory is not None:
-            missing = self._missing()
         known = await self._pod_resources.refresh() and known
         steady = known and allocated == self._pod_resources.allocated
         if steady and allocated is not None and isinstance(answer, TeeMemory):
@@ -196,10 +194,16 @@ class TeePoller:
 
     async def _ask(self) -> tuple[TeeMemory | TeeError, Sequence[str]]:
         """Ask the TEE; its reading or its fault, and what containers would lack on the node."""
+        answer: TeeMemory | TeeError
         try:
-            with self.queries.timed():
-                memory = await read_memory(self._backend, self._query_seconds)
-            return memory, await self._settled()
+            try:
+                with self.queries.timed():
+                    answer = await read_memory(self._backend, self._query_seconds)
+            except Exhausted as error:
+                if self.decision.memory is None:
+                    raise
+                answer = error
+            return answer, await self._settled()
         except TeeError as error:
             return error, ()
 
@@ -208,7 +212,7 @@ class TeePoller:
 
         async def settle() -> Sequence[str]:
             if self.policy_settings.reserve_bytes is None:
-                reserve_bytes = self._backend.default_reserve_bytes
+                reserve_bytes = read_default_reserve(self._backend)
                 self.policy_settings = self.policy_settings._replace(reserve_bytes=reserve_bytes)
             return self._missing()
 

@@ -64,6 +64,15 @@ async def test_what_is_no_reading_is_a_bug() -> None:
     assert "TypeError: 17 is no TeeMemory" in str(answer.error)
 
 
+async def test_a_default_reserve_that_is_no_number_of_bytes_is_a_bug_beside_the_reading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Tee, "default_reserve_bytes", -1)
+    answer = await ask(Tee(), ROOT)
+    assert (answer.reading, answer.reserve_bytes) == (MEMORY, None)
+    assert "default_reserve_bytes is -1: must be a whole number, 0 or more" in answer.bugs[0]
+
+
 @pytest.mark.parametrize("name", ["checks", "access", "exit"])
 async def test_a_bug_beside_the_reading_leaves_the_reading(name: str) -> None:
     answer = await ask(Tee(**{name: raises(KeyError("surprise"))}), ROOT)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from teeplugin.tee.guard import guarded, read_memory
@@ -35,7 +36,13 @@ async def test_its_own_faults_pass() -> None:
 
 @pytest.mark.parametrize(
     "error",
-    [KeyError("surprise"), asyncio.CancelledError("surprise"), ExceptionGroup("two", [OSError()])],
+    [
+        KeyError("surprise"),
+        asyncio.CancelledError("surprise"),
+        ExceptionGroup("two", [OSError()]),
+        BaseExceptionGroup("two", [SystemExit(3)]),
+        SystemExit(3),
+    ],
     ids=repr,
 )
 async def test_whatever_else_it_raises_is_a_bug_of_its_own(error: BaseException) -> None:
@@ -58,6 +65,33 @@ async def test_the_plugins_own_cancellation_is_no_bug() -> None:
     with anyio.move_on_after(0.01) as scope:
         await guarded("call()", anyio.sleep_forever, 5.0)
     assert scope.cancelled_caught
+
+
+async def test_the_plugins_own_cancellation_is_no_bug_where_it_is_pending_at_the_call() -> None:
+    async def cancelled() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await guarded("call()", anyio.sleep_forever, 5.0)
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(cancelled())
+
+
+async def test_a_cancellation_that_was_counted_before_hides_no_bug() -> None:
+    async def call() -> None:
+        raise asyncio.CancelledError("surprise")
+
+    task = asyncio.current_task()
+    assert task is not None
+    # As libraries leave it that end their own waits by cancelling the task.
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await anyio.lowlevel.checkpoint()
+    try:
+        assert isinstance(await failed(call), BadReply)
+    finally:
+        task.uncancel()
 
 
 async def test_a_reading_of_another_type_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:

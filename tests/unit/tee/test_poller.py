@@ -17,7 +17,7 @@ from teeplugin_backends.base import (
     TeeMemory,
     Unreachable,
 )
-from tests.unit.tee.watched_poller import ALL, GOOD, UNIT, events, watched
+from tests.unit.tee.watched_poller import ALL, GOOD, UNIT, ScriptedTee, events, watched
 
 pytestmark = pytest.mark.anyio
 
@@ -101,6 +101,38 @@ async def test_a_bug_in_access_is_a_fault_that_ends_with_it() -> None:
         assert (await at.listed(DeviceList(ALL))).fault is None
 
 
+async def test_a_bug_in_access_while_the_tee_is_exhausted_is_a_fault_as_well() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        at.tee.access_bug = KeyError("surprise")
+        for _ in range(2):
+            await at.answer(Exhausted("no memory"))
+        published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+        assert "raised KeyError" in (published_list.fault or "")
+        at.tee.access_bug = None
+        await at.answer(GOOD)
+        assert (await at.listed(DeviceList(ALL))).fault is None
+
+
+@pytest.mark.parametrize("wrong", ["17", None, 1.5, -1], ids=repr)
+async def test_a_default_reserve_that_is_no_number_of_bytes_is_a_bug(
+    wrong: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(ScriptedTee, "default_reserve_bytes", wrong)
+        async with watched(reserve_bytes=None) as at:
+            for _ in range(2):
+                await at.answer(GOOD)
+            cause = at.poller.decision.cause
+            assert cause is not None
+            assert cause.kind == "bad-reply"
+            assert f"default_reserve_bytes is {wrong!r}: must be" in cause.message
+            assert at.latest_list.value is None
+            patched.undo()
+            await at.answer(GOOD)
+            await at.listed(DeviceList(IdSet.first(5)))
+
+
 async def test_a_time_out_raised_by_a_backend_is_a_bug_and_no_deadline_of_ours() -> None:
     async with watched() as at:
         await at.answer(GOOD)
@@ -108,6 +140,17 @@ async def test_a_time_out_raised_by_a_backend_is_a_bug_and_no_deadline_of_ours()
             await at.answer(TimeoutError("its own"))
         published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
         assert "bug" in (published_list.fault or "")
+
+
+async def test_a_reading_that_is_no_whole_number_is_a_bug() -> None:
+    async with watched() as at:
+        await at.answer(GOOD)
+        for _ in range(2):
+            await at.answer(TeeMemory(total_bytes=1.5 * UNIT, free_bytes=0))  # type: ignore[arg-type]  # the point
+        published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
+        assert "must be whole numbers of bytes" in (published_list.fault or "")
+        await at.answer(GOOD)
+        await at.listed(DeviceList(ALL))
 
 
 @pytest.mark.parametrize("wrong", [None, 5])
