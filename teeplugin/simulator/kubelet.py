@@ -1,4 +1,4 @@
-"""A kubelet without Kubernetes: real sockets, real calls, its own records. Used by tests and stage.
+"""A kubelet without Kubernetes: real sockets, real calls, its own records.
 
 What it knows of a kubelet's habits was observed on real ones; `Profile` holds what differs between
 versions. It runs as many plugins as register, but a pod here asks for one resource only.
