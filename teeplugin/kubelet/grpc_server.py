@@ -24,6 +24,7 @@ from h2.settings import SettingCodes, Settings
 
 from teeplugin.logs.setup import get_logger
 from teeplugin.logs.stdlib import RateLimit
+from teeplugin.primitives.listening import stop_listening
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024  # the default of gRPC libraries, the kubelet's among them
 MAX_CONNECTIONS = 64  # the kubelet has two: one from Register, one for its calls
@@ -38,8 +39,8 @@ UNREAD_HEADERS = ("-bin", "grpc-timeout")
 """How headers end that are dropped. Nobody here reads binary ones, and grpclib logs a traceback for
 one that isn't base64, as for a deadline that has passed, which its caller keeps anyway."""
 
-_ROUNDS_TO_CLOSE = 5
-"""Of the loop: to hear of connections just accepted, to refuse them, and to close the sockets."""
+_TURNS_TO_CLOSE = 2
+"""Of the loop, for transports to close their sockets."""
 
 _H2 = H2Configuration(client_side=False, header_encoding="ascii", validate_outbound_headers=False)
 _stream: ContextVar[Stream] = ContextVar("stream")
@@ -226,14 +227,14 @@ class GrpcServer:
     async def end(self) -> None:
         """Stop listening, give calls some time to end by themselves, close all connections."""
         self.places = 0
-        self._listener.close()
+        await stop_listening(self._listener)
         calls = [call for client in self.clients for call in client.calls]
         with anyio.CancelScope(shield=True):
             if calls:
                 await asyncio.wait([call.task for call in calls], timeout=END_SECONDS)
             for client in list(self.clients):
                 client.disconnect()
-            for _ in range(_ROUNDS_TO_CLOSE):
+            for _ in range(_TURNS_TO_CLOSE):
                 await asyncio.sleep(0)
 
     async def answer(self, stream: Stream, headers: Any) -> None:

@@ -17,6 +17,8 @@ from grpclib.protocol import H2Protocol
 from grpclib.server import Handler, Server
 from h2.config import H2Configuration
 
+from teeplugin.primitives.listening import stop_listening
+
 LONGEST_SOCKET_PATH = 107
 """Bytes of a unix socket's path: sun_path has 108 with the closing zero."""
 
@@ -85,7 +87,7 @@ class UnixServer:
         server, self._server = self._server, None
         if server is None:
             return
-        server.close()
+        await stop_listening(server)
         open_now = list(self._connections)
         for connection in open_now:
             if abruptly:

@@ -15,6 +15,8 @@ from urllib.parse import urlsplit
 
 import h11
 
+from teeplugin.primitives.listening import stop_listening
+
 REQUEST_SECONDS = 5.0
 """From the connection to the end of the answer."""
 
@@ -53,7 +55,7 @@ class HttpServer:
             await asyncio.Event().wait()
         finally:
             for server in servers:
-                server.close()
+                await stop_listening(server)
             for task in list(self._open):
                 task.cancel()
 
