@@ -49,7 +49,13 @@ def shown(value: str) -> str:
     """Write a value so that it can stand in a line: quoted where it would not be seen as it is."""
     if len(value) > _LONGEST_SHOWN:
         value = f"{value[:_LONGEST_SHOWN]}..."
-    return value if value.isprintable() and value and " " not in value else repr(value)
+    return shown_path(value)
+
+
+def shown_path(path: str | Path) -> str:
+    """Write a path whole, however long, since its end tells the files of a folder apart."""
+    text = str(path)
+    return text if text.isprintable() and text and " " not in text else repr(text)
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str | None:

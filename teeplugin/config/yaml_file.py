@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import yaml
 
 from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
-from teeplugin.config.settings import SETTINGS, nearest, shown
+from teeplugin.config.settings import SETTINGS, nearest, shown, shown_path
 from teeplugin.config.yaml_nodes import BOOL, NULL, entries, fault_at, given_at, parsed, read_text
 
 
@@ -16,7 +16,7 @@ def from_file(file: Given) -> Layer:
         ConfigError: it can't be read, is no mapping, or has a key that isn't ours.
     """
     path = config_path(file)
-    name = shown(str(path))
+    name = shown_path(path)
     root = parsed(name, read_text(path, file))
     layer = Layer()
     if root is None or root.tag == NULL:

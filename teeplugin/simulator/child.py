@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown_path
 
 _LAST_OUTPUT_SECONDS = 1.0
 
@@ -64,7 +64,7 @@ class PluginProcess:
             )
         except OSError as error:
             raise ConfigError(
-                f"--plugin {shown(self.command[0])}: can't be run ({error.strerror}):"
+                f"--plugin {shown_path(self.command[0])}: can't be run ({error.strerror}):"
                 " give a program, or the interpreter and its script"
             ) from error
         self._reader = asyncio.create_task(self._read(self._process))
@@ -103,7 +103,7 @@ class PluginProcess:
             try:
                 line = await process.stdout.readline()
             except ValueError:
-                line = b"(a line too long to be shown)\n"
+                line = b"(a line too long to be shown_path)\n"
             if not line:
                 return
             self._on_line(line.decode(errors="replace").rstrip())

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown_path
 from teeplugin.policy.units import format_size
 from teeplugin.simulator.options import Options, parse_options
 from teeplugin.simulator.report import Report, Unwritable
@@ -98,8 +98,8 @@ def _directory() -> Path:
         parent = tempfile.gettempdir()
     except FileNotFoundError:
         raise ConfigError(
-            f"TMPDIR {shown(os.environ.get('TMPDIR', ''))}: neither it nor /tmp can be written: set"
-            f" TMPDIR to a directory that can, whose path has at most {spare_bytes} bytes"
+            f"TMPDIR {shown_path(os.environ.get('TMPDIR', ''))}: neither it nor /tmp can be written: "
+            f"set TMPDIR to a directory that can, whose path has at most {spare_bytes} bytes"
         ) from None
     if len(os.fsencode(parent)) > spare_bytes:
         raise ConfigError(

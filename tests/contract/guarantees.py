@@ -224,6 +224,7 @@ async def test_the_newer_of_two_overlapping_instances_stays_healthy_when_the_old
         await kubelet.has(UNITS, within_seconds=2)
 
 
+@pytest.mark.slow
 async def test_the_socket_of_an_older_instance_that_is_killed_goes(
     kubelet: KubeletUnderTest, tmp_path: Path
 ) -> None:
@@ -247,6 +248,7 @@ async def test_pods_are_admitted_while_the_tee_hangs(
         assert plugin.stop(2) == 0
 
 
+@pytest.mark.slow
 async def test_220000_units_go_unhealthy_and_back_without_losing_the_stream(
     kubelet: KubeletUnderTest, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.anyio
 UNITS = 128
 
 
+@pytest.mark.slow
 async def test_what_others_take_is_shown_on_units_that_nobody_holds(
     kubelet: KubeletUnderTest, tmp_path: Path
 ) -> None:
@@ -42,6 +43,7 @@ async def test_memory_that_a_pod_was_promised_and_has_not_loaded_hides_as_much(
         await kubelet.has(UNITS - 28)
 
 
+@pytest.mark.slow
 async def test_an_exhausted_tee_leaves_only_what_is_allocated(
     kubelet: KubeletUnderTest, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ Nothing of what a command writes is seen outside.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -30,8 +31,11 @@ _PORT_OF_ITS_OWN = "127.0.0.1:9841"
 _NODE = Path(__file__).with_name("node.py")
 
 _CURL = """\
-#!{python}
+#!/bin/sh
 # Stands in for curl, which a machine may lack, and asks the plugin of this test.
+# Through sh, since no line that begins with #! can name an interpreter with a space in its path.
+'''exec' {python} "$0" "$@"
+'''
 import sys, urllib.error, urllib.request
 url = sys.argv[-1].replace("127.0.0.1:9840", "{address}")
 try:
@@ -98,7 +102,7 @@ class Workbench:
             (folder / PROGRAM).symlink_to(own)
         (environment / "python").symlink_to(sys.executable)
         scripts = {
-            programs / "curl": _CURL.format(python=sys.executable, address=address),
+            programs / "curl": _CURL.format(python=shlex.quote(sys.executable), address=address),
             environment / "nox": _NOX,
         } | {programs / name: _REFUSAL for name in _NOT_HERE}
         for path, script in scripts.items():

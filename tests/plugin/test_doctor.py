@@ -59,6 +59,7 @@ async def test_json_says_what_text_says(node: Node) -> None:
     assert told["summary"] in shown
 
 
+@pytest.mark.slow
 async def test_twenty_runs_beside_a_plugin_disturb_nothing(node: Node) -> None:
     await node.kubelet.admit("vault", 10)
     await node.plugin.logged("units_allocated")
@@ -215,6 +216,7 @@ async def test_a_tee_that_hangs_costs_its_deadline_and_is_named(
     mended(await node.examined(), "query")
 
 
+@pytest.mark.slow
 async def test_a_hung_tee_ends_the_real_doctor_within_its_real_deadline(node: Node) -> None:
     node.plugin.play(fault="hang")
     began = time.monotonic()

@@ -39,6 +39,7 @@ def plugin(directory: Path, example: Installed, kubelet: Simulated) -> ExamplePl
     )
 
 
+@pytest.mark.slow
 def test_its_own_tests_pass_where_only_its_wheel_is_installed(example: Installed) -> None:
     ran = subprocess.run(
         [example.python, "-P", "-m", "pytest", "-p", "no:cacheprovider"],

@@ -87,6 +87,7 @@ async def test_pods_are_admitted_and_removed(scratch: Path) -> None:
     assert_nothing_left(scratch)
 
 
+@pytest.mark.slow
 async def test_others_use_makes_a_shortage_that_ends(scratch: Path) -> None:
     with LiveTerminal(scratch) as terminal:
         await terminal.shows(READY)
@@ -193,6 +194,7 @@ async def test_a_terminal_without_unicode_gets_plain_characters(scratch: Path) -
         assert_given_back(terminal)
 
 
+@pytest.mark.slow
 async def test_226600_units_are_shown_several_by_one_mark(scratch: Path) -> None:
     with LiveTerminal(scratch, "--total", "113300MiB") as terminal:
         screen = await terminal.shows("□ 226600 free", 30)

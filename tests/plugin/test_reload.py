@@ -50,6 +50,7 @@ async def test_a_new_reserve_is_in_force_after_sighup(
         await kubelet.has(UNITS - 28)
 
 
+@pytest.mark.slow
 async def test_a_replaced_file_is_noticed_without_being_told(
     kubelet: Simulated, tmp_path: Path, file: Path
 ) -> None:

@@ -26,6 +26,7 @@ async def status(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: Path) -> None:
     with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)
@@ -117,6 +118,7 @@ async def test_an_address_that_is_off_is_told() -> None:
     assert "--listen off: the plugin answers nowhere: give it an address" in shown.stderr
 
 
+@pytest.mark.slow
 async def test_units_that_are_all_short_are_not_well(kubelet: Simulated, tmp_path: Path) -> None:
     with kubelet.plugin(tmp_path, listen=ANY_PORT) as plugin:
         await kubelet.has(UNITS)

@@ -200,6 +200,7 @@ async def test_at_its_end_it_is_not_ready(kubelet: Simulated, tmp_path: Path) ->
         assert plugin.wait(2) == 0
 
 
+@pytest.mark.slow
 async def test_an_address_that_is_taken_is_told_and_taken_over_when_free(
     kubelet: Simulated, tmp_path: Path
 ) -> None:

@@ -75,6 +75,23 @@ def test_with_the_certificate_the_signed_file_is_in_the_package(
     assert elf
 
 
+@pytest.mark.usefixtures("certificate")
+def test_both_are_built_in_a_checkout_whose_path_no_tool_would_choose(
+    tmp_path: Path, sdk: Path
+) -> None:
+    need("compiler", "cross compiler")
+    odd = tmp_path / "a folder with spaces, an @ and 中文"
+    for name in ("ca", "ta"):
+        shutil.copytree(ROOT / name, odd / "checkout" / name)
+    sdk.rename(odd / "itrustee_sdk")
+    for name in ("TA_cert", "signed_config"):
+        (tmp_path / name).rename(odd / "checkout" / "ta" / name)
+    make(odd / "checkout" / "ca", [])
+    make(odd / "checkout" / "ta", ["sec", f"PYTHON={sys.executable}"])
+    made = {path.name for path in (odd / "checkout" / "pkg").iterdir()}
+    assert made == {"libteememca.so", f"{SAMPLE_UUID}.sec"}
+
+
 def test_the_object_is_for_arm_and_exports_the_five_entry_points(tmp_path: Path, sdk: Path) -> None:
     make_ta(tmp_path, sdk, *no_certificate(tmp_path))
     unsigned = tmp_path / "obj" / "sign" / "libcombine.so"

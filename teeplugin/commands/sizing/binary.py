@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from teeplugin.commands.sizing.description import MAX_SIZE_BYTES
 from teeplugin.commands.sizing.memory import PAGE_BYTES, page_up
 from teeplugin.commands.sizing.opening import opened
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown_path
 
 ELF_MAGIC: Final = b"\x7fELF"
 SEC_MAGIC: Final = b"\x5a\xa5\x5a\xa5"
@@ -65,7 +65,7 @@ def code_bytes(path: str) -> int:
     Raises:
         ConfigError: it can't be read, or is no TA's ELF file.
     """
-    name = shown(path)
+    name = shown_path(path)
     with opened(path) as stream:
         try:
             layout = _layout(name, stream.read(_IDENT_BYTES))

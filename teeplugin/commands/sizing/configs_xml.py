@@ -22,7 +22,7 @@ from teeplugin.commands.sizing.description import (
     describe,
     doubts_of,
 )
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown, shown_path
 
 KIND = "configs.xml"
 ROOT = "ConfigInfo"
@@ -51,7 +51,7 @@ def read_configs_xml(path: str, content: bytes) -> Description:
     Raises:
         ConfigError: it is broken, hostile or no configs.xml, or a value breaks its rule.
     """
-    file = shown(path)
+    file = shown_path(path)
     handler = _Handler(file)
     try:
         parseString(content, handler, forbid_dtd=True)

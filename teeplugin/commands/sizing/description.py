@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from teeplugin.config.settings import ConfigError, nearest, shown
+from teeplugin.config.settings import ConfigError, nearest, shown, shown_path
 from teeplugin.policy import units
 
 LEAST_SIZE_BYTES = 1024
@@ -101,7 +101,7 @@ class Description:
         """Tell where the first file says it, and under which name."""
         value = self.written.get(tag)
         if value is None:
-            return f"{shown(self.files[0])}: the default of {tag}"
+            return f"{shown_path(self.files[0])}: the default of {tag}"
         return f"{value.file} line {value.line}: {value.name}"
 
     def value(self, tag: str) -> str | None:

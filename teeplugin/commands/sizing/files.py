@@ -7,7 +7,7 @@ from dataclasses import replace
 from teeplugin.commands.sizing.binary import is_binary
 from teeplugin.commands.sizing.description import DEFAULTS, Description
 from teeplugin.commands.sizing.opening import opened, unreadable
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown, shown_path
 
 MAX_FILE_BYTES = 1024**2
 """A description has hundreds of bytes; this keeps one without end from filling the memory."""
@@ -45,7 +45,7 @@ def read_description(path: str) -> Description:
     Raises:
         ConfigError: it can't be read, or is neither a configs.xml nor a manifest.txt.
     """
-    name = shown(path)
+    name = shown_path(path)
     content = _content(path)
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(
@@ -87,7 +87,7 @@ def _merged(old: Description, new: Description) -> Description:
     if new.kinds[0] in old.kinds:
         raise ConfigError(
             f"{new.place('uuid')}: {new.uuid} is the UUID of the TA in "
-            f"{shown(old.files[0])} too: "
+            f"{shown_path(old.files[0])} too: "
             "give each TA once, with a UUID of its own"
         )
     for tag in ("service_name", "target_type", *DEFAULTS):

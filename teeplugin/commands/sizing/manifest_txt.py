@@ -13,7 +13,7 @@ from teeplugin.commands.sizing.description import (
     describe,
     doubts_of,
 )
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown, shown_path
 
 KIND = "manifest.txt"
 TAGS: Mapping[str, str] = {
@@ -43,7 +43,7 @@ def read_manifest_txt(path: str, content: bytes) -> Description:
     Raises:
         ConfigError: it is no manifest.txt, or a value breaks its rule.
     """
-    file = shown(path)
+    file = shown_path(path)
     written: dict[str, Written] = {}
     unknown: dict[str, None] = {}
     for number, line in enumerate(re.split(r"\r\n|\r|\n", _text(file, content)), start=1):

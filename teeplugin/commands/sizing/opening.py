@@ -4,7 +4,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, shown_path
 
 
 def opened(path: str) -> BinaryIO:
@@ -16,7 +16,7 @@ def opened(path: str) -> BinaryIO:
     try:
         # Looked at before it is opened: a pipe would wait for its writer, a device may act.
         if not stat.S_ISREG(Path(path).stat().st_mode):
-            raise ConfigError(f"{shown(path)}: is not a regular file: give a file's path")
+            raise ConfigError(f"{shown_path(path)}: is not a regular file: give a file's path")
         return Path(path).open("rb")
     except OSError as error:
         raise unreadable(path, error.strerror or "unknown error") from None
@@ -26,4 +26,4 @@ def opened(path: str) -> BinaryIO:
 
 def unreadable(path: str, why: str) -> ConfigError:
     """Make the line for a file that can't be read."""
-    return ConfigError(f"{shown(path)}: can't be read ({why}): give a readable file")
+    return ConfigError(f"{shown_path(path)}: can't be read ({why}): give a readable file")

@@ -13,7 +13,7 @@ from teeplugin.commands.sizing.memory import (
     units_for,
 )
 from teeplugin.commands.sizing.precision import USUAL_PRECISIONS_KB, wasted_bytes
-from teeplugin.config.settings import shown
+from teeplugin.config.settings import shown_path
 from teeplugin.policy.units import KIB, format_size
 
 _MEANINGS: Mapping[Certainty, str] = {
@@ -132,7 +132,7 @@ def _heading(application: Application) -> str:
     description, load = application.description, application.load
     identity = " ".join(filter(None, (description.service_name, description.uuid)))
     uses = f"{_count(load.sessions, 'session')}, {_count(load.instances, 'instance')}"
-    files = ", ".join(shown(file) for file in description.files)
+    files = ", ".join(shown_path(file) for file in description.files)
     return f"{identity or 'a TA without a name'}: {uses} ({files})"
 
 

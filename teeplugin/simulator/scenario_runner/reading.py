@@ -5,7 +5,7 @@ from itertools import chain
 from pathlib import Path
 
 from teeplugin.config.given import Given
-from teeplugin.config.settings import ConfigError, nearest, shown
+from teeplugin.config.settings import ConfigError, nearest, shown, shown_path
 from teeplugin.config.yaml_nodes import fault_at, parsed, read_text
 from teeplugin.simulator.scenario_runner.course import Course
 from teeplugin.simulator.scenario_runner.scenario import SHIPPED, Scenario, shipped_names
@@ -21,7 +21,7 @@ def read_scenario(file: Given) -> Scenario:
         ConfigError: there is none, it can't be read, or something in it breaks a rule.
     """
     path = _path(file)
-    name = shown(str(path))
+    name = shown_path(path)
     root = parsed(name, read_text(path, file))
     if root is None:
         raise ConfigError(f"{name} line 1: is empty: write a scenario, with `steps:`")

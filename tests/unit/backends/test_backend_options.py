@@ -120,6 +120,7 @@ def test_a_mistake_is_one_line_with_pair_rule_and_fix(
     assert places == sorted(places), line
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*option_parsers(Options), "x"]), st.text(), min_size=1))
 def test_whatever_is_given_is_an_option_or_one_line(pairs: Mapping[str, str]) -> None:
     line = ""

@@ -119,6 +119,7 @@ def test_a_backend_that_keeps_its_promises_fails_nothing() -> None:
     assert failures(Right) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("backend", "expected"), BROKEN, ids=[backend.__name__ for backend, _ in BROKEN]
@@ -138,6 +139,7 @@ def test_every_check_is_one_that_a_broken_backend_fails() -> None:
     assert checks - failed == {"test_its_entry_point_leads_to_it"}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_query_that_cancellation_doesnt_end_is_told_and_left_behind() -> None:
     class Kit(Fake):
@@ -187,6 +189,7 @@ def test_a_tee_that_should_hang_and_fails_instead_is_told() -> None:
         Kit().test_it_answers_again_after_a_query_that_hung()
 
 
+@pytest.mark.slow
 def test_a_subclass_that_names_no_fault_is_refused(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(
         "from teeplugin_backends.conformance import BackendConformance\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from teeplugin.commands.sizing.files import read_descriptions
+from teeplugin.config.settings import shown_path
 from tests.unit.commands.sizing_files import DATA, HEAP, STACK, UUID, configs_xml, size
 from tests.unit.commands.sizing_files import read_refusal as refusal
 
@@ -116,7 +117,7 @@ def test_hostile_xml_ends_the_program_with_one_line_and_status_2(file: str) -> N
         check=False,
     )
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert ended.stderr.startswith(f"tee-device-plugin: {DATA / file} line ")
+    assert ended.stderr.startswith(f"tee-device-plugin: {shown_path(DATA / file)} line ")
 
 
 def test_the_daemon_loads_neither_the_sizing_nor_its_xml_parser() -> None:

@@ -199,7 +199,7 @@ def test_links_in_a_circle_are_an_os_error(kubelet_dir: Path) -> None:
 async def test_in_an_unsafe_directory_nothing_is_removed_and_nothing_bound(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory.chmod(0o770)
+    directory.chmod(0o772)
     monkeypatch.setattr(endpoint_module, "remove_stale_sockets", pytest.fail)
     async with registering(directory) as ours:
         await eventually(

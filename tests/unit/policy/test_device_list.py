@@ -56,6 +56,7 @@ def _serialized(device_list: DeviceList, unhealthy: str) -> bytes:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(st.integers(0, 1_500), st.sets(st.integers(0, 1_499), max_size=20))
 @example(10_001, {9_999, 10_000})

@@ -26,6 +26,7 @@ def simulate(scratch: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in shipped_names() if name != TOUR])
 def test_a_sound_plugin_plays_every_scenario_that_is_shipped(scratch: Path, name: str) -> None:
     ended = simulate(scratch, "--scenario", name)
@@ -62,6 +63,7 @@ TeePoller._missing = lambda self: []
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "mischief", "told"),
     [

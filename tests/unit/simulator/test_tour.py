@@ -84,6 +84,7 @@ def test_a_sound_plugin_passes_every_step(scratch: Path) -> None:
     assert_nothing_left(scratch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mischief", "step", "seen"),
     [
