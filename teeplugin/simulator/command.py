@@ -98,8 +98,8 @@ def _directory() -> Path:
         parent = tempfile.gettempdir()
     except FileNotFoundError:
         raise ConfigError(
-            f"TMPDIR {shown_path(os.environ.get('TMPDIR', ''))}: neither it nor /tmp can be written: "
-            f"set TMPDIR to a directory that can, whose path has at most {spare_bytes} bytes"
+            f"TMPDIR {shown_path(os.environ.get('TMPDIR', ''))}: neither it nor /tmp can be "
+            f"written: set TMPDIR to a directory that can, of at most {spare_bytes} bytes"
         ) from None
     if len(os.fsencode(parent)) > spare_bytes:
         raise ConfigError(
