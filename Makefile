@@ -1,6 +1,6 @@
 # Two commands set everything up on a fresh machine:
 #   make simulate   a tour of the plugin on a simulated TEE and a simulated kubelet
-#   make test       all fast checks and tests
+#   make test       style, types and the fast tests, on one Python
 # and one builds what is installed:
 #   make            pkg/tee-device-plugin, pkg/libteememca.so and, with SDK and certificate,
 #                   pkg/<uuid>.sec
@@ -10,8 +10,8 @@ VENV := .venv
 PYTHON ?=
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all executable library application image install uninstall help simulate test bench \
-	cluster-test clean
+.PHONY: all executable library application image install uninstall help simulate test check bench \
+	system-packages cluster-test clean
 .DEFAULT_GOAL := all
 
 # Each part is tried, so that one that can't be built here keeps nobody from the others.
@@ -48,15 +48,24 @@ help:
 simulate: $(VENV)/plugin
 	@$(VENV)/bin/tee-device-plugin simulate
 
+#   make test TESTS=tests/unit/policy   style, types and these tests only
 test: $(VENV)/nox
-	@$(VENV)/bin/nox
+	@$(VENV)/bin/nox -s fast -- $(TESTS)
+
+#   make check      after those of make test, all other tests that need no cluster, on every Python
+check: test
+	@$(VENV)/bin/nox -t check
+
+#   make system-packages   Debian's packages that these and the cluster tests need (root)
+system-packages: $(VENV)/bin/python
+	@$(VENV)/bin/python -m tests.system_packages
 
 #   make bench      what start, lists, flips and Allocate cost, beside the budgets
 bench: $(VENV)/nox
 	@$(VENV)/bin/nox -s bench
 
 #   make cluster-test   the same plugin on a real one-node Kubernetes cluster (root, Go, Debian)
-cluster-test: $(VENV)/nox
+cluster-test: system-packages $(VENV)/nox
 	@$(VENV)/bin/nox -s cluster
 
 clean:

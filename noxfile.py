@@ -1,11 +1,12 @@
-"""What CI and developers run: `nox` for everything fast, `nox -l` for the rest."""
+"""What CI and developers run: `nox`, `nox -t check` for all else but the cluster, `nox -l`."""
 
 import filecmp
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import nox
@@ -13,11 +14,13 @@ import nox
 nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "virtualenv"
 nox.options.reuse_venv = "yes"
-nox.options.sessions = [
-    *("lint", "types", "api_unchanged", "tests", "docs", "tee", "deploy", "monitoring")
-]
 
 ROOT = Path(__file__).parent
+nox.options.sessions = ["fast"]
+
+FAST_TESTS = ("tests/unit", "tests/contract", "tests/plugin", "tests/docs")
+# More than there are processors, on most machines: most of the tests' time is waiting.
+AT_ONCE = "--numprocesses=4"
 API_PACKAGES = {"deviceplugin": "v1beta1", "podresources": "v1"}
 API_OPTIONS = "server_generation=async,client_generation=async"
 
@@ -38,6 +41,8 @@ def _interpreters() -> Iterator[tuple[str, str]]:
 
 
 PYTHONS = list(_interpreters())
+# The one that runs nox, and so `fast` and `slow`: `make check` has the others left.
+OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _dependency_group(session: nox.Session, *groups: str) -> None:
@@ -70,8 +75,9 @@ def _under_test(session: nox.Session, *groups: str) -> None:
     _install_wheel(session)
 
 
-def _pytest(session: nox.Session, *words: str) -> None:
-    session.run("pytest", *words, *session.posargs, env=_ENVIRONMENT)
+def _pytest(session: nox.Session, *words: str, folders: Sequence[str] = ()) -> None:
+    """Run pytest with what follows `--` on nox's command line, or else on these folders."""
+    session.run("pytest", *words, *(session.posargs or folders), env=_ENVIRONMENT)
 
 
 def _program(session: nox.Session, name: str, group: str = "test") -> None:
@@ -81,21 +87,28 @@ def _program(session: nox.Session, name: str, group: str = "test") -> None:
 
 
 @nox.session
-def lint(session: nox.Session) -> None:
-    """Style, format and the directions of imports."""
-    _dependency_group(session, "lint")
-    session.install("-e", ".")
+def fast(session: nox.Session) -> None:
+    """Style, imports, types and the fast tests, on one Python; `-- FILE...` for other tests."""
+    _under_test(session, "lint", "test")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("lint-imports")
+    session.run("mypy")
+    _pytest(session, AT_ONCE, "-m", "not slow", folders=FAST_TESTS)
 
 
-@nox.session
+@nox.session(tags=["check"])
+def slow(session: nox.Session) -> None:
+    """Run the tests that take seconds each, on the same Python."""
+    _under_test(session, "test")
+    _pytest(session, AT_ONCE, "-m", "slow", folders=FAST_TESTS)
+
+
+@nox.session(tags=["check"])
 def types(session: nox.Session) -> None:
-    """Strict type checks of the packages and the tests."""
+    """Strict type checks of the tests and the scripts."""
     _dependency_group(session, "lint", "test", "monitoring")
     session.install("-e", ".[simulate]")
-    session.run("mypy")
     session.run("mypy", "tests", "noxfile.py", "ta/manifest.py", "deploy/executable/build.py")
     # One at a time: both are scripts of their own, and no package holds them.
     session.run("mypy", "deploy/docker/assemble.py", "deploy/docker/sbom.py")
@@ -105,22 +118,27 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
-@nox.parametrize("python", [nox.param(path, id=version) for version, path in PYTHONS])
+@nox.parametrize(
+    "python",
+    [
+        nox.param(path, id=version, tags=[] if version == OWN_PYTHON else ["check"])
+        for version, path in PYTHONS
+    ],
+)
 def tests(session: nox.Session) -> None:
-    """Run the fast tests against the built wheel, on every Python that is there."""
+    """Run the fast and the slow tests, on each Python that is there."""
     _under_test(session, "test")
-    # Two at a time: most of their time is waiting for processes.
-    _pytest(session, "--numprocesses=2")
+    _pytest(session, AT_ONCE)
 
 
-@nox.session
+@nox.session(tags=["check"])
 def tee(session: nox.Session) -> None:
     """Test the C parts, and the libteec backend on a test libteec; wants gcc, on Debian as root."""
     _under_test(session, "test")
     _pytest(session, "tests/tee")
 
 
-@nox.session
+@nox.session(tags=["check"])
 def deploy(session: nox.Session) -> None:
     """Check scripts, Dockerfiles and manifests, the install on a host, and the image's parts."""
     _under_test(session, "test", "deploy")
@@ -132,18 +150,11 @@ def deploy(session: nox.Session) -> None:
     _pytest(session, "tests/deploy")
 
 
-@nox.session
+@nox.session(tags=["check"])
 def monitoring(session: nox.Session) -> None:
     """Try alerts, dashboard and their documents against the plugin's metrics, with promtool."""
     _under_test(session, "test", "monitoring")
     _pytest(session, "tests/monitoring")
-
-
-@nox.session
-def docs(session: nox.Session) -> None:
-    """Type the guide's commands, and compare what its pages say with the code."""
-    _under_test(session, "test")
-    _pytest(session, "tests/docs")
 
 
 @nox.session
@@ -261,7 +272,7 @@ def api(session: nox.Session) -> None:
     _generate(session, ROOT / "teeplugin" / "api")
 
 
-@nox.session
+@nox.session(tags=["check"])
 def api_unchanged(session: nox.Session) -> None:
     """Fail if teeplugin/api/ isn't what protos/ generate."""
     fresh = Path(session.create_tmp()).resolve()

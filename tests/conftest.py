@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +55,29 @@ def kubelet_dir() -> Iterator[Path]:
     (path / "device-plugins").mkdir()
     yield path
     shutil.rmtree(path)
+
+
+SKIPPED = pytest.StashKey[Counter[str]]()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Count what was skipped, by its reason; in CI a skip would hide a gap, and is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:  # a worker of xdist's
+        return
+    reports = reporter.stats.get("skipped", [])
+    session.config.stash[SKIPPED] = Counter(_reason(report.longrepr) for report in reports)
+    if reports and os.environ.get("CI"):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say it in the last line, which is read when nothing else is."""
+    for reason, count in config.stash.get(SKIPPED, Counter()).items():
+        failed = ", which fails in CI" if os.environ.get("CI") else ""
+        print(f"{count} skipped{failed}: {reason}")
+
+
+def _reason(longrepr: object) -> str:
+    text = longrepr[2] if isinstance(longrepr, tuple) else str(longrepr)
+    return text.removeprefix("Skipped: ")

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from tests.cluster.lab import Lab
-from tests.cluster.requirements import UnavailableError
 from tests.cluster.settings import HERE
+from tests.system_packages import UnavailableError
 
 _FROM_ANYWHERE = f"""\
 import sys

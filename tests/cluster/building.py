@@ -15,16 +15,8 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.cluster import requirements
 from tests.cluster.settings import cache_directory
 
-_PROGRAMS = {
-    "buildah": "buildah",
-    "debootstrap": "debootstrap",
-    "gcc": "gcc",
-    "make": "make",
-    "runc": "runc",
-}
 _DEBIAN = "bookworm"
 _INCLUDED = "python3"
 _BASE = "lab.local/debian:1"
@@ -43,17 +35,6 @@ _SOURCES = (
 _OURS = Path(__file__).resolve().parents[2]
 # What the executable is made of: where these are the same, it is.
 _EXECUTABLE_OF = ("pyproject.toml", "noxfile.py", "teeplugin", "teeplugin_backends", "deploy")
-
-
-def ensure_tools() -> None:
-    """Make sure that the machine can build images.
-
-    Raises:
-        UnavailableError: something is missing and can't be installed.
-    """
-    packages = [name for program, name in _PROGRAMS.items() if not shutil.which(program)]
-    if packages:
-        requirements._install(packages)
 
 
 def copy_sources(target: Path) -> Path:

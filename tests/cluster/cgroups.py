@@ -12,8 +12,8 @@ import signal
 from pathlib import Path
 
 from tests.cluster.processes import Process
-from tests.cluster.requirements import UnavailableError
 from tests.cluster.waiting import wait_until
+from tests.system_packages import UnavailableError
 
 _KILL_SECONDS = 20
 _V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids")

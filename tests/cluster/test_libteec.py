@@ -8,8 +8,8 @@ import pytest
 from tests.cluster.lab import Lab
 from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
+from tests.needs import need
 from tests.plugin_process import UNIT_BYTES
-from tests.tee import requirements
 from tests.tee.build import Built, build
 from tests.tee.plugin import GIB, At, LibteecPlugin
 
@@ -18,7 +18,7 @@ RESERVE_BYTES = {"itrustee": 600 * 1024**2, "optee": 2560 * 1024}
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    requirements.ensure()
+    need("compiler", "cross compiler", "emulator", "valgrind")
     return build(tmp_path_factory.mktemp("tee"))
 
 

@@ -10,6 +10,7 @@ from teeplugin.config.go_flags import read_flags
 from teeplugin.config.settings import Settings
 from teeplugin.config.sources import load
 from tests.deploy.files import DEPLOY, checkout, run, tree
+from tests.needs import need
 
 UNIT = DEPLOY / "systemd" / "tee-device-plugin.service"
 UNIT_ON_HOST = "usr/lib/systemd/system/tee-device-plugin.service"
@@ -109,10 +110,7 @@ def test_the_units_settings_are_the_plugins_defaults() -> None:
 
 
 def systemd(*arguments: str) -> str:
-    if shutil.which("systemd-analyze") is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must have systemd-analyze (Debian: systemd)")
-        pytest.skip("systemd-analyze is missing: it checks the unit")
+    need("systemd")
     result = run("systemd-analyze", *arguments)
     return result.stdout + result.stderr
 

@@ -11,10 +11,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from tests.cluster import requirements as cluster
+from tests import system_packages
 from tests.cluster.settings import cache_directory
 
-UnavailableError = cluster.UnavailableError
+UnavailableError = system_packages.UnavailableError
 
 _PACKAGE = "prometheus"
 _DOWNLOAD_SECONDS = 300
@@ -46,7 +46,7 @@ def _unpack_package(target: Path) -> None:
         error = _download(Path(scratch))
         if error and os.geteuid() == 0:
             # The package lists may be missing, or older than the archive.
-            cluster._apt_get(["update"])
+            system_packages.apt_get(["update"])
             error = _download(Path(scratch))
         if error:
             raise UnavailableError(f"promtool is missing: apt-get can't download it. {error}")

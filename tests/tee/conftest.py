@@ -1,29 +1,18 @@
 """Fixtures of the C side: the built libraries, once a session, and clients with a chosen identity.
 
-A missing compiler or emulator is installed where that can be done; else its tests are skipped with
-the reason, and fail under CI.
+Where a compiler or emulator is missing, its tests are skipped with the reason, and fail under CI.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.tee import requirements
+from tests.needs import need
 from tests.tee.build import Built, build
 from tests.tee.clients import Client
-
-
-def need(*tools: str) -> None:
-    try:
-        requirements.ensure(tools)
-    except requirements.UnavailableError as error:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must have this: {error}", pytrace=False)
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

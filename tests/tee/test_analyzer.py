@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.tee.build import HERE, ROOT, BuildError, make
-from tests.tee.conftest import need
 
 # The Makefiles make an error of every warning. Where functions are inlined, more paths are seen.
 LEVELS = ("-O0", "-O2")

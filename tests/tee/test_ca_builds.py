@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.tee.build import COMPILERS, Built, read_log, runner
 from tests.tee.clients import Client
-from tests.tee.conftest import need
 
 MIB = 1 << 20
 GIB = 1 << 30

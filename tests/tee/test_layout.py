@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from teeplugin_backends.libteec import abi, client, process
+from tests.needs import need
 from tests.tee.asking import (
     GIB,
     MIB,
@@ -16,7 +17,6 @@ from tests.tee.asking import (
     made_tee,  # noqa: F401 - the fixture `tee`
 )
 from tests.tee.build import SAMPLE_UUID, layout
-from tests.tee.conftest import need
 
 TOOLS = {"x86_64": ("compiler",), "aarch64": ("compiler", "cross compiler", "emulator")}
 OWN_STRUCTURES = {

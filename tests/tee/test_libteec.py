@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.needs import need
 from tests.tee.build import SAMPLE_UUID, Built, runner
 from tests.tee.clients import Client
-from tests.tee.conftest import need
 
 BAD_PARAMETERS = "0xffff0006"
 NOT_IMPLEMENTED = "0xffff0009"

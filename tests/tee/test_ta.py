@@ -12,9 +12,9 @@ from types import ModuleType
 
 import pytest
 
+from tests.needs import need
 from tests.tee.build import HERE, ROOT, SAMPLE_UUID, Built, layout, make
 from tests.tee.configs import configs_xml
-from tests.tee.conftest import need
 
 TA = ROOT / "ta"
 FAKE_SDK = HERE / "fake_sdk"
