@@ -94,9 +94,7 @@ def _build(wanted: Binaries) -> None:
             check=False,
         )
         if built.returncode != 0:
-            raise requirements.UnavailableError(
-                f"go can't build Kubernetes {wanted.version}; it says why above"
-            )
+            raise UnavailableError(f"go can't build Kubernetes {wanted.version}; it says why above")
         draft.chmod(0o755)
         draft.rename(wanted.directory)
     finally:
