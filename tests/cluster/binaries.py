@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.cluster import requirements
 from tests.cluster.settings import HERE, cache_directory
+from tests.system_packages import UnavailableError
 
 PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet")
 
