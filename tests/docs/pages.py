@@ -4,10 +4,12 @@ A comment on the line above a block says what is special about it:
 
     <!-- not run: REASON -->          nobody runs it here, for this reason
     <!-- run: on a cluster -->        tests/cluster/test_guide.py runs it
+    <!-- run: on a node -->           it needs an installed plugin that runs; test_blocks has one
     <!-- run: until the page ends --> it goes on beside the blocks that follow
-    <!-- file: NAME -->               no command: it is written to this file before any is typed
+    <!-- file: PATH -->               no command: this file of the checkout has the same content
 
-A shell block without any is run by test_blocks.
+A shell block without any is run by test_blocks, in the top folder of a checkout. The text
+that a reader sees has to say what a marked block needs.
 """
 
 import re
@@ -27,6 +29,7 @@ SHELLS = frozenset({"sh", "bash", "shell", "console"})
 """What marks a block as commands."""
 
 ON_A_CLUSTER = "on a cluster"
+ON_A_NODE = "on a node"
 UNTIL_THE_PAGE_ENDS = "until the page ends"
 
 _FENCE = re.compile(r"```(?P<language>[\w-]*)$")
@@ -35,9 +38,10 @@ _MARK = re.compile(r"<!-- (?P<kind>not run|run|file): (?P<words>.+?) -->$")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block; `line` is its opening fence's, counted from 1; `mark` is what stands above.
+    """A fenced block; `line` is its opening fence's, counted from 1.
 
     `kind` is "run", "not run" or "file", and `words` what follows it; both are empty without mark.
+    `above` is the paragraph that a reader sees above it.
     """
 
     page: str
@@ -46,6 +50,7 @@ class Block:
     body: str
     kind: str = ""
     words: str = ""
+    above: str = ""
 
     @property
     def name(self) -> str:
@@ -63,6 +68,11 @@ class Block:
         return (self.kind, self.words) == ("run", ON_A_CLUSTER)
 
     @property
+    def on_a_node(self) -> bool:
+        """Whether it needs a node on which the plugin runs."""
+        return (self.kind, self.words) == ("run", ON_A_NODE)
+
+    @property
     def goes_on(self) -> bool:
         """Whether it runs beside the blocks that follow it."""
         return (self.kind, self.words) == ("run", UNTIL_THE_PAGE_ENDS)
@@ -70,15 +80,15 @@ class Block:
     @property
     def mark_is_known(self) -> bool:
         """Whether its mark is one of those above."""
-        return self.kind != "run" or self.words in {ON_A_CLUSTER, UNTIL_THE_PAGE_ENDS}
+        return self.kind != "run" or self.words in {*(ON_A_CLUSTER, ON_A_NODE, UNTIL_THE_PAGE_ENDS)}
 
 
-def text(page: str) -> str:
-    return (ROOT / page).read_text(encoding="utf-8")
+def text(page: str, root: Path = ROOT) -> str:
+    return (root / page).read_text(encoding="utf-8")
 
 
-def blocks(page: str) -> list[Block]:
-    return list(_blocks(page, text(page).splitlines()))
+def blocks(page: str, root: Path = ROOT) -> list[Block]:
+    return list(_blocks(page, text(page, root).splitlines()))
 
 
 def _blocks(page: str, lines: list[str]) -> Iterator[Block]:
@@ -103,10 +113,16 @@ def _blocks(page: str, lines: list[str]) -> Iterator[Block]:
         mark = _MARK.match(lines[start - 2]) if start > 1 else None
         kind, words = (mark["kind"], mark["words"]) if mark else ("", "")
         body = "".join(f"{each}\n" for each in lines[start : number - 1])
-        yield Block(page, start, language, body, kind, words)
+        above = _paragraph(lines[: start - (2 if mark else 1)])
+        yield Block(page, start, language, body, kind, words, above)
         opened = None
     if opened is not None:
         raise ValueError(f"{page}:{opened[0]}: the block isn't closed")
+
+
+def _paragraph(lines: list[str]) -> str:
+    """Join the lines of the last paragraph."""
+    return "\n".join(lines).strip().rpartition("\n\n")[2]
 
 
 def without_comments(body: str) -> str:

@@ -1,10 +1,12 @@
 """Every command of the guide is typed here, block by block, or says why it can't be."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 
-from tests.docs.pages import PAGES, Block, blocks, without_comments
+from teeplugin.cli.console import PROGRAM
+from tests.docs.pages import PAGES, ROOT, Block, blocks, text, without_comments
 from tests.docs.workbench import Workbench, workbench
 
 TRANSLATIONS = {
@@ -27,9 +29,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workbench]:
 
 @pytest.mark.parametrize("page", [page for page in TYPED if any(map(is_run_here, blocks(page)))])
 def test_a_pages_commands_do_as_they_are_typed(page: str, bench: Workbench) -> None:
-    for block in blocks(page):
-        if block.kind == "file":
-            bench.write(block)
     try:
         for block in filter(is_run_here, blocks(page)):
             if block.goes_on:
@@ -53,6 +52,40 @@ def test_every_block_is_of_a_kind_that_is_looked_at(page: str) -> None:
 def test_a_block_that_is_not_run_has_a_reason_in_words(page: str) -> None:
     for block in blocks(page):
         assert block.kind != "not run" or len(block.words.split()) > 2, block.name
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_file_that_is_shown_is_in_the_checkout_as_it_is_shown(page: str) -> None:
+    for block in blocks(page):
+        if block.kind == "file":
+            assert (ROOT / block.words).read_text(encoding="utf-8") == block.body, block.name
+            assert f"`{block.words}`" in block.above, f"{block.name}: the text doesn't name it"
+
+
+NEEDS = re.compile(r"needs?\b|minutes|on (the|a) (node|host)|需要", re.IGNORECASE)
+NODE = re.compile(r"node|host|节点", re.IGNORECASE)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_text_above_a_block_says_that_it_needs_a_node(page: str) -> None:
+    for block in blocks(page):
+        assert not block.on_a_node or NODE.search(block.above), block.name
+
+
+@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md"])
+def test_a_readme_says_in_its_text_what_a_block_needs_that_is_not_pasted(page: str) -> None:
+    for block in blocks(page):
+        if block.kind == "not run" or block.on_a_node:
+            assert NEEDS.search(block.above), block.name
+
+
+@pytest.mark.parametrize("page", TYPED)
+def test_a_page_says_what_installs_the_program_before_its_first_command(page: str) -> None:
+    for block in blocks(page):
+        for folder, maker in ((".venv/bin/", "make simulate"), ("pkg/", "`make`")):
+            if block.is_command and f"{folder}{PROGRAM}" in block.body and not block.on_a_cluster:
+                told = text(page).partition(block.body)[0]
+                assert maker in told, f"{block.name}: {folder} without {maker}"
 
 
 def test_most_of_what_can_be_typed_is_typed() -> None:

@@ -1,7 +1,8 @@
 """Where the guide's commands are typed: a checkout on a node of its own; for test_blocks.
 
 The checkout is a copy with an environment and pkg/ in it, so that `make` has nothing to install.
-Nothing of what a command writes is seen outside.
+Commands find the plugin by its path only: it is not on PATH. Nothing of what a command writes is
+seen outside.
 """
 
 from __future__ import annotations
@@ -20,8 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from teeplugin.cli.console import PROGRAM
-from tests.docs.pages import ROOT, Block, blocks
-from tests.unit.commands.sizing_files import elf
+from tests.docs.pages import ROOT, Block
 
 _BLOCK_SECONDS = 40
 _ENDED_WELL = ("event=stopped", "ended by SIGINT")
@@ -45,12 +45,6 @@ except urllib.error.HTTPError as error:
 sys.stdout.write(answer.read().decode())
 """
 
-_NOX = """\
-#!/bin/sh
-# Stands in for nox, which is what runs this test.
-echo "nox $*"
-"""
-
 _NOT_HERE = ("kubectl", "docker", "buildah", "podman", "systemctl", "yum", "dnf", "apt-get")
 """Programs that would reach a cluster, a registry or this machine itself."""
 
@@ -60,7 +54,11 @@ echo "$(basename "$0") isn't run by this test: mark the block" >&2
 exit 1
 """
 
-_SOURCES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "ca", "ta", "deploy")
+_PATH = "/usr/local/bin:/usr/bin:/bin"
+_INSTALLED = "/vendor/bin/"
+"""Where a node has the plugin; here it is a folder of the test."""
+
+_SOURCES = ("Makefile", "pyproject.toml", "README.md", "LICENSE", "ca", "ta", "deploy", "examples")
 # What was built stays behind, and so does a developer's key.
 _LEFT = ("*.so", "*.sec", "tlogcat", "tee-device-plugin", "__pycache__", "TA_cert", "signed_config")
 
@@ -73,13 +71,18 @@ class Workbench:
         self._beside: list[subprocess.Popen[str]] = []
         with socket.create_server(("127.0.0.1", 0)) as free:
             self._own = f"127.0.0.1:{free.getsockname()[1]}"
-        programs = directory / "bin"
+        self._installed = directory / "vendor"
         self._copy_sources()
-        self._put_programs(programs, address)
-        self._put_files()
-        names = ("PATH", "HOME", "LANG", "TMPDIR")
-        self._environment = {name: os.environ[name] for name in names if name in os.environ} | {
-            "PATH": f"{programs}:{os.environ['PATH']}",
+        self._put_programs(directory / "bin", address)
+        self._put_built()
+        home = directory / "home"
+        home.mkdir()
+        self._environment = {
+            "PATH": f"{directory / 'bin'}:{_PATH}",
+            "HOME": str(home),
+            "TMPDIR": tempfile.gettempdir(),
+        }
+        self._on_the_node = self._environment | {
             "TEEPLUGIN_KUBELET_DIR": str(kubelet_dir),
             "TEEPLUGIN_LISTEN": address,
         }
@@ -97,52 +100,40 @@ class Workbench:
     def _put_programs(self, programs: Path, address: str) -> None:
         own = Path(sysconfig.get_path("scripts"), PROGRAM)
         environment = self.folder / ".venv" / "bin"
-        for folder in (programs, environment):
+        programs.mkdir()
+        for folder in (self._installed, environment, self.folder / "pkg"):
             folder.mkdir(parents=True)
             (folder / PROGRAM).symlink_to(own)
         (environment / "python").symlink_to(sys.executable)
         scripts = {
             programs / "curl": _CURL.format(python=shlex.quote(sys.executable), address=address),
-            environment / "nox": _NOX,
         } | {programs / name: _REFUSAL for name in _NOT_HERE}
         for path, script in scripts.items():
             path.write_text(script)
             path.chmod(0o755)
-        # What tells make that both are installed.
-        for mark in ("plugin", "nox"):
-            (environment.parent / mark).touch()
+        # What tells make that the plugin is installed.
+        (environment.parent / "plugin").touch()
 
-    def _put_files(self) -> None:
-        """Write what a user would have: a TA's files, and what make left in pkg/."""
-        (example,) = (one.body for one in blocks("docs/sizing.md") if one.language == "xml")
-        (self.folder / "configs.xml").write_text(example)
-        other = self.folder / "other-ta"
-        other.mkdir()
-        (other / "manifest.txt").write_text(
-            "gpd.ta.appID: 89abcdef-0123-4567-89ab-cdef01234567\ngpd.ta.service_name: other-ta\n"
-        )
-        (self.folder / "libcombine.so").write_bytes(elf((0, 40_000)))
-        pkg = self.folder / "pkg"
-        pkg.mkdir()
-        (pkg / PROGRAM).write_bytes((ROOT / "deploy/executable/header.sh").read_bytes())
+    def _put_built(self) -> None:
+        """Write what make leaves in pkg/ beside the program."""
         for name in ("libteememca.so", "e3d37f4a-f24c-48d0-8884-3bdd6c44e988.sec"):
-            (pkg / name).write_bytes(b"as far as the test knows")
-
-    def write(self, block: Block) -> None:
-        """Write a block to the file that its mark names."""
-        path = self.folder / block.words
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(block.body)
+            (self.folder / "pkg" / name).write_bytes(b"as far as the test knows")
 
     def _typed(self, block: Block) -> str:
-        return block.body.replace(_PORT_OF_ITS_OWN, self._own)
+        body = block.body.replace(_PORT_OF_ITS_OWN, self._own)
+        if block.on_a_node:
+            body = body.replace(_INSTALLED, f"{shlex.quote(str(self._installed))}/")
+        return body
+
+    def _environment_of(self, block: Block) -> dict[str, str]:
+        return self._on_the_node if block.on_a_node else self._environment
 
     def run(self, block: Block) -> str:
         """Type a block, and return what it printed."""
         result = subprocess.run(
             ["sh", "-eu", "-c", self._typed(block)],
             cwd=self.folder,
-            env=self._environment,
+            env=self._environment_of(block),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -159,7 +150,7 @@ class Workbench:
         process = subprocess.Popen(
             ["sh", "-eu", "-c", self._typed(block)],
             cwd=self.folder,
-            env=self._environment,
+            env=self._environment_of(block),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

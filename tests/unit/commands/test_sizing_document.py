@@ -23,15 +23,12 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_documents_example_prints_what_it_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    (example,) = _blocks("xml")
-    Path("configs.xml").write_text(example)
-    assert [size("configs.xml")] == _blocks("text")
+def test_the_documents_example_prints_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCUMENT.parents[1])
+    assert [size("examples/configs.xml")] == _blocks("text")
     (shown,) = _blocks("yaml")
-    assert re.sub(r"pod [0-9.]+,", "pod VERSION,", pod(*IMAGE, "configs.xml")) == re.sub(
+    printed = pod(*IMAGE, "examples/configs.xml")
+    assert re.sub(r"pod [0-9.]+,", "pod VERSION,", printed) == re.sub(
         r"pod [0-9.]+,", "pod VERSION,", shown
     )
 
