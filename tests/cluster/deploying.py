@@ -153,10 +153,10 @@ def build_as_in_the_guide(shell: Shell, node: Path) -> None:
     shell.typed("cp pkg/* deploy/docker/")
     shell.typed(f"cp {node}/usr/bin/tlogcat {node}/usr/lib64/*.so deploy/docker/")
     print(shell.typed("sh deploy/docker/check.sh"))
-    shell.typed("cd deploy/docker && docker build -t tee-device-plugin .")
+    shell.typed("docker build -t tee-device-plugin deploy/docker")
     shell.typed(f"docker tag tee-device-plugin {IMAGE}")
     shell.typed(f"docker push {IMAGE}")
-    shell.typed("cd deploy/demo && docker build -t tee-demo .")
+    shell.typed("docker build -t tee-demo deploy/demo")
     shell.typed(f"docker tag tee-demo {DEMO_IMAGE}")
     shell.typed(f"docker push {DEMO_IMAGE}")
     # "Change the image to your own": in the manifests of the copy.
