@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
-from teeplugin.cli.console import put
+from teeplugin.cli.console import EXIT_INTERRUPTED, complain, put
 from teeplugin.cli.layout import terminal_columns
 from teeplugin.cli.parser import CommandParser
 from teeplugin.commands.doctor.collect import look_around
 from teeplugin.commands.doctor.evidence import Evidence, Phase
 from teeplugin.commands.doctor.examine import Examination
+from teeplugin.commands.doctor.interrupt import interruptible
 from teeplugin.commands.doctor.model import Line, Report
 from teeplugin.commands.doctor.report import TextPage, as_json
 from teeplugin.config.sources import FlagValue
@@ -41,11 +42,12 @@ def main(argv: Sequence[str]) -> int:
     # Libraries' complaints stay off the report.
     configure("text", "error")
     output = _JsonOutput() if flags.format == "json" else _TextOutput()
-    # At the deadline something hangs, so that nothing else ends the process.
-    report = seen_within(
-        values, os.environ, lambda late: os._exit(output.end(late)), told=output.lines
-    )
-    return output.end(report)
+    with interruptible(_interrupted):
+        # At the deadline something hangs, so that nothing else ends the process.
+        report = seen_within(
+            values, os.environ, lambda late: os._exit(output.end(late)), told=output.lines
+        )
+        return output.end(report)
 
 
 def seen_within(
@@ -119,3 +121,9 @@ class _JsonOutput:
 
     def end(self, report: Report) -> int:
         return put(as_json(report)) or report.exit_status
+
+
+def _interrupted() -> None:
+    """End the process at once: threads that a backend blocks would hold it."""
+    complain("doctor: interrupted before the last check ended: nothing was changed")
+    os._exit(EXIT_INTERRUPTED)
