@@ -95,6 +95,7 @@ async def test_the_estimate_keeps_its_columns(scratch: Path) -> None:
         piped(*SIZE),
     )
     assert wide == pipe
+    assert any("x 5, being multi-session  estimated" in line for line in pipe)
     assert words(narrow) == words(pipe)
     parts = [line for line in narrow if re.match("  [a-z]+ +[0-9,]+ KiB  ", line)]
     assert len(parts) == len([line for line in pipe if re.match("  [a-z]+ +[0-9,]+ KiB  ", line)])
