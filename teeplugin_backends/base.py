@@ -113,7 +113,8 @@ class Finding:
     """What was found at one link, for the command doctor.
 
     `check` is the link's stable name, `text` what was found, and `fix` what to do. A warning or a
-    failure without a fix helps nobody, and is refused with `ValueError`.
+    failure without a fix helps nobody, and is refused with `ValueError`. The lines of `fix` after
+    the first are commands to copy, which doctor never cuts.
     """
 
     check: str

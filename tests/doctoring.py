@@ -70,8 +70,8 @@ def flag_in(fix: str, flag: str) -> list[str]:
 
 
 def command_in(fix: str, program: str) -> list[str]:
-    """The command that a fix ends with, as words."""
-    found = re.search(rf"{program} .*$", fix)
+    """The command of this program that a fix has on a line of its own, as words."""
+    found = re.search(rf"^{program}( .*)?$", fix, re.MULTILINE)
     assert found is not None, fix
     return shlex.split(found[0])
 

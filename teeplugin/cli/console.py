@@ -6,6 +6,7 @@ import sys
 
 PROGRAM = "tee-device-plugin"
 EXIT_FAILURE = 1
+EXIT_INTERRUPTED = 130
 
 
 def put(text: str) -> int:

@@ -12,14 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from teeplugin.cli.console import EXIT_FAILURE, PROGRAM, complain, put
+from teeplugin.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, PROGRAM, complain, put
 
 if TYPE_CHECKING:
     from teeplugin.config.settings import Settings
     from teeplugin.config.sources import Loaded
 
 EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 
 class Command(NamedTuple):

@@ -5,6 +5,7 @@ Whoever answers at the plugin's socket may have the kubelet give containers any 
 
 import errno
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,10 +23,19 @@ _OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
 
 
 class Weakness(NamedTuple):
-    """Why a directory isn't safe, with the value and the rule, and what to do about it."""
+    """Why a directory isn't safe, with the value and the rule, and what to do about it.
+
+    `command` makes it safe; `instead` is what may be done in place of it.
+    """
 
     problem: str
-    fix: str
+    command: str
+    instead: str = ""
+
+    @property
+    def fix(self) -> str:
+        """What to do, in one line."""
+        return f"{self.instead}, or {self.command}" if self.instead else self.command
 
 
 class UnsafeDirectoryError(PermissionError):
@@ -50,14 +60,15 @@ def weakness_of(directory: Path) -> Weakness | None:
             return Weakness(
                 f"{step} belongs to uid {status.st_uid}: must be root's or the plugin's user's, "
                 "or others could be the plugin to the kubelet",
-                f"give the kubelet's own directory as --kubelet-dir, or chown -h root {step}",
+                shlex.join(["chown", "-h", "root", str(step)]),
+                "give the kubelet's own directory as --kubelet-dir",
             )
         is_sticky = bool(status.st_mode & stat.S_ISVTX) and not is_last
         if stat.S_ISDIR(status.st_mode) and _others_may_write(status) and not is_sticky:
             return Weakness(
                 f"{step} is {stat.filemode(status.st_mode)}: must be writable for its owner only, "
                 "or others could be the plugin to the kubelet",
-                f"chmod go-w {step}",
+                shlex.join(["chmod", "go-w", str(step)]),
             )
     return None
 

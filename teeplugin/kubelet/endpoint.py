@@ -70,7 +70,7 @@ class Endpoint:
         """
         await self.close()
         if weakness := weakness_of(self._directory):
-            raise UnsafeDirectoryError(": ".join(weakness))
+            raise UnsafeDirectoryError(f"{weakness.problem}: {weakness.fix}")
         if _identity(self.path) is not None:
             # Somebody put something else there, which isn't ours to remove.
             self._rename()

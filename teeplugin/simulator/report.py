@@ -1,18 +1,21 @@
-"""The report of a scenario: a table of its steps, 100 columns wide, coloured on terminals only."""
+"""The report of a scenario: a table of its steps, as wide as the terminal, coloured only there."""
 
 import contextlib
 import itertools
 import os
-import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TextIO
 
+from teeplugin.cli.layout import COMFORTABLE_COLUMNS, cell, padded, terminal_columns, wrapped
 from teeplugin.simulator.scenario_runner.player import Result
 
-WIDTH = 100
-_COLUMNS = (2, 22, 29, 29, 7)
+_NUMBER_COLUMNS, _TIME_COLUMNS = 2, 7
+_TEXT_COLUMNS = (22, 29, 29)
+_RESULT_COLUMNS = len("FAILED")
+_LEAST_COLUMNS = 16
 _GREEN, _RED, _DIM, _PLAIN = "\x1b[32m", "\x1b[31m", "\x1b[2m", "\x1b[0m"
-_INDENT = " " * (_COLUMNS[0] + 1)
+_INDENT = " " * (_NUMBER_COLUMNS + 1)
+_LOG = f"{_INDENT}| "
 
 
 class Unwritable(Exception):
@@ -20,31 +23,51 @@ class Unwritable(Exception):
 
 
 class Report:
-    """Writes to one stream, line by line as things happen; raises Unwritable where it can't."""
+    """Writes to one stream, line by line as things happen; raises Unwritable where it can't.
+
+    On a terminal what doesn't fit its width goes on in further lines; in a pipe each step is one.
+    """
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> None:
         self._stream = stream
-        self._coloured = stream.isatty() and not environment.get("NO_COLOR")
+        columns = terminal_columns(stream)
+        self._width = columns and min(columns, COMFORTABLE_COLUMNS)
+        self._coloured = columns is not None and not environment.get("NO_COLOR")
+        self._is_narrow = self._width is not None and self._width < COMFORTABLE_COLUMNS
+        self._columns: Sequence[int] = _TEXT_COLUMNS
+        if self._is_narrow and self._width:
+            title = _TEXT_COLUMNS[0]
+            others = (_NUMBER_COLUMNS, title, _TIME_COLUMNS, _RESULT_COLUMNS)
+            left = self._width - sum(others) - len(others)
+            self._columns = (title, max(_LEAST_COLUMNS, left))
 
     def heading(self, text: str) -> None:
         """Say what is going to be played, and name the columns."""
         self.text(text)
         self._line("")
-        self._line(self._coloured_text(_row("#", "step", "expected", "seen", "time"), _DIM))
+        names = ("step", "expected, and seen") if self._is_narrow else ("step", "expected", "seen")
+        self._line(self._coloured_text(self._row("#", names, "time"), _DIM))
 
     def step(
         self, number: int, title: str, expected: str, seen: str, *, seconds: float, ok: bool
     ) -> None:
-        """One step's line; a cell that doesn't fit goes on in the next line."""
+        """One step's line; on a terminal, a cell that doesn't fit goes on in the next line.
+
+        Where there is no room for what was expected beside what was seen, both stand in one column,
+        and once if they are the same.
+        """
+        cells = [[title], [expected], [seen]]
+        if self._is_narrow:
+            cells[1:] = [[expected] if seen == expected else [expected, f"seen: {seen}"]]
         columns = [
-            textwrap.wrap(text, width) or [""]
-            for text, width in zip((title, expected, seen), _COLUMNS[1:4], strict=True)
+            [line for text in texts for line in cell(text, self._width and width)]
+            for texts, width in zip(cells, self._columns, strict=True)
         ]
         result = self._coloured_text("ok", _GREEN) if ok else self._coloured_text("FAILED", _RED)
         first, *further = itertools.zip_longest(*columns, fillvalue="")
-        self._line(f"{_row(str(number), *first, f'{seconds:.2f} s')} {result}")
+        self._line(f"{self._row(str(number), first, f'{seconds:.2f} s')} {result}")
         for rest in further:
-            self._line(_row("", *rest, "").rstrip())
+            self._line(self._row("", rest, "").rstrip())
 
     def result(self, result: Result) -> None:
         """One step's line or lines, with its note."""
@@ -61,16 +84,15 @@ class Report:
 
     def note(self, text: str) -> None:
         """More about the step above, indented."""
-        for line in textwrap.wrap(text, WIDTH - len(_INDENT), subsequent_indent="  "):
-            self._line(_INDENT + line)
+        self._indented(_INDENT, text, len(_INDENT) + 2)
 
     def log_line(self, text: str) -> None:
-        """A line of the plugin's log, as it is.
+        """A line of the plugin's log.
 
         It may come out of a callback, where an error would reach nobody: the next step raises it.
         """
         with contextlib.suppress(Unwritable):
-            self._line(self._coloured_text(f"{_INDENT}| {text}", _DIM))
+            self._indented(_LOG, text, len(_LOG) + 2, _DIM)
 
     def log(self, heading: str, lines: Iterable[str]) -> None:
         """Some lines of the plugin's log."""
@@ -90,21 +112,23 @@ class Report:
 
     def text(self, text: str) -> None:
         """A sentence, wrapped."""
-        for line in textwrap.wrap(text, WIDTH, break_long_words=False, break_on_hyphens=False):
-            self._line(line)
+        self._indented("", text, 0)
+
+    def _indented(self, head: str, text: str, indent: int, colour: str = "") -> None:
+        first, *further = wrapped(text, self._width, head=len(head), indent=indent)
+        for line in (head + first, *further):
+            self._line(self._coloured_text(line, colour))
+
+    def _row(self, number: str, cells: Iterable[str], time: str) -> str:
+        """Number and time to the right, the texts to the left of their columns."""
+        texts = (padded(*each) for each in zip(cells, self._columns, strict=True))
+        return " ".join((f"{number:>{_NUMBER_COLUMNS}}", *texts, f"{time:>{_TIME_COLUMNS}}"))
 
     def _coloured_text(self, text: str, colour: str) -> str:
-        return f"{colour}{text}{_PLAIN}" if self._coloured else text
+        return f"{colour}{text}{_PLAIN}" if self._coloured and colour else text
 
     def _line(self, text: str) -> None:
         try:
             print(text, file=self._stream, flush=True)
         except OSError as error:
             raise Unwritable from error
-
-
-def _row(number: str, *cells: str) -> str:
-    """Number and time to the right, the texts to the left of their columns."""
-    *texts, time = cells
-    padded = (f"{text:<{width}}" for text, width in zip(texts, _COLUMNS[1:4], strict=True))
-    return " ".join((f"{number:>{_COLUMNS[0]}}", *padded, f"{time:>{_COLUMNS[4]}}"))

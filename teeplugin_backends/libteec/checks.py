@@ -5,6 +5,7 @@ and the files that it depended on are looked at.
 """
 
 import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -93,8 +94,8 @@ class Way:
             return Finding.not_applicable(check, "there is nothing to load")
         if self._problem == "library":
             fix = (
-                f"install beside it what is named, as the TEE's vendor has it (`ldd {found}` lists "
-                "all), and in a container mount that as well"
+                "install beside it what is named, as the TEE's vendor has it, and in a container "
+                f"mount that as well; to list all that it needs:\n{shlex.join(['ldd', str(found)])}"
             )
             return Finding.failed(check, self._told["words"], fix)
         if step.startswith("dlopen "):
@@ -230,7 +231,7 @@ class Way:
             )
             return Finding.warning(check, f"there is no {node}", fix)
         text = f"{node} is there; from here it isn't seen whether {_SUPPLICANT} runs"
-        fix = f"on the node: systemctl status {_SUPPLICANT}"
+        fix = f"look on the node:\nsystemctl status {_SUPPLICANT}"
         return Finding.not_applicable(check, text, fix)
 
     def _pseudo_application(self) -> Finding:

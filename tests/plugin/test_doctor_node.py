@@ -1,6 +1,7 @@
 """`doctor` on what is broken between the TEE's units and the registration; see test_doctor."""
 
 import asyncio
+import shlex
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -57,8 +58,9 @@ async def test_a_directory_that_others_may_write_to(stopped: Node, mode: int) ->
     told = await stopped.plugin.logged("not_registered")
     assert "must be writable for its owner only" in told["error"]
     fix = broken(await stopped.examined(), "kubelet-directory", "must be writable for its owner")
-    assert told["error"].endswith(f": {fix}")
-    await anyio.run_process(command_in(fix, "chmod"))
+    command = command_in(fix, "chmod")
+    assert told["error"].endswith(f": {shlex.join(command)}")
+    await anyio.run_process(command)
     # By itself: the plugin looks every second.
     await stopped.kubelet.has(UNITS)
     mended(await stopped.examined(), "kubelet-directory")

@@ -5,7 +5,7 @@ The TEE is asked last: a backend that stops the process keeps nothing else from 
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import anyio
 
 from teeplugin.commands.doctor.backend_query import ask
 from teeplugin.commands.doctor.checkpoint import allocated_units_by_size
-from teeplugin.commands.doctor.evidence import DirectorySeen, Evidence, SocketsSeen
+from teeplugin.commands.doctor.evidence import DirectorySeen, Evidence, Phase, SocketsSeen
 from teeplugin.commands.doctor.kubelet_records import look_at_records
 from teeplugin.commands.doctor.page import look_at_page
 from teeplugin.commands.doctor.process import look_at_process
@@ -31,14 +31,21 @@ _PRELOAD_FILE = Path("/etc/ld.so.preload")
 
 
 async def look_around(
-    evidence: Evidence, flags: Sequence[FlagValue], environ: Mapping[str, str]
+    evidence: Evidence,
+    flags: Sequence[FlagValue],
+    environ: Mapping[str, str],
+    reached: Callable[[Phase], None] = lambda _: None,
 ) -> None:
-    """Fill the evidence, part by part, so that what was seen counts even if this never ends."""
+    """Fill the evidence, part by part, so that what was seen counts even if this never ends.
+
+    `reached` is called for each phase but the last, whose end is the return.
+    """
     evidence.preloaded = environ.get("LD_PRELOAD", "")
     evidence.preload_file = _preload_file()
     settings = _look_at_settings(evidence, flags, environ)
     if settings is None:
         return
+    reached(Phase.SETTINGS)
     backend = _look_at_backend(evidence, settings)
     evidence.sockets = sockets = _sockets(settings.device_plugins_dir)
     evidence.process = look_at_process(sockets.pids, settings.resource_name)
@@ -61,6 +68,7 @@ async def look_around(
     async with anyio.create_task_group() as tasks:
         for look in (directory, records, page):
             tasks.start_soon(look)
+    reached(Phase.NODE)
     if backend is not None:
         evidence.answer = await ask(backend, settings.host_root)
         paths = evidence.answer.host_paths or ()

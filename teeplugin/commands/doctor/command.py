@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
-from teeplugin.cli.console import put
+from teeplugin.cli.console import EXIT_INTERRUPTED, complain, put
+from teeplugin.cli.layout import terminal_columns
 from teeplugin.cli.parser import CommandParser
 from teeplugin.commands.doctor.collect import look_around
-from teeplugin.commands.doctor.evidence import Evidence
-from teeplugin.commands.doctor.examine import examine
-from teeplugin.commands.doctor.model import Report
-from teeplugin.commands.doctor.report import as_json, as_text
+from teeplugin.commands.doctor.evidence import Evidence, Phase
+from teeplugin.commands.doctor.examine import Examination
+from teeplugin.commands.doctor.interrupt import interruptible
+from teeplugin.commands.doctor.model import Line, Report
+from teeplugin.commands.doctor.report import TextPage, as_json
 from teeplugin.config.sources import FlagValue
 from teeplugin.logs.setup import configure, error_text
 
@@ -28,7 +30,7 @@ failed, 1 if something did, and 2 if the plugin would not start with these setti
 
 
 def main(argv: Sequence[str]) -> int:
-    """Print the report and give the exit status.
+    """Print the checks as they end, or the report as JSON, and give the exit status.
 
     Raises:
         ConfigError: a flag is unknown; what is wrong with a setting's value is in the report.
@@ -39,8 +41,13 @@ def main(argv: Sequence[str]) -> int:
     flags, values = found
     # Libraries' complaints stay off the report.
     configure("text", "error")
-    report = seen_within(values, os.environ, lambda report: _end(report, flags.format))
-    return _told(report, flags.format)
+    output = _JsonOutput() if flags.format == "json" else _TextOutput()
+    with interruptible(_interrupted):
+        # At the deadline something hangs, so that nothing else ends the process.
+        report = seen_within(
+            values, os.environ, lambda late: os._exit(output.end(late)), told=output.lines
+        )
+        return output.end(report)
 
 
 def seen_within(
@@ -48,34 +55,75 @@ def seen_within(
     environ: Mapping[str, str],
     give_up: Callable[[Report], None],
     seconds: float = DEADLINE_SECONDS,
+    told: Callable[[Sequence[Line]], None] = lambda _: None,
 ) -> Report:
-    """Look around and judge; if that takes too long, `give_up` gets what was seen, in a thread."""
+    """Look around and judge; `told` gets lines as soon as they are known, in order.
+
+    If it takes too long, `give_up` gets what was seen, in a thread.
+    """
     evidence = Evidence()
-    over = threading.Lock()
+    examination = Examination(evidence)
+    one_at_a_time, is_over = threading.Lock(), threading.Event()
+
+    def reached(phase: Phase) -> None:
+        with one_at_a_time:
+            told(examination.reached(phase))
 
     def late() -> None:
-        if over.acquire(blocking=False):
-            give_up(examine(evidence))
+        with one_at_a_time:
+            if not is_over.is_set():
+                give_up(examination.finished())
 
     timer = threading.Timer(seconds, late)
     timer.daemon = True
     timer.start()
     try:
-        anyio.run(look_around, evidence, flags, environ)
+        anyio.run(look_around, evidence, flags, environ, reached)
     except Exception as error:  # noqa: BLE001 - what was seen until then is told all the same
         evidence.bug = error_text(error)
-    if not over.acquire(blocking=False):
-        timer.join()  # it tells, and ends the process
-    timer.cancel()
-    return examine(evidence)
+    finally:
+        timer.cancel()
+    with one_at_a_time:
+        is_over.set()
+        return examination.finished()
 
 
-def _told(report: Report, form: str) -> int:
-    coloured = sys.stdout is not None and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    text = as_json(report) if form == "json" else as_text(report, coloured=coloured)
-    return put(text) or report.exit_status
+class _TextOutput:
+    """Writes lines as they come; what was written once is not written at the end."""
+
+    def __init__(self) -> None:
+        columns = terminal_columns(sys.stdout)
+        is_coloured = columns is not None and not os.environ.get("NO_COLOR")
+        self._page = TextPage(coloured=is_coloured, width=columns)
+        self._written = 0
+        self._status = 0
+
+    def lines(self, lines: Sequence[Line]) -> None:
+        if lines:
+            self._written += len(lines)
+            self._put(self._page.lines(lines))
+
+    def end(self, report: Report) -> int:
+        rest = self._page.lines(report.lines[self._written :])
+        self._put(rest + self._page.summary(report))
+        return self._status or report.exit_status
+
+    def _put(self, text: str) -> None:
+        if not self._status:  # else its reader has gone, or its device is full
+            self._status = put(text)
 
 
-def _end(report: Report, form: str) -> None:
-    """End the process, which hangs where nothing else ends it."""
-    os._exit(_told(report, form))
+class _JsonOutput:
+    """Writes one document, at the end."""
+
+    def lines(self, lines: Sequence[Line]) -> None:
+        """Write nothing yet."""
+
+    def end(self, report: Report) -> int:
+        return put(as_json(report)) or report.exit_status
+
+
+def _interrupted() -> None:
+    """End the process at once: threads that a backend blocks would hold it."""
+    complain("doctor: interrupted before the last check ended: nothing was changed")
+    os._exit(EXIT_INTERRUPTED)

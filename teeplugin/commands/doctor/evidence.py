@@ -5,7 +5,7 @@ A part that is still None wasn't come to: what should have been seen before it n
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, auto
+from enum import Enum, IntEnum, auto
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -18,6 +18,14 @@ from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin_backends.base import Finding, TeeError, TeeMemory
 
 T = TypeVar("T")
+
+
+class Phase(IntEnum):
+    """How far the looks have come: all evidence of a phase is there once it is reached."""
+
+    SETTINGS = auto()
+    NODE = auto()
+    TEE = auto()
 
 
 @dataclass(frozen=True, slots=True)

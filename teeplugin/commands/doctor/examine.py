@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from teeplugin.commands.doctor import node_checks, plugin_checks, settings_checks, tee_checks
-from teeplugin.commands.doctor.evidence import Evidence, NotSeenError
+from teeplugin.commands.doctor.evidence import Evidence, NotSeenError, Phase
 from teeplugin.commands.doctor.model import Line, Outcome, Report, failed
 from teeplugin.logs.setup import error_text
 from teeplugin_backends.base import Finding
@@ -15,17 +15,19 @@ TEE_SECTION = "TEE"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One link: its part of the way, its stable name, and what judges it."""
+    """One link: its part of the way, its stable name, what judges it, and from which phase on."""
 
     section: str
     name: str
     judge: Callable[[Evidence], Outcome]
+    phase: Phase = Phase.TEE
 
 
 BEFORE_THE_TEE = (
-    Check("settings", "configuration", settings_checks.configuration),
-    Check("settings", "preload", settings_checks.preload),
-    Check("settings", "running-settings", settings_checks.running_settings),
+    Check("settings", "configuration", settings_checks.configuration, Phase.SETTINGS),
+    Check("settings", "preload", settings_checks.preload, Phase.SETTINGS),
+    Check("settings", "running-settings", settings_checks.running_settings, Phase.NODE),
+    # After the TEE's answer, which may show bugs of the backend's.
     Check("settings", "backend", settings_checks.backend),
 )
 AFTER_THE_WAY = (
@@ -49,17 +51,38 @@ WITHOUT_SETTINGS = BEFORE_THE_TEE[:2]
 """What can be looked at where there are no settings to go by."""
 
 
+class Examination:
+    """Judges every link once, in order, as soon as its evidence is there."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._lines: list[Line] = []
+
+    def reached(self, phase: Phase) -> list[Line]:
+        """Judge what can be judged from this phase on; give the lines that are new."""
+        new = list(_lines(self._evidence, phase))[len(self._lines) :]
+        self._lines += new
+        return new
+
+    def finished(self) -> Report:
+        """Judge the rest, and give the whole report."""
+        self.reached(Phase.TEE)
+        return Report(tuple(self._lines), settings_checks.settings_in_force(self._evidence))
+
+
 def examine(evidence: Evidence) -> Report:
     """Judge every link."""
-    return Report(tuple(_lines(evidence)), settings_checks.settings_in_force(evidence))
+    return Examination(evidence).finished()
 
 
-def _lines(evidence: Evidence) -> Iterator[Line]:
+def _lines(evidence: Evidence, phase: Phase) -> Iterator[Line]:
     if evidence.loaded is None:
         for check in WITHOUT_SETTINGS:
             yield _line(check, evidence)
         return
     for check in BEFORE_THE_TEE:
+        if check.phase > phase:
+            return
         yield _line(check, evidence)
     for finding in evidence.answer.findings if evidence.answer else ():
         yield Line(TEE_SECTION, finding)

@@ -1,5 +1,6 @@
 """Checks of the node: what containers need, and the kubelet's directory."""
 
+import shlex
 import stat
 from pathlib import Path
 
@@ -46,7 +47,9 @@ def kubelet_directory(evidence: Evidence) -> Outcome:
         fix = "run the plugin as root, and in a container don't mount the directory read-only"
         return failed(f"{path} can't be written to", fix)
     if directory.weakness:
-        return failed(*directory.weakness)
+        weakness = directory.weakness
+        other = f"{weakness.instead}, or change it:" if weakness.instead else "change it:"
+        return failed(weakness.problem, f"{other}\n{weakness.command}")
     return ok(f"{path}: {stat.filemode(directory.mode | stat.S_IFDIR)}, writable")
 
 
@@ -60,20 +63,23 @@ def kubelet_socket(evidence: Evidence) -> Outcome:
 
 
 def _answers(path: Path, state: SocketState) -> Outcome:
-    start = "start the kubelet; `systemctl status kubelet` tells why it doesn't run"
+    start, why = "start the kubelet", "to see why it doesn't run:\nsystemctl status kubelet"
     match state:
         case SocketState.LISTENS:
             return ok(f"somebody listens at {path}")
         case SocketState.MISSING:
-            fix = f"{start}; if it does, give its --root-dir as --kubelet-dir"
+            fix = f"{start}, or if it runs give its --root-dir as --kubelet-dir; {why}"
             return failed(f"there is no {path}", fix)
         case SocketState.REFUSES:
-            return failed(f"nobody listens at {path}, which an earlier kubelet left", start)
+            return failed(
+                f"nobody listens at {path}, which an earlier kubelet left", f"{start}; {why}"
+            )
         case SocketState.FULL:
             text = f"whoever listens at {path} doesn't accept connections"
             return failed(text, "restart the kubelet, which seems to hang")
         case SocketState.NO_SOCKET:
-            return failed(f"{path} is no socket", f"remove it, and restart the kubelet: rm {path}")
+            remove = shlex.join(["rm", str(path)])
+            return failed(f"{path} is no socket", f"remove it, and restart the kubelet:\n{remove}")
         case SocketState.FORBIDDEN:
             return failed(f"{path} can't be connected to", "run the plugin as root")
 
@@ -83,7 +89,8 @@ def stale_sockets(evidence: Evidence) -> Outcome:
     sockets = seen(evidence.sockets, "the sockets")
     stale = [str(path) for path in _stale(sockets)]
     if stale:
-        fix = f"none is needed, a registered plugin removes them; or: rm {' '.join(stale)}"
+        remove = shlex.join(["rm", *stale])
+        fix = f"none is needed, a registered plugin removes them; or remove them:\n{remove}"
         return warning(f"nobody listens any more at {', '.join(stale)}", fix)
     return ok("there are none")
 

@@ -24,8 +24,8 @@ def plugin(evidence: Evidence) -> Outcome:
     if not live:
         text = "no plugin listens: there is no live tee-ram-*.sock in the kubelet's directory"
         fix = (
-            "start it: systemctl start tee-device-plugin, or the DaemonSet, and see its log; it "
-            "listens once the TEE has answered"
+            "start it, or its DaemonSet, and see its log; it listens once the TEE has answered:\n"
+            "systemctl start tee-device-plugin"
         )
         return failed(text, fix)
     if len(live) > 1:
@@ -140,5 +140,9 @@ def _nobody(listen: str, flag: str, *, runs: bool) -> Outcome:
 def node_label(evidence: Evidence) -> Outcome:
     """Which labels the node has only the API server tells, for which doctor has no token."""
     del evidence
-    fix = f"kubectl get nodes -l {_LABEL}; kubectl label nodes NODE {_LABEL}"
+    fix = (
+        "list the nodes that have the label, or label one:\n"
+        f"kubectl get nodes -l {_LABEL}\n"
+        f"kubectl label nodes NODE {_LABEL}"
+    )
     return not_applicable("the node's labels can't be seen from here", fix)

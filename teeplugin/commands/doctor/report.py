@@ -1,17 +1,16 @@
-"""A report as text of at most 100 columns, where that can be, or as JSON."""
+"""A report as text for people, at a terminal's width or in a pipe, or as JSON."""
 
 import json
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from teeplugin import __version__
-from teeplugin.commands.doctor.model import Report
+from teeplugin.cli.layout import COMFORTABLE_COLUMNS, command_lines, wrapped
+from teeplugin.commands.doctor.model import Line, Report
 from teeplugin_backends.base import Finding, Result
 
 FORM = 1
 """Of the JSON: another number where a reader of this one would have to change."""
 
-WIDTH = 100
 _CHECK_WIDTH = 20
 _INDENT = "  "
 _COLOURS = {
@@ -22,6 +21,10 @@ _COLOURS = {
 }
 _PLAIN = "\x1b[0m"
 _RESULT_WIDTH = max(map(len, Result))
+_MARGIN = len(_INDENT) + _CHECK_WIDTH + 1 + _RESULT_WIDTH + 1
+_NARROW_MARGIN = 6
+_LEAST_TEXT_COLUMNS = 30
+"""Where less is left beside check and result, the finding goes on below them."""
 
 
 def as_json(report: Report) -> str:
@@ -50,38 +53,64 @@ def as_json(report: Report) -> str:
     return f"{json.dumps(data, indent=2)}\n"
 
 
-def as_text(report: Report, *, coloured: bool) -> str:
+def as_text(report: Report, *, coloured: bool, width: int | None = None) -> str:
     """Write it for people: a heading for each part of the way, and the summary at the end."""
-    return "\n".join([*_lines(report, coloured=coloured), "", report.summary, ""])
+    page = TextPage(coloured=coloured, width=width)
+    return page.lines(report.lines) + page.summary(report)
 
 
-def _lines(report: Report, *, coloured: bool) -> Iterator[str]:
-    section = None
-    for line in report.lines:
-        if line.section != section:
-            section = line.section
-            yield section
-        yield from _finding_lines(line.finding, coloured=coloured)
+class TextPage:
+    """The report as text, of which parts can be written as soon as they are known.
+
+    `width` is the terminal's; with None each check is one line, and so is its fix.
+    """
+
+    def __init__(self, *, coloured: bool, width: int | None) -> None:
+        self._coloured = coloured
+        self._columns = width
+        self._width = width and min(width, COMFORTABLE_COLUMNS)
+        self._section = ""
+
+    def lines(self, lines: Iterable[Line]) -> str:
+        """Write these checks, which follow those that were written before."""
+        return "".join(f"{text}\n" for line in lines for text in self._line(line))
+
+    def summary(self, report: Report) -> str:
+        """Write the end."""
+        return "".join(f"{text}\n" for text in ("", *wrapped(report.summary, self._width)))
+
+    def _line(self, line: Line) -> Iterator[str]:
+        if line.section != self._section:
+            self._section = line.section
+            yield line.section
+        yield from self._finding(line.finding)
+
+    def _finding(self, finding: Finding) -> Iterator[str]:
+        """Check, result and finding in columns; the fix below the finding."""
+        result = finding.result.ljust(_RESULT_WIDTH)
+        if self._coloured:
+            result = f"{_COLOURS[finding.result]}{result}{_PLAIN}"
+        head = f"{_INDENT}{finding.check:<{_CHECK_WIDTH}} {result} "
+        columns = max(_MARGIN, _MARGIN + len(finding.check) - _CHECK_WIDTH)
+        is_narrow = self._width is not None and self._width - _MARGIN < _LEAST_TEXT_COLUMNS
+        indent = _NARROW_MARGIN if is_narrow else _MARGIN
+        first, *further = wrapped(_shown(finding.text), self._width, head=columns, indent=indent)
+        yield (head + first).rstrip()
+        yield from further
+        if finding.fix:
+            yield from self._fix(finding.fix, indent)
+
+    def _fix(self, fix: str, indent: int) -> Iterator[str]:
+        """Write what to do in words, and each command for it, on a line of its own."""
+        words, *commands = map(_shown, fix.split("\n"))
+        margin = " " * indent
+        first, *further = wrapped(f"fix: {words}", self._width, head=indent, indent=indent)
+        if first:
+            yield margin + first
+        yield from further
+        for command in commands:
+            yield from command_lines(command, self._columns, indent=indent)
 
 
-def _finding_lines(finding: Finding, *, coloured: bool) -> Iterator[str]:
-    """Check, result and finding in columns; the fix below the finding."""
-    result = finding.result.ljust(_RESULT_WIDTH)
-    if coloured:
-        result = f"{_COLOURS[finding.result]}{result}{_PLAIN}"
-    margin = " " * (len(_INDENT) + _CHECK_WIDTH + 1 + _RESULT_WIDTH + 1)
-    first, *further = _wrapped(finding.text, len(margin))
-    yield f"{_INDENT}{finding.check:<{_CHECK_WIDTH}} {result} {first}".rstrip()
-    for rest in further:
-        yield margin + rest
-    if finding.fix:
-        for rest in _wrapped(f"fix: {finding.fix}", len(margin)):
-            yield margin + rest
-
-
-def _wrapped(text: str, margin: int) -> list[str]:
-    """Wrap at spaces only: a path or a command that was cut can't be copied."""
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-    return textwrap.wrap(shown, WIDTH - margin, break_long_words=False, break_on_hyphens=False) or [
-        ""
-    ]
+def _shown(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

@@ -71,11 +71,11 @@ def running_settings(evidence: Evidence) -> Outcome:
     process, status = evidence.process, evidence.page.status if evidence.page else None
     if process is not None and process.settings is not None:
         others = differing(evidence.settings, process.settings)
-        flags = shlex.join(process.flags)
-        fix = f"start doctor with the plugin's variables and flags: {PROGRAM} doctor {flags}"
+        command = shlex.join([PROGRAM, "doctor", *process.flags])
+        fix = f"start doctor with the plugin's variables and flags:\n{command}"
         if others:
             text = f"process {process.pid}, the plugin, was started with another"
-            return warning(f"{text} {', '.join(others)}", fix.rstrip())
+            return warning(f"{text} {', '.join(others)}", fix)
         return _as_reread(status) or ok(f"those of process {process.pid}, the plugin")
     if status is not None:
         if others := list(_differing_told(evidence.settings, status)):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from teeplugin.cli.layout import cell, columns_of, padded, wrapped
 from teeplugin.commands.sizing.estimate import Application, Estimate
 from teeplugin.commands.sizing.memory import (
     CONTAINER,
@@ -23,6 +24,8 @@ _MEANINGS: Mapping[Certainty, str] = {
     Certainty.ASSUMED: "a round figure or a default, to be measured where it matters",
 }
 _ROUNDING = "rounding"
+_FORMULA = 2
+_LEAST_FORMULA_COLUMNS = 16
 _Row = tuple[str, str, str, str]
 
 
@@ -102,30 +105,61 @@ def _precisions(estimate: Estimate) -> list[dict[str, Any]]:
     return rows
 
 
-def as_table(estimate: Estimate) -> str:
-    """Write the estimate for people."""
-    return "".join(f"{line.rstrip()}\n" for line in _lines(estimate))
+def as_table(estimate: Estimate, width: int | None = None) -> str:
+    """Write the estimate for people: wrapped to a terminal's width, or with a line for each row."""
+    return "".join(f"{line.rstrip()}\n" for line in _lines(estimate, width))
 
 
-def _lines(estimate: Estimate) -> Iterator[str]:
+def _lines(estimate: Estimate, width: int | None) -> Iterator[str]:
     rounded = estimate.rounded
     blocks = [(_heading(each), _rows(each.parts)) for each in estimate.applications]
     rounding = f"up to {rounded.units} units of {estimate.precision_kb} KB"
     own = [*_rows([CONTAINER]), (_ROUNDING, _kib(rounded.rounding_bytes), rounding, "")]
     rows = [row for _, rows in blocks for row in rows] + own
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    table = _Table(rows, width)
     for application, (heading, part_rows) in zip(estimate.applications, blocks, strict=True):
-        yield heading
-        yield from (_aligned(row, widths) for row in part_rows)
-        yield from (f"  note: {note}" for note in application.notes())
+        yield from wrapped(heading, width, indent=4)
+        yield from table.lines(part_rows)
+        for note in application.notes():
+            yield from _indented(f"note: {note}", width)
         yield ""
     yield "the container"
-    yield from (_aligned(row, widths) for row in own)
+    yield from table.lines(own)
     yield ""
     yield f"{estimate.resource_name}: {rounded.units}"
-    yield from (f"  {line}" for line in _summary(estimate))
+    for line in _summary(estimate):
+        yield from _indented(line, width)
     yield ""
     yield from _precision_lines(estimate)
+
+
+def _indented(text: str, width: int | None) -> Iterator[str]:
+    """Indent a text by 2, and by 4 where it goes on; spaces at its beginning are kept."""
+    margin = " " * (2 + len(text) - len(text.lstrip()))
+    first, *further = wrapped(text.lstrip(), width, head=len(margin), indent=4)
+    yield margin + first
+    yield from further
+
+
+class _Table:
+    """Rows in columns, of which the formula's is narrower where the terminal is."""
+
+    def __init__(self, rows: Sequence[_Row], width: int | None) -> None:
+        self._columns = [max(map(columns_of, column)) for column in zip(*rows, strict=True)]
+        self._is_wrapped = width is not None
+        if width is not None:
+            excess = sum(self._columns) + 2 * len(self._columns) - width
+            formula = self._columns[_FORMULA]
+            self._columns[_FORMULA] = min(formula, max(_LEAST_FORMULA_COLUMNS, formula - excess))
+
+    def lines(self, rows: Sequence[_Row]) -> Iterator[str]:
+        """Write these rows; a formula that doesn't fit goes on in the next line."""
+        for name, memory, formula, certainty in rows:
+            formula_columns = self._columns[_FORMULA]
+            first, *further = cell(formula, formula_columns if self._is_wrapped else None)
+            head = f"  {padded(name, self._columns[0])}  {memory.rjust(self._columns[1])}  "
+            yield f"{head}{padded(first, formula_columns)}  {certainty}"
+            yield from (" " * len(head) + line for line in further)
 
 
 def _heading(application: Application) -> str:
@@ -140,14 +174,6 @@ def _rows(parts: Sequence[Part]) -> list[_Row]:
     return [
         (str(part.name), _kib(part.size_bytes), part.formula, str(part.certainty)) for part in parts
     ]
-
-
-def _aligned(row: _Row, widths: Sequence[int]) -> str:
-    name, memory, formula, certainty = row
-    return (
-        f"  {name.ljust(widths[0])}  {memory.rjust(widths[1])}  {formula.ljust(widths[2])}"
-        f"  {certainty}"
-    )
 
 
 def _summary(estimate: Estimate) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """`tee-device-plugin size`: how many units the TAs of a container need."""
 
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from teeplugin.cli.console import put
+from teeplugin.cli.layout import terminal_columns
 from teeplugin.cli.parser import Parser
 from teeplugin.commands.sizing.arguments import add_arguments, estimate
 from teeplugin.commands.sizing.estimate import Estimate
@@ -28,6 +30,10 @@ def main(argv: Sequence[str]) -> int:
     return put(_FORMATS[flags.format](estimate(flags)))
 
 
+def _table(made: Estimate) -> str:
+    return as_table(made, terminal_columns(sys.stdout))
+
+
 def _json(made: Estimate) -> str:
     return f"{json.dumps(as_data(made), indent=2)}\n"
 
@@ -40,7 +46,7 @@ def _yaml(made: Estimate) -> str:
 
 
 _FORMATS: Mapping[str, Callable[[Estimate], str]] = {
-    "table": as_table,
+    "table": _table,
     "json": _json,
     "yaml": _yaml,
 }

@@ -186,7 +186,16 @@ def test_a_backend_that_blocks_its_process_is_told_of_what_was_seen(
         FlagValue("kubelet-dir", "--kubelet-dir", str(kubelet_dir)),
         FlagValue("listen", "--listen", "off"),
     ]
-    seen_within(flags, {}, told.append, seconds=0.5)
+    early: list[str] = []
+    seen_within(
+        flags,
+        {},
+        told.append,
+        seconds=0.5,
+        told=lambda lines: early.extend(line.finding.check for line in lines),
+    )
+    assert early == ["configuration", "preload", "running-settings"]
+    assert [line.finding.check for line in told[0].lines][:4] == [*early, "backend"]
     fix = broken(told[0], "query", "the backend's answer was waited for in vain")
     assert "a backend that blocks its process" in fix
     assert told[0].of("kubelet-directory").text.startswith(str(kubelet_dir))

@@ -4,10 +4,13 @@ import json
 import re
 from pathlib import Path
 
+import pytest
+
 from teeplugin.commands.doctor import examine as order
 from teeplugin.commands.doctor.evidence import Answer, RecordsSeen
 from teeplugin.commands.doctor.model import Line, Report
 from teeplugin.commands.doctor.report import FORM, as_json, as_text
+from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin_backends.base import Finding, Result
 from teeplugin_backends.libteec import abi
 from teeplugin_backends.libteec.checks import CHECKS as LIBTEEC_CHECKS
@@ -21,7 +24,8 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "doctor.md"
 
 
 def test_text_fits_100_columns_is_aligned_and_ends_with_the_summary() -> None:
-    text = as_text(judged(missing_paths=("/dev/tee0",), preloaded="/x.so"), coloured=False)
+    report = judged(missing_paths=("/dev/tee0",), preloaded="/x.so")
+    text = as_text(report, coloured=False, width=200)
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
     assert "\x1b" not in text
@@ -40,8 +44,33 @@ def test_text_fits_100_columns_is_aligned_and_ends_with_the_summary() -> None:
 def test_a_path_or_command_is_never_cut_even_where_it_is_too_long() -> None:
     path = f"/{'long-' * 30}name"
     line = Line("node", Finding.failed("kubelet-directory", f"there is no {path}", f"mkdir {path}"))
-    text = as_text(Report((line,)), coloured=False)
+    text = as_text(Report((line,)), coloured=False, width=80)
     assert text.count(path) == 2
+
+
+@pytest.mark.parametrize("width", [50, 80, 100, 200])
+def test_every_line_fits_and_a_command_stands_on_its_own(width: int) -> None:
+    report = judged(sockets=sockets(kubelet=SocketState.MISSING))
+    lines = as_text(report, coloured=False, width=width).splitlines()
+    assert max(map(len, lines)) <= min(width, 100)
+    own = [line.strip() for line in lines]
+    assert "kubectl label nodes NODE teetype=trustzone" in own
+    assert "systemctl status kubelet" in own
+
+
+def test_a_command_that_is_too_long_is_continued() -> None:
+    command = f"rm /{'a' * 50} /{'b' * 50}"
+    line = Line("node", Finding.failed("kubelet-directory", "it's there", f"remove it:\n{command}"))
+    text = as_text(Report((line,)), coloured=False, width=80)
+    assert f"    rm /{'a' * 50} \\\n      /{'b' * 50}\n" in text
+    # On a terminal that has room it is whole, though text is wrapped at 100 columns.
+    assert f" {command}\n" in as_text(Report((line,)), coloured=False, width=110)
+
+
+def test_without_a_width_each_check_fix_and_command_is_one_line() -> None:
+    words = "a rather long text " * 20
+    line = Line("node", Finding.failed("kubelet-directory", words, f"{words}\n{words}"))
+    assert len(as_text(Report((line,)), coloured=False).splitlines()) == 4 + 2
 
 
 def test_what_others_wrote_cant_break_the_lines() -> None:
@@ -119,7 +148,7 @@ def documents_example() -> Report:
 
 
 def test_the_documents_example_is_what_is_printed() -> None:
-    text = as_text(documents_example(), coloured=False)
+    text = as_text(documents_example(), coloured=False, width=100)
     assert f"```text\n{text}```\n" in DOCUMENT.read_text("utf-8")
 
 
