@@ -29,12 +29,15 @@ _BUILD_SECONDS = 900
 
 # What `make executable` and `make library` need of a checkout.
 _SOURCES = (
-    *("Makefile", "noxfile.py", "pyproject.toml", "README.md", "LICENSE"),
+    *("Makefile", "noxfile.py", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE"),
     *("teeplugin", "teeplugin_backends", "ca", "ta", "deploy"),
 )
 _OURS = Path(__file__).resolve().parents[2]
 # What the executable is made of: where these are the same, it is.
-_EXECUTABLE_OF = ("pyproject.toml", "noxfile.py", "teeplugin", "teeplugin_backends", "deploy")
+_EXECUTABLE_OF = (
+    *("pyproject.toml", "hatch_build.py", "noxfile.py"),
+    *("teeplugin", "teeplugin_backends", "deploy"),
+)
 
 
 def copy_sources(target: Path) -> Path:

@@ -31,7 +31,7 @@ class KubeletUnderTest(abc.ABC):
     kubelet_dir: Path
     """Where the test sees the kubelet's directory."""
 
-    settle_seconds: float = 5
+    settle_seconds: float = 15
     """How long anything may take at most."""
 
     @property
