@@ -43,6 +43,11 @@ def _interpreters() -> Iterator[tuple[str, str]]:
 PYTHONS = list(_interpreters())
 # The one that runs nox, and so `fast` and `slow`: `make check` has the others left.
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+# The one whose lines are counted where COVERAGE is set: from 3.12 on that costs next to nothing.
+NEWEST_PYTHON = PYTHONS[-1][1]
+COVERAGE_DATA = ROOT / ".nox" / "coverage" / "data"
+LEAST_COVERAGE = 95
+"""Per cent of the lines of teeplugin and teeplugin_backends, over all sessions."""
 
 
 def _dependency_group(session: nox.Session, *groups: str) -> None:
@@ -77,7 +82,25 @@ def _under_test(session: nox.Session, *groups: str) -> None:
 
 def _pytest(session: nox.Session, *words: str, folders: Sequence[str] = ()) -> None:
     """Run pytest with what follows `--` on nox's command line, or else on these folders."""
-    session.run("pytest", *words, *(session.posargs or folders), env=_ENVIRONMENT)
+    words += tuple(session.posargs or folders)
+    if not os.environ.get("COVERAGE") or not _is_newest(session):
+        session.run("pytest", *words, env=_ENVIRONMENT)
+        return
+    _dependency_group(session, "coverage")
+    COVERAGE_DATA.parent.mkdir(parents=True, exist_ok=True)
+    core = "sysmon" if _version(session) >= (3, 12) else "ctrace"
+    measured = _ENVIRONMENT | {"COVERAGE_FILE": str(COVERAGE_DATA), "COVERAGE_CORE": core}
+    session.run("coverage", "run", "-m", "pytest", *words, env=measured)
+
+
+def _version(session: nox.Session) -> tuple[int, int]:
+    asked = session.run("python", "-c", "import sys; print(*sys.version_info[:2])", silent=True)
+    major, minor = str(asked).split()
+    return int(major), int(minor)
+
+
+def _is_newest(session: nox.Session) -> bool:
+    return "{}.{}".format(*_version(session)) == PYTHONS[-1][0]
 
 
 def _program(session: nox.Session, name: str, group: str = "test") -> None:
@@ -133,7 +156,17 @@ def tests(session: nox.Session) -> None:
     _pytest(session, AT_ONCE)
 
 
-@nox.session(tags=["check"])
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Say which lines the sessions before ran, where COVERAGE=1 was set for them; at least 95 %."""
+    _dependency_group(session, "coverage")
+    environment = {"COVERAGE_FILE": str(COVERAGE_DATA)}
+    session.run("coverage", "combine", "--quiet", env=environment)
+    least = f"--fail-under={LEAST_COVERAGE}"
+    session.run("coverage", "report", "--skip-covered", "--sort=cover", least, env=environment)
+
+
+@nox.session(tags=["check"], python=NEWEST_PYTHON)
 def tee(session: nox.Session) -> None:
     """Test the C parts, and the libteec backend on a test libteec; wants gcc, on Debian as root."""
     _under_test(session, "test")
