@@ -6,6 +6,7 @@ architectures: the modules of different Pythons have different names and lie sid
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -59,13 +60,31 @@ def add_extension_modules(site: Path, pins: str, python: str, architecture: str)
     return True
 
 
-def build(out: Path) -> list[str]:
-    """Build the file; what it can't serve, in words."""
+def install(site: Path, wheel: Path | None) -> None:
+    """Install the plugin and all that it needs, with nothing that tells of this machine or day."""
+    plain = ("install", "--no-compile", f"--target={site}")
+    pip(*plain, "--require-hashes", f"--requirement={REQUIREMENTS}")
+    # Scripts begin with this Python's path, and nothing calls them.
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    with tempfile.TemporaryDirectory() as wheels:
+        if wheel is None:
+            pip("wheel", "--no-deps", f"--wheel-dir={wheels}", str(ROOT))
+        else:
+            shutil.copy(wheel, wheels)
+        # By its name: of what is installed by a path, pip records the path.
+        pip(*plain, "--no-deps", "--no-index", f"--find-links={wheels}", "teeplugin")
+    shutil.rmtree(site / "bin", ignore_errors=True)
+    for record in site.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not re.match(r"(\.\./)*bin/", line)))
+
+
+def build(out: Path, wheel: Path | None = None) -> list[str]:
+    """Build the file, with this wheel or one of the checkout; what it can't serve, in words."""
     gaps = []
     with tempfile.TemporaryDirectory() as scratch:
         site, archive = Path(scratch, "site"), Path(scratch, "archive")
-        pip("install", f"--target={site}", "--require-hashes", f"--requirement={REQUIREMENTS}")
-        pip("install", f"--target={site}", "--no-deps", str(ROOT))
+        install(site, wheel)
         pins = list(extension_packages(site))
         for python in PYTHONS:
             for architecture in ARCHITECTURES:
@@ -91,8 +110,10 @@ def main() -> None:
     """Build it, and say what it can't serve."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
-    out = parser.parse_args().out
-    for gap in build(out):
+    parser.add_argument("--wheel", type=Path, help="the plugin's; by default one is built")
+    given = parser.parse_args()
+    out = given.out
+    for gap in build(out, given.wheel):
         sys.stderr.write(f"note: {gap}\n")
     sys.stderr.write(f"built {out}, {out.stat().st_size / 1e6:.1f} MB\n")
 
