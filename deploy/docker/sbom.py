@@ -1,5 +1,7 @@
 """The image's bill of materials, from what is installed in it; written by assemble.
 
+`sbom.py EXECUTABLE` prints that of the one-file executable.
+
 CycloneDX 1.6: the Python packages with their versions, licences and dependencies, the base's
 packages, and the vendor's files by their checksums. The same content makes the same bytes.
 """
@@ -10,7 +12,10 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
+import tempfile
 import uuid
+import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -30,8 +35,10 @@ _LISTERS = {
 }
 
 
-def cyclonedx(site: Path, files: Mapping[str, Path]) -> str:
+def cyclonedx(site: Path, files: Mapping[str, Path], *, base: bool = True) -> str:
     """Write the bill for the packages in `site`, the base's, and files by their path in the image.
+
+    Without a base it has only what is in `site`.
 
     Raises:
         LookupError: the plugin itself is not in `site`.
@@ -48,7 +55,7 @@ def cyclonedx(site: Path, files: Mapping[str, Path]) -> str:
         "metadata": {"component": root | {"type": "application"}},
         "components": [
             *map(_python_package, others),
-            *_base_packages(),
+            *(_base_packages() if base else ()),
             *(_file(path, found) for path, found in sorted(files.items())),
         ],
         "dependencies": [
@@ -129,3 +136,15 @@ def _file(path: str, found: Path) -> dict[str, Any]:
         "name": path,
         "hashes": [{"alg": "SHA-256", "content": digest}],
     }
+
+
+def main() -> None:
+    """Print the bill of the one-file executable: what it has is told by its packages' metadata."""
+    with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(sys.argv[1]) as executable:
+        told = [name for name in executable.namelist() if ".dist-info/" in name]
+        executable.extractall(scratch, told)
+        sys.stdout.write(cyclonedx(Path(scratch, "site-packages"), {}, base=False))
+
+
+if __name__ == "__main__":
+    main()
