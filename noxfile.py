@@ -98,6 +98,7 @@ def types(session: nox.Session) -> None:
     session.run("mypy")
     session.run("mypy", "tests", "noxfile.py", "ta/manifest.py", "deploy/executable/build.py")
     session.run("mypy", "hatch_build.py")
+    session.run("mypy", "deploy/release/release.py")
     # One at a time: both are scripts of their own, and no package holds them.
     session.run("mypy", "deploy/docker/assemble.py", "deploy/docker/sbom.py")
     # As its author would, with the settings of its own.
@@ -240,6 +241,13 @@ def package(session: nox.Session) -> None:
     _dependency_group(session, "package")
     session.run("python", "deploy/executable/build.py", "pkg/tee-device-plugin")
     session.run(str(ROOT / "pkg" / "tee-device-plugin"), "simulate", external=True)
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Build a release into dist/: packages, executable, images, SBOMs, sums; `-- --no-image`."""
+    _dependency_group(session, "package")
+    session.run("python", "deploy/release/release.py", "dist", *session.posargs)
 
 
 def _generate(session: nox.Session, target: Path) -> None:
