@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -54,6 +53,20 @@ def run(*command: str | Path, folder: Path = ROOT) -> str:
     if result.returncode != 0:
         raise ReleaseError(f"{' '.join(map(str, command))} failed: see above")
     return result.stdout
+
+
+def clear(out: Path) -> Path:
+    """Make the folder, or remove what an earlier release left in it.
+
+    Raises:
+        ReleaseError: it holds something else, which isn't ours to remove, nor to be published.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(out.iterdir()):
+        if not path.name.startswith(("teeplugin-", f"{_NAME}-", SUMS)):
+            raise ReleaseError(f"{out} holds {path.name}: move it, or name another folder")
+        path.unlink()
+    return out
 
 
 def build_packages(out: Path) -> tuple[Path, Path]:
@@ -134,9 +147,7 @@ def release(given: argparse.Namespace) -> None:
     if found := list(obstacles(machines)):
         raise ReleaseError(f"{'; '.join(found)}; or leave images out: -- --no-image")
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch(ROOT))
-    out = given.out
-    shutil.rmtree(out, ignore_errors=True)
-    out.mkdir(parents=True)
+    out = clear(given.out.resolve())
     _, wheel = build_packages(out)
     executable = build_executable(out, wheel, wheel.name.split("-")[1])
     for machine in machines:

@@ -100,6 +100,17 @@ def test_the_sums_are_those_of_all_files(modules: dict[str, ModuleType], tmp_pat
     assert lines == [f"{hashlib.sha256(name.encode()).hexdigest()}  {name}" for name in "ab"]
 
 
+def test_only_an_earlier_release_is_removed(modules: dict[str, ModuleType], tmp_path: Path) -> None:
+    (tmp_path / "SHA256SUMS").touch()
+    (tmp_path / "teeplugin-1.0.tar.gz").touch()
+    modules["release"].clear(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(modules["release"].ReleaseError, match=r"holds thesis\.tex"):
+        modules["release"].clear(tmp_path)
+    assert (tmp_path / "thesis.tex").exists()
+
+
 def test_an_archive_without_git_has_a_time_of_its_own(
     modules: dict[str, ModuleType], tmp_path: Path
 ) -> None:

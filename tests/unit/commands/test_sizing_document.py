@@ -28,7 +28,7 @@ def test_the_documents_example_prints_what_it_shows(monkeypatch: pytest.MonkeyPa
     assert [size("examples/configs.xml")] == _blocks("text")
     (shown,) = _blocks("yaml")
     printed = pod(*IMAGE, "examples/configs.xml")
-    assert re.sub(r"pod [0-9.]+,", "pod VERSION,", printed) == re.sub(
+    assert re.sub(r"pod [0-9][^,]*,", "pod VERSION,", printed) == re.sub(
         r"pod [0-9.]+,", "pod VERSION,", shown
     )
 
