@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import anyio
 
-from teeplugin.config.settings import ConfigError, Settings, differing
+from teeplugin.config.settings import ConfigError, Settings, differing, shown_path
 from teeplugin.kubelet.directory_watch import file_identity
 from teeplugin.logs.setup import configure, get_logger
 from teeplugin.policy.decide import check_policy_settings
@@ -60,6 +60,7 @@ class Reloader:
         if self._sources is None:
             return False
         try:
+            self._refuse_nothing()
             wanted = self._sources.read()
             applied = self._applied(wanted)
         except ConfigError as error:
@@ -77,6 +78,23 @@ class Reloader:
         self.settings = applied
         return changed
 
+    def _refuse_nothing(self) -> None:
+        """Refuse a file without a word: an editor has just cut it, or the disk is full.
+
+        Raises:
+            ConfigError: it would give all settings up for their defaults.
+        """
+        file = self._sources and self._sources.file
+        try:
+            nothing = bool(file) and not Path(str(file)).read_bytes().strip(b" \t\r\n\0")
+        except OSError:
+            return  # said by who reads it next
+        if nothing:
+            raise ConfigError(
+                f"{shown_path(str(file))}: nothing is in it: write at least a comment where all "
+                "settings are to be the defaults"
+            )
+
     def _applied(self, wanted: Settings) -> Settings:
         """Put in force what may change, and give what is in force then.
 
@@ -89,13 +107,11 @@ class Reloader:
         before, memory = self._poller.policy_settings, self._poller.decision.memory
         policy_settings = before._replace(interval_seconds=applied.health_interval_seconds)
         if applied.reserve_bytes != self.settings.reserve_bytes:
-            # None is settled by the next reading: the backend's own.
-            policy_settings = policy_settings._replace(reserve_bytes=applied.reserve_bytes)
-            problem = (
-                check_policy_settings(memory, policy_settings)
-                if memory and applied.reserve_bytes
-                else None
-            )
+            # Before the first reading the backend's own isn't known, and nothing is listed yet.
+            own = self._poller.default_reserve_bytes
+            reserve_bytes = own if applied.reserve_bytes is None else applied.reserve_bytes
+            policy_settings = policy_settings._replace(reserve_bytes=reserve_bytes)
+            problem = check_policy_settings(memory, policy_settings) if memory else None
             if problem is not None:
                 raise ConfigError(problem)
         self._poller.policy_settings = policy_settings

@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 
 import anyio
 
@@ -14,6 +15,7 @@ from teeplugin import __version__
 from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.daemon.parts import PluginParts, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
+from teeplugin.daemon.watchdog import watchdog
 from teeplugin.kubelet.endpoint import (
     LONGEST_SOCKET_PATH,
     Endpoint,
@@ -72,7 +74,8 @@ def _explain(group: BaseExceptionGroup[BaseException]) -> int:
 
 async def _serve(settings: Settings, sources: Sources | None, backend: TeeBackend) -> None:
     parts = assemble(settings, backend, sources)
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+    with anyio.open_signal_receiver(*_SIGNALS) as signals, watchdog(_SIGNALS):
+        _end_in_time_when_asked(parts.endpoint)
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
         gc.enable()
@@ -84,11 +87,7 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                     tasks.start_soon(_register_when_listed, parts)
                     tasks.start_soon(parts.reloader.follow_file)
                     await _handle_signals(signals, parts)
-                    # Asked again while it ends, it would end by the signal. Held back before the
-                    # timer's thread is made, which takes this over.
-                    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
                     parts.stopping.set()
-                    _exit_after_timeout(parts.endpoint)
                     tasks.cancel_scope.cancel()
             finally:
                 await parts.endpoint.close()
@@ -132,8 +131,24 @@ async def _open_backend(backend: TeeBackend) -> AsyncIterator[None]:
             _log.error("backend_not_closed", error=error)
 
 
+def _end_in_time_when_asked(endpoint: Endpoint) -> None:
+    """Have the process end in time even where a backend keeps the loop, a thread or a query.
+
+    The loop learns of the signal all the same: C code writes to its socket before this runs.
+    """
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        # Asked again while it ends, it would end by the signal. Held back before the timer's
+        # thread is made, which takes this over.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        _exit_after_timeout(endpoint)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, asked)
+        signal.siginterrupt(number, False)
+
+
 def _exit_after_timeout(endpoint: Endpoint) -> None:
-    """Have the process end in time even where a backend's thread or query can't be ended."""
 
     def end() -> None:
         if endpoint.in_place:

@@ -70,6 +70,8 @@ class TeePoller:
     `answered` is set at the first answer, if the terms fit it. What containers are handed is looked
     for under `host_root`, where the node's paths are seen.
 
+    `default_reserve_bytes` is the backend's own reserve, known from its first reading on.
+
     For telemetry: the `decision` in force and its `policy_settings`, the `queries` counted; the
     last reading `observed` with the allocation records known, and the least that was used in such
     readings while pods held nothing; how often the list was another one.
@@ -93,6 +95,7 @@ class TeePoller:
         self.observed: Observation | None = None
         self.unallocated_use_min_bytes: int | None = None
         self.list_changes = 0
+        self.default_reserve_bytes: int | None = None
         self._latest_list = latest_list
         self._host_root = host_root
         self._query_seconds = query_seconds
@@ -211,9 +214,12 @@ class TeePoller:
         """Ask the backend what it only knows after a reading; what containers would lack."""
 
         async def settle() -> Sequence[str]:
+            if self.default_reserve_bytes is None:
+                self.default_reserve_bytes = read_default_reserve(self._backend)
             if self.policy_settings.reserve_bytes is None:
-                reserve_bytes = read_default_reserve(self._backend)
-                self.policy_settings = self.policy_settings._replace(reserve_bytes=reserve_bytes)
+                self.policy_settings = self.policy_settings._replace(
+                    reserve_bytes=self.default_reserve_bytes
+                )
             return self._missing()
 
         return await guarded("access() or default_reserve_bytes", settle, self._query_seconds)

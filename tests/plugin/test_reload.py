@@ -87,8 +87,11 @@ async def test_what_can_not_change_waits_for_a_restart_and_the_rest_changes(
         ("reserve: 4M\nhealth-interval: -1\n", ["line 2", "health-interval: -1"]),
         ("reserve: [\n", ["plugin.yaml"]),
         ("reserve: 64M\nhealth-interval: 0.1\n", ["--reserve 64MiB", "nothing is left"]),
+        ("", ["plugin.yaml", "nothing is in it", "write at least a comment"]),
+        (" \n\n", ["plugin.yaml", "nothing is in it"]),
+        ("\0" * 512, ["plugin.yaml", "nothing is in it"]),
     ],
-    ids=["rule", "second value", "no yaml", "does not fit the TEE"],
+    ids=["rule", "second value", "no yaml", "does not fit the TEE", "empty", "blank", "zeros"],
 )
 async def test_settings_with_a_mistake_leave_everything_as_it_was(
     kubelet: Simulated, tmp_path: Path, file: Path, text: str, words: list[str]
@@ -110,3 +113,65 @@ async def test_settings_with_a_mistake_leave_everything_as_it_was(
         plugin.signal(signal.SIGHUP)
         await kubelet.has(UNITS - 1)
         assert plugin.events("settings_changed")[-1]["settings"] == ["reserve"]
+
+
+async def test_comments_alone_are_all_defaults(
+    kubelet: Simulated, tmp_path: Path, file: Path
+) -> None:
+    with reading(kubelet, tmp_path, file) as plugin:
+        await kubelet.has(UNITS)
+        publish(file.parent, f"reserve: {UNIT_BYTES}\n")
+        plugin.signal(signal.SIGHUP)
+        await kubelet.has(UNITS - 1)
+        publish(file.parent, "# as it comes\n")
+        plugin.signal(signal.SIGHUP)
+        await kubelet.has(UNITS)
+
+
+SLOW_WITH_A_RESERVE = f"""
+import anyio
+from teeplugin_backends.simulated import SimulatedTee
+
+answer = SimulatedTee.memory
+
+async def memory(self):
+    await anyio.sleep(0.3)
+    return await answer(self)
+
+SimulatedTee.memory, SimulatedTee.default_reserve_bytes = memory, {28 * UNIT_BYTES}
+import teeplugin.cli.main as cli
+raise SystemExit(cli.main())
+"""
+
+
+async def test_a_reserve_that_goes_is_the_backends_own_at_once(
+    kubelet: Simulated, tmp_path: Path, file: Path
+) -> None:
+    publish(file.parent, f"health-interval: 0.1\nreserve: {64 * UNIT_BYTES}\n")
+    plugin = reading(kubelet, tmp_path, file)
+    module = plugin.command.index("-m")
+    plugin.command[module : module + 2] = ["-c", SLOW_WITH_A_RESERVE]
+    with plugin:
+        await kubelet.has(UNITS - 64)
+        publish(file.parent, "health-interval: 0.1\n")
+        # A reading is nearly always under way.
+        plugin.signal(signal.SIGHUP)
+        await kubelet.has(UNITS - 28)
+        assert [entry["units"] for entry in plugin.events("capacity_changed")] == [UNITS - 28]
+
+
+async def test_the_backends_own_reserve_must_fit_as_well(
+    kubelet: Simulated, tmp_path: Path, file: Path
+) -> None:
+    publish(file.parent, "health-interval: 0.1\nreserve: 0\n")
+    plugin = reading(kubelet, tmp_path, file)
+    module = plugin.command.index("-m")
+    script = SLOW_WITH_A_RESERVE.replace(str(28 * UNIT_BYTES), str(UNITS * UNIT_BYTES))
+    plugin.command[module : module + 2] = ["-c", script]
+    with plugin:
+        await kubelet.has(UNITS)
+        publish(file.parent, "health-interval: 0.1\n")
+        plugin.signal(signal.SIGHUP)
+        assert "nothing is left" in (await plugin.logged("reload_rejected"))["error"]
+        await plugin.logged("registered", 2)
+        await kubelet.has(UNITS)
