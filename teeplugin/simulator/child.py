@@ -103,7 +103,7 @@ class PluginProcess:
             try:
                 line = await process.stdout.readline()
             except ValueError:
-                line = b"(a line too long to be shown_path)\n"
+                line = b"(a line too long to be shown)\n"
             if not line:
                 return
             self._on_line(line.decode(errors="replace").rstrip())

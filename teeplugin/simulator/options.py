@@ -201,9 +201,18 @@ def _total(text: str) -> int:
     )
 
 
+def _own_plugin() -> tuple[str, ...]:
+    """Give the command that starts the plugin that this simulator belongs to.
+
+    Not `-m teeplugin`: in the image only the launcher knows where the packages are.
+    """
+    script = f"import sys; sys.path[:] = {sys.path}; from teeplugin.__main__ import run; run()"
+    return (sys.executable, "-P", "-c", script)
+
+
 def _command(text: str | None) -> tuple[str, ...]:
     if text is None:
-        return (sys.executable, "-m", "teeplugin")
+        return _own_plugin()
     try:
         command = tuple(shlex.split(text))
     except ValueError as error:

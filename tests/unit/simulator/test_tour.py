@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import teeplugin
 from teeplugin.simulator.command import main
 from teeplugin.simulator.report import Report
 from tests.scratch import assert_nothing_left
@@ -290,3 +292,21 @@ def test_colours_are_for_terminals_that_want_them(
     lines = stream.getvalue().splitlines()
     assert ("\x1b[31mFAILED" in lines[0]) is coloured
     assert len(lines) == 4
+
+
+def test_it_runs_where_only_the_launcher_knows_the_packages(tmp_path: Path) -> None:
+    # As in the image: an interpreter that finds none of them by itself.
+    interpreter = Path(sys.base_prefix, "bin", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    packages = {str(Path(teeplugin.__file__).parents[1]), sysconfig.get_path("purelib")}
+    launcher = (
+        f"import sys; sys.path[:0] = {sorted(packages)}; from teeplugin.__main__ import run; run()"
+    )
+    result = subprocess.run(
+        [interpreter, "-I", "-c", launcher, "simulate"],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
