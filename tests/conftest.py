@@ -73,9 +73,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Say it in the last line, which is read when nothing else is."""
-    for reason, count in config.stash.get(SKIPPED, Counter()).items():
+    if SKIPPED not in config.stash:
+        return
+    for reason, count in config.stash[SKIPPED].items():
         failed = ", which fails in CI" if os.environ.get("CI") else ""
         print(f"{count} skipped{failed}: {reason}")
+    if not config.stash[SKIPPED]:
+        print("0 skipped")
 
 
 def _reason(longrepr: object) -> str:
