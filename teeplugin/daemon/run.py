@@ -79,11 +79,11 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
         # What was made up to here lives as long as the process: later collections skip it.
         gc.freeze()
         gc.enable()
-        async with _open_backend(backend), _telemetry(settings, parts):
+        _announce(settings, backend.simulated)
+        async with _leaving(backend, parts.poller), _telemetry(settings, parts):
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(parts.poller.run)
-                    tasks.start_soon(_announce, settings, backend.simulated, parts.poller)
                     tasks.start_soon(_register_when_listed, parts)
                     tasks.start_soon(parts.reloader.follow_file)
                     await _handle_signals(signals, parts)
@@ -118,15 +118,15 @@ async def _telemetry(settings: Settings, parts: PluginParts) -> AsyncIterator[No
 
 
 @asynccontextmanager
-async def _open_backend(backend: TeeBackend) -> AsyncIterator[None]:
-    """Open the backend, and close it without letting it keep us or its errors hide ours."""
-    await backend.__aenter__()
+async def _leaving(backend: TeeBackend, poller: TeePoller) -> AsyncIterator[None]:
+    """Leave the backend at the end, without letting it keep us or its errors hide ours."""
     try:
         yield
     finally:
         try:
-            with anyio.move_on_after(CLOSE_SECONDS, shield=True):
-                await backend.__aexit__(None, None, None)
+            if poller.entered:
+                with anyio.move_on_after(CLOSE_SECONDS, shield=True):
+                    await backend.__aexit__(None, None, None)
         except Exception as error:  # noqa: BLE001 - a backend's bug is not to be the plugin's end
             _log.error("backend_not_closed", error=error)
 
@@ -184,10 +184,8 @@ async def _handle_signals(signals: AsyncIterator[signal.Signals], parts: PluginP
         parts.registration.renew()
 
 
-async def _announce(settings: Settings, simulated: bool, poller: TeePoller) -> None:
-    """Say what was started: once the settings are known to fit the TEE, or it takes its time."""
-    with anyio.move_on_after(START_LOG_SECONDS):
-        await poller.answered.wait()
+def _announce(settings: Settings, simulated: bool) -> None:
+    """Say what is started, before anything of a backend's can keep or end it."""
     _log.info(
         "starting",
         version=__version__,

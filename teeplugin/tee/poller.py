@@ -35,6 +35,7 @@ from teeplugin.primitives.signal import Signal
 from teeplugin.tee.guard import guarded, read_default_reserve, read_memory
 from teeplugin.tee.report import Report
 from teeplugin_backends.base import (
+    LOOK_SECONDS,
     QUERY_SECONDS,
     Exhausted,
     TeeBackend,
@@ -70,7 +71,8 @@ class TeePoller:
     `answered` is set at the first answer, if the terms fit it. What containers are handed is looked
     for under `host_root`, where the node's paths are seen.
 
-    `default_reserve_bytes` is the backend's own reserve, known from its first reading on.
+    `default_reserve_bytes` is the backend's own reserve, known from its first reading on. Once
+    `entered`, the backend is to be left by whoever ends this.
 
     For telemetry: the `decision` in force and its `policy_settings`, the `queries` counted; the
     last reading `observed` with the allocation records known, and the least that was used in such
@@ -96,6 +98,7 @@ class TeePoller:
         self.unallocated_use_min_bytes: int | None = None
         self.list_changes = 0
         self.default_reserve_bytes: int | None = None
+        self.entered = False
         self._latest_list = latest_list
         self._host_root = host_root
         self._query_seconds = query_seconds
@@ -201,6 +204,7 @@ class TeePoller:
         try:
             try:
                 with self.queries.timed():
+                    await self._enter()
                     answer = await read_memory(self._backend, self._query_seconds)
             except Exhausted as error:
                 if self.decision.memory is None:
@@ -209,6 +213,12 @@ class TeePoller:
             return answer, await self._settled()
         except TeeError as error:
             return error, ()
+
+    async def _enter(self) -> None:
+        """Enter the backend, once that succeeds: what hinders it is a fault that may end."""
+        if not self.entered:
+            await guarded("__aenter__()", self._backend.__aenter__, LOOK_SECONDS)
+            self.entered = True
 
     async def _settled(self) -> Sequence[str]:
         """Ask the backend what it only knows after a reading; what containers would lack."""

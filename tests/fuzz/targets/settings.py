@@ -83,7 +83,11 @@ class _Silent:
 def reloaded(data: bytes) -> None:
     """A newer file: all that may change is in force and fits the TEE, or nothing has changed."""
     policy_settings = PolicySettings(unit_bytes=512 * KIB, reserve_bytes=0, interval_seconds=60.0)
-    poller = SimpleNamespace(policy_settings=policy_settings, decision=Decision(memory=_MEMORY))
+    poller = SimpleNamespace(
+        policy_settings=policy_settings,
+        decision=Decision(memory=_MEMORY),
+        default_reserve_bytes=0,
+    )
     with (
         in_memory(data) as path,
         mock.patch.object(reload, "_log", _Silent()),

@@ -18,6 +18,7 @@ from teeplugin_backends.base import (
     Unreachable,
 )
 from tests.unit.tee.watched_poller import ALL, GOOD, UNIT, ScriptedTee, events, watched
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -84,6 +85,34 @@ async def test_a_bug_in_a_backend_is_called_one_and_outlived() -> None:
             await at.answer(GOOD)
             await at.listed(DeviceList(ALL))
     assert "backend_bug" in events(logs)
+
+
+@pytest.mark.parametrize("bug", ["raises", "hangs", "cancels itself"])
+async def test_a_backend_that_can_not_be_entered_is_a_fault_that_ends_with_it(
+    monkeypatch: pytest.MonkeyPatch, bug: str
+) -> None:
+    tries = 0
+
+    async def enter(self: ScriptedTee) -> ScriptedTee:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            if bug == "hangs":
+                await anyio.sleep_forever()
+            raise asyncio.CancelledError if bug == "cancels itself" else ZeroDivisionError
+        return self
+
+    monkeypatch.setattr(ScriptedTee, "__aenter__", enter)
+    monkeypatch.setattr("teeplugin.tee.poller.LOOK_SECONDS", 0.01)
+    with capture_logs() as logs:
+        async with watched() as at:
+            await eventually("a third try", lambda: tries, until=lambda count: count == 3)
+            await at.answer(GOOD)
+            await at.listed(DeviceList(ALL))
+            await at.answer(GOOD)
+    assert at.poller.entered
+    assert tries == 3
+    assert "tee_unhealthy" in events(logs)
 
 
 async def test_a_bug_in_access_is_a_fault_that_ends_with_it() -> None:
