@@ -18,7 +18,8 @@ nox.options.reuse_venv = "yes"
 ROOT = Path(__file__).parent
 nox.options.sessions = ["fast"]
 
-FAST_TESTS = ("tests/unit", "tests/contract", "tests/plugin", "tests/docs")
+OF_THE_CODE = ("tests/unit", "tests/contract", "tests/plugin")
+FAST_TESTS = (*OF_THE_CODE, "tests/docs")
 # More than there are processors, on most machines: most of the tests' time is waiting.
 AT_ONCE = "--numprocesses=4"
 API_PACKAGES = {"deviceplugin": "v1beta1", "podresources": "v1"}
@@ -151,9 +152,9 @@ def types(session: nox.Session) -> None:
     ],
 )
 def tests(session: nox.Session) -> None:
-    """Run the fast and the slow tests, on each Python that is there."""
+    """Run the fast and the slow tests of the code, on each Python that is there."""
     _under_test(session, "test")
-    _pytest(session, AT_ONCE)
+    _pytest(session, AT_ONCE, folders=OF_THE_CODE)
 
 
 @nox.session
