@@ -24,6 +24,7 @@ PARTS = {
         "qemu-aarch64": "qemu-user",
         "/usr/aarch64-linux-gnu/lib/libc.so.6": "libc6-arm64-cross",
     },
+    "static emulator": {"qemu-aarch64-static": "qemu-user-static"},
     "valgrind": {"valgrind": "valgrind"},
     "git": {"git": "git"},
     "systemd": {"systemd-analyze": "systemd"},

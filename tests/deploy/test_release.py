@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 
 from tests.deploy.files import DEPLOY, run
+from tests.needs import need, unavailable
 
 SCRIPT = DEPLOY / "release" / "release.py"
 SOURCES = ("LICENSE", "teeplugin/__init__.py", "teeplugin/simulator/scenarios/tour.yaml")
@@ -139,7 +140,8 @@ def test_a_base_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_programs_of_another_machine_run_where_the_emulator_is(
     modules: dict[str, ModuleType],
 ) -> None:
+    need("static emulator")
     if why := modules["emulation"].obstacle("aarch64"):
-        pytest.skip(why)
+        unavailable(why)
     result = modules["emulation"].run(["aarch64", "cat", "/proc/self/uid_map"], {}, 30)
     assert (result.returncode, result.stdout.split()) == (0, ["0", "0", "4294967295"])
