@@ -46,7 +46,7 @@ PYTHONS = list(_interpreters())
 OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # The one whose lines are counted where COVERAGE is set: from 3.12 on that costs next to nothing.
 NEWEST_PYTHON = PYTHONS[-1][1]
-COVERAGE_DATA = ROOT / ".nox" / "coverage" / "data"
+COVERAGE_DATA = ROOT / ".nox" / ".coverage" / "data"
 LEAST_COVERAGE = 80
 """Per cent of the lines of teeplugin and teeplugin_backends, over all sessions."""
 
