@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from tests.plugin_process import plain_environment
 pytestmark = pytest.mark.anyio
 
 PROGRAM = (sys.executable, "-m", "teeplugin")
-SIZE = ("size", str(Path(__file__).parents[1] / "unit/commands/sizing/full.xml"))
+CONFIGS_XML = Path(__file__).parents[1] / "unit/commands/sizing/full.xml"
 COLUMNS = 80
 ROWS = 250
 CHECK = "  [a-z-]+ +(ok|warning|failed|not applicable) +."
@@ -89,10 +90,12 @@ def test_in_a_pipe_each_step_and_its_note_are_one_line() -> None:
 
 
 async def test_the_estimate_keeps_its_columns(scratch: Path) -> None:
+    # Its path is printed, and the checkout's may be longer than a wide terminal.
+    size = ("size", str(shutil.copy(CONFIGS_XML, scratch / "ta.xml")))
     narrow, wide, pipe = (
-        await printed(scratch, SIZE),
-        await printed(scratch, SIZE, 140),
-        piped(*SIZE),
+        await printed(scratch, size),
+        await printed(scratch, size, 140),
+        piped(*size),
     )
     assert wide == pipe
     assert any("x 5, being multi-session  estimated" in line for line in pipe)
