@@ -219,7 +219,8 @@ async def test_no_descriptor_is_left_open(
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, not used
     for _ in range(5):
         await helpers.run({})
-    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208 - likewise
+    # Others' may be closed meanwhile: a leak makes more.
+    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208 - likewise
 
 
 def test_an_embedded_python_names_its_base_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

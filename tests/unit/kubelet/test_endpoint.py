@@ -213,7 +213,8 @@ async def test_a_directory_that_is_gone_is_an_os_error_and_leaks_nothing(directo
     with pytest.raises(FileNotFoundError):
         await endpoint.open()
     gc.collect()
-    assert len(list(descriptors.iterdir())) == before
+    # Others' may be closed meanwhile: a leak makes more.
+    assert len(list(descriptors.iterdir())) <= before
     await endpoint.close()
 
 
