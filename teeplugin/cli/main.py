@@ -100,7 +100,10 @@ def _daemon(words: Sequence[str]) -> int:
 
         return put(as_yaml(loaded))
 
-    return _serve(loaded, lambda: load(line.values, os.environ).settings, line.without_dash)
+    def read_again() -> "Settings":
+        return load(line.values, os.environ, file_may_be_blank=False).settings
+
+    return _serve(loaded, read_again, line.without_dash)
 
 
 def _serve(

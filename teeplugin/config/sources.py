@@ -44,6 +44,8 @@ def load(
     flags: Sequence[FlagValue],
     environ: Mapping[str, str],
     keys: Collection[str] = SETTINGS.keys(),
+    *,
+    file_may_be_blank: bool = True,
 ) -> Loaded:
     """Read all sources and validate what they give together, of the settings that `keys` names.
 
@@ -58,7 +60,7 @@ def load(
     if file is not None:
         from teeplugin.config.yaml_file import from_file  # noqa: PLC0415 - YAML only where used
 
-        layers.insert(0, from_file(file))
+        layers.insert(0, from_file(file, may_be_blank=file_may_be_blank))
     values: dict[str, Given] = {}
     options: dict[str, Given] = {}
     for layer in layers:

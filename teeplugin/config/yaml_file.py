@@ -5,19 +5,26 @@ from collections.abc import Iterable
 import yaml
 
 from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
-from teeplugin.config.settings import SETTINGS, nearest, shown, shown_path
+from teeplugin.config.settings import SETTINGS, ConfigError, nearest, shown, shown_path
 from teeplugin.config.yaml_nodes import BOOL, NULL, entries, fault_at, given_at, parsed, read_text
 
 
-def from_file(file: Given) -> Layer:
+def from_file(file: Given, *, may_be_blank: bool = True) -> Layer:
     """Read the configuration file.
 
     Raises:
-        ConfigError: it can't be read, is no mapping, or has a key that isn't ours.
+        ConfigError: it can't be read, is no mapping, has a key that isn't ours, or is blank where
+            that would give all settings up: an editor has just cut it, or the disk is full.
     """
     path = config_path(file)
     name = shown_path(path)
-    root = parsed(name, read_text(path, file))
+    text = read_text(path, file)
+    if not (may_be_blank or text.strip(" \t\r\n\0")):
+        raise ConfigError(
+            f"{name}: nothing is in it: write at least a comment where all settings are to be the "
+            "defaults"
+        )
+    root = parsed(name, text)
     layer = Layer()
     if root is None or root.tag == NULL:
         return layer

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import anyio
 
-from teeplugin.config.settings import ConfigError, Settings, differing, shown_path
+from teeplugin.config.settings import ConfigError, Settings, differing
 from teeplugin.kubelet.directory_watch import file_identity
 from teeplugin.logs.setup import configure, get_logger
 from teeplugin.policy.decide import check_policy_settings
@@ -60,7 +60,6 @@ class Reloader:
         if self._sources is None:
             return False
         try:
-            self._refuse_nothing()
             wanted = self._sources.read()
             applied = self._applied(wanted)
         except ConfigError as error:
@@ -77,23 +76,6 @@ class Reloader:
         changed = applied != self.settings
         self.settings = applied
         return changed
-
-    def _refuse_nothing(self) -> None:
-        """Refuse a file without a word: an editor has just cut it, or the disk is full.
-
-        Raises:
-            ConfigError: it would give all settings up for their defaults.
-        """
-        file = self._sources and self._sources.file
-        try:
-            nothing = bool(file) and not Path(str(file)).read_bytes().strip(b" \t\r\n\0")
-        except OSError:
-            return  # said by who reads it next
-        if nothing:
-            raise ConfigError(
-                f"{shown_path(str(file))}: nothing is in it: write at least a comment where all "
-                "settings are to be the defaults"
-            )
 
     def _applied(self, wanted: Settings) -> Settings:
         """Put in force what may change, and give what is in force then.
