@@ -1,7 +1,6 @@
 """The helper process: one at a time, killed when nobody waits for it, never waited for in vain."""
 
 import asyncio
-import gc
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from teeplugin_backends.libteec.process import (
     Ended,
     HelperProcesses,
 )
+from tests.usage import open_files
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -215,12 +215,10 @@ async def test_no_descriptor_is_left_open(
 ) -> None:
     plays(monkeypatch, run("pass"))
     await helpers.run({})
-    gc.collect()  # what other tests left would be closed in the middle of this one
-    before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - counted, not used
+    before = open_files()
     for _ in range(5):
         await helpers.run({})
-    # Others' may be closed meanwhile: a leak makes more.
-    assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208 - likewise
+    assert open_files() - before == set()
 
 
 def test_an_embedded_python_names_its_base_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

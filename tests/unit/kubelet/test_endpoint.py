@@ -1,4 +1,3 @@
-import gc
 import os
 import socket
 import stat
@@ -14,6 +13,7 @@ from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
+from tests.usage import open_files
 
 pytestmark = pytest.mark.anyio
 
@@ -207,14 +207,10 @@ async def test_opening_again_after_the_socket_went_listens_again(directory: Path
 async def test_a_directory_that_is_gone_is_an_os_error_and_leaks_nothing(directory: Path) -> None:
     endpoint = make_endpoint(directory)
     directory.rmdir()
-    descriptors = Path("/proc/self/fd")
-    gc.collect()  # what other tests left would be closed in the middle of this one
-    before = len(list(descriptors.iterdir()))
+    before = open_files()
     with pytest.raises(FileNotFoundError):
         await endpoint.open()
-    gc.collect()
-    # Others' may be closed meanwhile: a leak makes more.
-    assert len(list(descriptors.iterdir())) <= before
+    assert open_files() - before == set()
     await endpoint.close()
 
 
