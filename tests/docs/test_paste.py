@@ -9,12 +9,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.docs.pages import ROOT, Block, blocks
 from tests.live_terminal import OWN_SCREEN, LiveTerminal
+from tests.needs import unavailable
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -53,13 +53,6 @@ def bare_environment(directory: Path) -> dict[str, str]:
     return found | {"HOME": str(home), "PATH": f"{_PATH}:{python}", "TERM": "xterm-256color"}
 
 
-def missing(reason: str) -> NoReturn:
-    """Skip; where CI is set, fail."""
-    if os.environ.get("CI"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 def need_an_index(directory: Path, environment: dict[str, str]) -> None:
     """Skip or fail where pip reaches no index."""
     options = (
@@ -80,7 +73,7 @@ def need_an_index(directory: Path, environment: dict[str, str]) -> None:
     )
     if asked.returncode:
         lines = asked.stderr.strip().splitlines()
-        missing(f"`make simulate` needs a package index: {lines[-1] if lines else 'no answer'}")
+        unavailable(f"`make simulate` needs a package index: {lines[-1] if lines else 'no answer'}")
 
 
 def fresh_checkout(directory: Path) -> Path:
@@ -143,7 +136,7 @@ async def test_readmes_commands_work_as_they_are_pasted(
     shell: str, tmp_path: Path, scratch: Path
 ) -> None:
     if shutil.which(shell) is None:
-        missing(f"there is no {shell} to paste into")
+        unavailable(f"there is no {shell} to paste into")
     environment = bare_environment(tmp_path)
     need_an_index(tmp_path, environment)
     checkout = fresh_checkout(tmp_path)

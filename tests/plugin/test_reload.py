@@ -128,7 +128,7 @@ async def test_comments_alone_are_all_defaults(
         await kubelet.has(UNITS)
 
 
-SLOW_WITH_A_RESERVE = f"""
+SLOW_WITH_A_RESERVE = """
 import anyio
 from teeplugin_backends.simulated import SimulatedTee
 
@@ -138,20 +138,25 @@ async def memory(self):
     await anyio.sleep(0.3)
     return await answer(self)
 
-SimulatedTee.memory, SimulatedTee.default_reserve_bytes = memory, {28 * UNIT_BYTES}
+SimulatedTee.memory, SimulatedTee.default_reserve_bytes = memory, {reserve_bytes}
 import teeplugin.cli.main as cli
 raise SystemExit(cli.main())
 """
+
+
+def slow_with_a_reserve(units: int, plugin: Plugin) -> Plugin:
+    """Have the plugin's backend take its time, and have a reserve of its own."""
+    module = plugin.command.index("-m")
+    script = SLOW_WITH_A_RESERVE.format(reserve_bytes=units * UNIT_BYTES)
+    plugin.command[module : module + 2] = ["-c", script]
+    return plugin
 
 
 async def test_a_reserve_that_goes_is_the_backends_own_at_once(
     kubelet: Simulated, tmp_path: Path, file: Path
 ) -> None:
     publish(file.parent, f"health-interval: 0.1\nreserve: {64 * UNIT_BYTES}\n")
-    plugin = reading(kubelet, tmp_path, file)
-    module = plugin.command.index("-m")
-    plugin.command[module : module + 2] = ["-c", SLOW_WITH_A_RESERVE]
-    with plugin:
+    with slow_with_a_reserve(28, reading(kubelet, tmp_path, file)) as plugin:
         await kubelet.has(UNITS - 64)
         publish(file.parent, "health-interval: 0.1\n")
         # A reading is nearly always under way.
@@ -164,11 +169,7 @@ async def test_the_backends_own_reserve_must_fit_as_well(
     kubelet: Simulated, tmp_path: Path, file: Path
 ) -> None:
     publish(file.parent, "health-interval: 0.1\nreserve: 0\n")
-    plugin = reading(kubelet, tmp_path, file)
-    module = plugin.command.index("-m")
-    script = SLOW_WITH_A_RESERVE.replace(str(28 * UNIT_BYTES), str(UNITS * UNIT_BYTES))
-    plugin.command[module : module + 2] = ["-c", script]
-    with plugin:
+    with slow_with_a_reserve(UNITS, reading(kubelet, tmp_path, file)) as plugin:
         await kubelet.has(UNITS)
         publish(file.parent, "health-interval: 0.1\n")
         plugin.signal(signal.SIGHUP)
