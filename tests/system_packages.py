@@ -12,6 +12,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+CNI_BRIDGE = "/usr/lib/cni/bridge"
+
 # What tests ask for by name: programs and files, each with its package.  Looking for these rather
 # than for packages lets a machine bring its own, such as a newer containerd.
 PARTS = {
@@ -46,7 +48,7 @@ PARTS = {
         "setsid": "util-linux",
         "unshare": "util-linux",
         "/usr/lib/*/libc.a": "libc6-dev",
-        "/usr/lib/cni/bridge": "containernetworking-plugins",
+        CNI_BRIDGE: "containernetworking-plugins",
     },
     "images": {
         "buildah": "buildah",
@@ -58,7 +60,7 @@ PARTS = {
 }
 
 # Where other distributions put what Debian has elsewhere.
-_ELSEWHERE = {"/usr/lib/cni/bridge": "/opt/cni/bin/bridge"}
+_ELSEWHERE = {CNI_BRIDGE: "/opt/cni/bin/bridge"}
 _INSTALL_SECONDS = 600
 _HOW = "make system-packages installs it, as root on Debian"
 
@@ -70,16 +72,16 @@ class UnavailableError(Exception):
 def missing_packages(parts: Iterable[str] = PARTS) -> list[str]:
     """List the Debian packages that these parts lack."""
     wanted = {thing: package for part in parts for thing, package in PARTS[part].items()}
-    return sorted({package for thing, package in wanted.items() if not _is_there(thing)})
+    return sorted({package for thing, package in wanted.items() if find(thing) is None})
 
 
-def _is_there(thing: str) -> bool:
+def find(thing: str) -> Path | None:
+    """Find a program on PATH, or a file by its pattern."""
     if not thing.startswith("/"):
-        return shutil.which(thing) is not None
-    return any(
-        next(Path("/").glob(place.lstrip("/")), None) is not None
-        for place in (thing, _ELSEWHERE.get(thing, thing))
-    )
+        found = shutil.which(thing)
+        return Path(found) if found else None
+    places = (thing, _ELSEWHERE.get(thing, thing))
+    return next((path for place in places for path in Path("/").glob(place.lstrip("/"))), None)
 
 
 def ensure(parts: Iterable[str]) -> None:

@@ -23,8 +23,6 @@ _LOOK_INSIDE = "env; echo --; cat /proc/mounts; echo --; ls -l /dev"
 class Real(KubeletUnderTest):
     """A kubelet of the lab: pods come from its API server, records from its PodResources socket."""
 
-    settle_seconds = 15
-
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.kubelet_dir = lab.kubelet_dir

@@ -9,12 +9,11 @@ from pathlib import Path
 from tests import system_packages
 from tests.system_packages import UnavailableError
 
-CNI_PLUGINS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
-
 
 def cni_plugins() -> Path | None:
     """Find the directory of the CNI plugins."""
-    return next((path for path in CNI_PLUGINS if (path / "bridge").exists()), None)
+    bridge = system_packages.find(system_packages.CNI_BRIDGE)
+    return bridge and bridge.parent
 
 
 def ensure() -> None:

@@ -32,7 +32,7 @@ class KubeletUnderTest(abc.ABC):
     """Where the test sees the kubelet's directory."""
 
     settle_seconds: float = 15
-    """How long anything may take at most."""
+    """How long anything may take at most, on a busy machine: what is promised sooner says so."""
 
     @property
     def device_plugins_dir(self) -> Path:
