@@ -89,19 +89,14 @@ def _pytest(session: nox.Session, *words: str, folders: Sequence[str] = ()) -> N
         return
     _dependency_group(session, "coverage")
     COVERAGE_DATA.parent.mkdir(parents=True, exist_ok=True)
-    core = "sysmon" if _version(session) >= (3, 12) else "ctrace"
+    core = "ctrace" if PYTHONS[-1][0] == "3.11" else "sysmon"
     measured = _ENVIRONMENT | {"COVERAGE_FILE": str(COVERAGE_DATA), "COVERAGE_CORE": core}
     session.run("coverage", "run", "-m", "pytest", *words, env=measured)
 
 
-def _version(session: nox.Session) -> tuple[int, int]:
-    asked = session.run("python", "-c", "import sys; print(*sys.version_info[:2])", silent=True)
-    major, minor = str(asked).split()
-    return int(major), int(minor)
-
-
 def _is_newest(session: nox.Session) -> bool:
-    return "{}.{}".format(*_version(session)) == PYTHONS[-1][0]
+    own_is_newest = PYTHONS[-1][0] == OWN_PYTHON
+    return session.python == NEWEST_PYTHON or (session.python is None and own_is_newest)
 
 
 def _program(session: nox.Session, name: str, group: str = "test") -> None:
