@@ -139,7 +139,7 @@ def _file(path: str, found: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the bill of the one-file executable: what it has is told by its packages' metadata."""
+    """Print the bill of the one-file executable, from its packages' metadata."""
     with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(sys.argv[1]) as executable:
         told = [name for name in executable.namelist() if ".dist-info/" in name]
         executable.extractall(scratch, told)

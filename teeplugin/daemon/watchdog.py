@@ -1,4 +1,4 @@
-"""Ends the process when its event loop is blocked, so that whoever started it starts it again.
+"""Ends the process when its event loop is blocked: systemd or the kubelet starts it again.
 
 While an Allocate waits for a blocked plugin the kubelet admits no pod at all, and its liveness
 probe doesn't act: it can't be left to that.
@@ -57,7 +57,7 @@ def watchdog(
         yield
     finally:
         ended.set()
-        # The loop goes on being open for it until it has noticed.
+        # The loop stays open until the thread has noticed.
         thread.join()
 
 

@@ -25,7 +25,7 @@ class Unwritable(Exception):
 class Report:
     """Writes to one stream, line by line as things happen; raises Unwritable where it can't.
 
-    On a terminal what doesn't fit its width goes on in further lines; in a pipe each step is one.
+    On a terminal what doesn't fit its width continues in further lines; in a pipe each step is one.
     """
 
     def __init__(self, stream: TextIO, environment: Mapping[str, str] = os.environ) -> None:
@@ -51,7 +51,7 @@ class Report:
     def step(
         self, number: int, title: str, expected: str, seen: str, *, seconds: float, ok: bool
     ) -> None:
-        """One step's line; on a terminal, a cell that doesn't fit goes on in the next line.
+        """One step's line; on a terminal, a cell that doesn't fit continues in the next line.
 
         Where there is no room for what was expected beside what was seen, both stand in one column,
         and once if they are the same.

@@ -72,7 +72,7 @@ class TeePoller:
     for under `host_root`, where the node's paths are seen.
 
     `default_reserve_bytes` is the backend's own reserve, known from its first reading on. Once
-    `entered`, the backend is to be left by whoever ends this.
+    `entered`, the caller that ends this leaves the backend.
 
     For telemetry: the `decision` in force and its `policy_settings`, the `queries` counted; the
     last reading `observed` with the allocation records known, and the least that was used in such

@@ -105,7 +105,7 @@ class BareShell:
         await self._end("set -e")
 
     async def paste(self, block: Block) -> None:
-        """Paste a block, and wait for its end; what goes on is ended by its key."""
+        """Paste a block, and wait for its end; its key ends what keeps running."""
         self._terminal.press(block.body)
         if block.goes_on:
             await self._terminal.shows("plugin registered")

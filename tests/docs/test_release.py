@@ -34,7 +34,7 @@ def fetched_by_name(text: str) -> list[str]:
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_no_page_installs_the_plugin_from_an_index_by_its_name(document: str) -> None:
-    """Nobody owns the name there: whoever takes it would run their code on the reader's machine."""
+    """Nobody owns the name there: the one who takes it would run code on the reader's machine."""
     found = fetched_by_name((ROOT / document).read_text(encoding="utf-8"))
     assert found == [], (
         "name a file of the release: pip install ./teeplugin-VERSION-py3-none-any.whl"

@@ -24,7 +24,7 @@ _RESULT_WIDTH = max(map(len, Result))
 _MARGIN = len(_INDENT) + _CHECK_WIDTH + 1 + _RESULT_WIDTH + 1
 _NARROW_MARGIN = 6
 _LEAST_TEXT_COLUMNS = 30
-"""Where less is left beside check and result, the finding goes on below them."""
+"""Where less is left beside check and result, the finding stands below them."""
 
 
 def as_json(report: Report) -> str:

@@ -134,7 +134,7 @@ def _lines(estimate: Estimate, width: int | None) -> Iterator[str]:
 
 
 def _indented(text: str, width: int | None) -> Iterator[str]:
-    """Indent a text by 2, and by 4 where it goes on; spaces at its beginning are kept."""
+    """Indent a text by 2, and its further lines by 4; spaces at its beginning are kept."""
     margin = " " * (2 + len(text) - len(text.lstrip()))
     first, *further = wrapped(text.lstrip(), width, head=len(margin), indent=4)
     yield margin + first
@@ -153,7 +153,7 @@ class _Table:
             self._columns[_FORMULA] = min(formula, max(_LEAST_FORMULA_COLUMNS, formula - excess))
 
     def lines(self, rows: Sequence[_Row]) -> Iterator[str]:
-        """Write these rows; a formula that doesn't fit goes on in the next line."""
+        """Write these rows; a formula that doesn't fit continues in the next line."""
         for name, memory, formula, certainty in rows:
             formula_columns = self._columns[_FORMULA]
             first, *further = cell(formula, formula_columns if self._is_wrapped else None)
