@@ -102,7 +102,7 @@ async def _telemetry(settings: Settings, parts: PluginParts) -> AsyncIterator[No
 
     async def tell() -> None:
         with anyio.move_on_after(START_LOG_SECONDS):
-            await parts.registration.registered_once.wait()
+            await parts.registration.status.registered_once.wait()
         try:
             # No part of the start: it takes a tenth of a second.
             server = await in_a_thread(importlib.import_module, "teeplugin.telemetry.server")

@@ -61,6 +61,11 @@ class Endpoint:
         """Whether the file at our path is the socket we listen on."""
         return self._identity is not None and self._identity == _identity(self.path)
 
+    def has_client_since(self, began: float) -> bool:
+        """Whether a client is connected that came at this monotonic time or later."""
+        clients = self._server.clients if self._server else ()
+        return any(client.since >= began for client in clients)
+
     async def open(self) -> None:
         """Clear away what dead plugins left, bind, listen and serve.
 

@@ -9,6 +9,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from contextvars import ContextVar
+from time import monotonic
 from typing import Any, cast
 
 import anyio
@@ -107,11 +108,12 @@ class _Stream(Stream):
 
 
 class _Client(H2Protocol, AbstractHandler):
-    """One client's connection; `processor.streams` are its calls that are under way."""
+    """One client's connection, open `since` a monotonic time; `calls` are those under way."""
 
     def __init__(self, server: "GrpcServer") -> None:
         super().__init__(self, Configuration(), _H2)
         self._server = server
+        self.since = monotonic()
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     @property

@@ -5,11 +5,9 @@ Every round looks at what is there now (kubelet's socket, our socket, the direct
 happened, in whatever order, ends in the same few states.
 """
 
-import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
 
 import anyio
 
@@ -22,9 +20,10 @@ from teeplugin.kubelet.directory_watch import (
     is_dead_mount,
 )
 from teeplugin.kubelet.endpoint import Endpoint
-from teeplugin.kubelet.grpc_client import CallRefused, CallTimedOut, NoAnswer, call
-from teeplugin.kubelet.watch_streams import WatchStream, WatchStreams
-from teeplugin.logs.setup import get_logger
+from teeplugin.kubelet.grpc_client import call
+from teeplugin.kubelet.register_call import RegisterCall
+from teeplugin.kubelet.registration_status import NotRegistered, RegistrationStatus
+from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.primitives.signal import Signal
 
 API_VERSION = "v1beta1"
@@ -42,8 +41,17 @@ is killed and leaves its socket."""
 LISTEN_SECONDS = 1.0
 """How often it is tried to listen in a directory that is there."""
 
-REGISTER_SECONDS = 15.0
-"""The kubelet dials us during Register for at most 10 s; after this it is taken for hung."""
+SLOW_SECONDS = 15.0
+"""The kubelet dials us for at most 10 s. After this a Register without an answer is logged and
+waited for further; an answer without a stream is a failed registration."""
+
+PENDING_SECONDS = 300.0
+"""After this a call without an answer is given up. A kubelet whose device manager was locked has
+answered after 50 s; each call that is repeated beside it would open another stream, for good."""
+
+LOCKED_SECONDS = 120.0
+"""How long an answer without a stream is waited for while the kubelet is connected: kubelets up to
+1.24 answer first and may then wait for their device manager's lock."""
 
 FRESH_SECONDS = 10.0
 """How long a kubelet's new socket may refuse dials before the tries become rarer."""
@@ -51,39 +59,15 @@ FRESH_SECONDS = 10.0
 STEADY_SECONDS = 1.0
 """A registration that held this long was a good one: the next one is not delayed."""
 
-_log = get_logger()
-
 
 class DirectoryLostError(Exception):
     """Our mount of the kubelet's directory is dead: the fix is a restart of the pod."""
 
 
-class _NotRegistered(NamedTuple):
-    """Why we are not registered; `may_pass` where the next moment may be different."""
-
-    reason: str
-    error: str = ""
-    may_pass: bool = False
-
-
-class _Registered(NamedTuple):
-    """A registration that holds: the kubelet's stream, and its socket as it was then.
-
-    Streams don't say whose they are. If others were opened meanwhile, the end of any of them
-    counts as the kubelet's: registering once too often is better than never.
-    """
-
-    streams: tuple[WatchStream, ...]
-    kubelet: FileIdentity
-    began: float
-
-
 class Registration:
     """Keeps one resource registered with the kubelet whose directory is `directory`.
 
-    For telemetry: the `not_registered_reason`, in words, while we are not registered, None while we
-    are; how often we were registered and how often a try failed; `registered_once` is set by the
-    first.
+    For telemetry: the `status`.
     """
 
     def __init__(
@@ -101,13 +85,7 @@ class Registration:
         self._watch_streams = watch_streams
         self._renewal = Signal()
         self._renewed = 0
-        self._logged_reasons: set[str] = set()
-        self.not_registered_reason: str | None = (
-            "the TEE has not answered yet, so there is nothing to register"
-        )
-        self.registrations = 0
-        self.failures = 0
-        self.registered_once = anyio.Event()
+        self.status = RegistrationStatus()
         self._back_off_seconds = 0.0
         self._kubelet: FileIdentity | None = None
         self._kubelet_since = 0.0
@@ -133,15 +111,13 @@ class Registration:
         async with DirectoryWatch(self._directory) as watch:
             while True:
                 kubelet = self._look_for_kubelet()
-                outcome: _Registered | _NotRegistered | None = await self._make_ready(kubelet)
+                reason = await self._make_ready(kubelet)
                 was_in_place = self._endpoint.in_place
-                if outcome is None and kubelet is not None:
-                    outcome = await self._register(kubelet, watch)
-                if isinstance(outcome, _Registered):
-                    await self._hold(outcome, watch)
-                elif outcome is not None:
-                    self._log_reason(outcome)
-                    await self._wait_for_change(outcome, watch, was_in_place=was_in_place)
+                if reason is None and kubelet is not None:
+                    reason = await self._register_and_hold(kubelet, watch)
+                if reason is not None:
+                    self.status.failed(reason)
+                    await self._wait_for_change(reason, watch, was_in_place=was_in_place)
 
     def _look_for_kubelet(self) -> FileIdentity | None:
         """Identify the kubelet's socket; a new one begins with fresh patience."""
@@ -151,7 +127,7 @@ class Registration:
             self._back_off_seconds = 0.0
         return kubelet
 
-    async def _make_ready(self, kubelet: FileIdentity | None) -> _NotRegistered | None:
+    async def _make_ready(self, kubelet: FileIdentity | None) -> NotRegistered | None:
         """Have our socket listen in the directory as it is now; else say what is in the way."""
         if await is_dead_mount(self._directory):
             raise DirectoryLostError(
@@ -159,70 +135,81 @@ class Registration:
                 "restart the plugin's pod, it mounts the new one"
             )
         if not self._directory.is_dir():
-            return _NotRegistered(f"there is no directory {self._directory}: the kubelet makes it")
+            return NotRegistered(f"there is no directory {self._directory}: the kubelet makes it")
         if not self._endpoint.in_place:
             try:
                 await self._endpoint.open()
             except OSError as error:
-                return _NotRegistered(
+                return NotRegistered(
                     f"can't listen on {self._endpoint.path}", str(error), may_pass=True
                 )
         if kubelet is None:
-            return _NotRegistered(f"there is no {self._kubelet_socket}: waiting for the kubelet")
+            return NotRegistered(f"there is no {self._kubelet_socket}: waiting for the kubelet")
         return None
 
-    async def _register(
+    async def _register_and_hold(
         self, kubelet: FileIdentity, watch: DirectoryWatch
-    ) -> _Registered | _NotRegistered:
-        """Register, unless the kubelet's socket or ours goes meanwhile."""
+    ) -> NotRegistered | None:
+        """Register once, and hold the registration until it is lost; else say what went wrong."""
         self._renewed = self._renewal.count
-        outcome: _Registered | _NotRegistered = _NotRegistered(
-            "a socket went while the kubelet was registering us", may_pass=True
-        )
+        async with anyio.create_task_group() as tasks:
+            register = RegisterCall(self._watch_streams)
+            tasks.start_soon(register.run, self._call_register)
+            reason = await self._wait_for_stream(register, kubelet, watch)
+            if reason is None:
+                await self._hold(register, kubelet, watch)
+            tasks.cancel_scope.cancel()
+        return reason
 
-        async def try_once() -> None:
-            nonlocal outcome
-            outcome = await self._try_to_register(kubelet)
+    async def _wait_for_stream(
+        self, register: RegisterCall, kubelet: FileIdentity, watch: DirectoryWatch
+    ) -> NotRegistered | None:
+        """Wait for the kubelet's stream, however long the call is pending."""
+        while not register.streams:
+            if file_identity(self._kubelet_socket) != kubelet or not self._endpoint.in_place:
+                # A kubelet that dies before it answers may leave the call pending for ever.
+                return NotRegistered(
+                    "a socket went while the kubelet was registering us", may_pass=True
+                )
+            if register.ended.is_set():
+                if reason := self._failure(register):
+                    return reason
+            elif register.pending_seconds >= SLOW_SECONDS:
+                self.status.waiting(
+                    NotRegistered(
+                        f"the kubelet has not answered Register in {SLOW_SECONDS:g} s: "
+                        "waiting for it"
+                    )
+                )
+            waits = [watch.changed, register.next_stream]
+            if not register.ended.is_set():
+                waits.append(register.ended.wait)
+            await _first_of(min(SLOW_SECONDS, LOOK_SECONDS), *waits)
+        self._registered(register)
+        return None
 
-        async def be_overtaken() -> None:
-            # A kubelet that dies with our call in its hands may leave it unanswered.
-            while file_identity(self._kubelet_socket) == kubelet and self._endpoint.in_place:
-                await watch.changed()
-
-        await _first_of(math.inf, try_once, be_overtaken)
-        return outcome
-
-    async def _try_to_register(self, kubelet: FileIdentity) -> _Registered | _NotRegistered:
-        """Call Register and await the kubelet's stream; else say what went wrong."""
-        began, serial = monotonic(), self._watch_streams.last_serial
-        try:
-            await self._call_register()
-            with anyio.fail_after(began + REGISTER_SECONDS - monotonic()):
-                streams = await self._watch_streams.opened_after(serial)
-        except CallTimedOut:
-            return _NotRegistered(
-                f"the kubelet didn't answer Register within {REGISTER_SECONDS:.0f} s"
-            )
-        except TimeoutError:
-            return _NotRegistered(
-                f"the kubelet opened no ListAndWatch stream within {REGISTER_SECONDS:.0f} s"
-            )
-        except CallRefused as error:
-            return _NotRegistered("the kubelet refused the registration", str(error))
-        except NoAnswer as error:
+    def _failure(self, register: RegisterCall) -> NotRegistered | None:
+        """Say what is wrong with a call that has ended; None while its stream may still come."""
+        if register.is_refused:
+            return NotRegistered("the kubelet refused the registration", str(register.error))
+        if register.is_unanswered:
+            return NotRegistered("the kubelet did not answer Register", str(register.error))
+        if register.error is not None:
             reason = f"the kubelet can't be reached at {self._kubelet_socket}"
-            return _NotRegistered(reason, str(error), may_pass=True)
-        _log.info(
-            "registered",
-            resource=self._resource_name,
-            socket=self._endpoint.name,
-            milliseconds=round((monotonic() - began) * 1000, 1),
-        )
-        self._logged_reasons.clear()
-        self.not_registered_reason = None
-        self.registrations += 1
-        self.registered_once.set()
-        return _Registered(streams, kubelet, monotonic())
+            return NotRegistered(reason, str(register.error), may_pass=True)
+        is_connected = self._endpoint.has_client_since(register.began)
+        seconds = LOCKED_SECONDS if is_connected else SLOW_SECONDS
+        if monotonic() - register.ended_at >= seconds:
+            return NotRegistered(
+                f"the kubelet answered Register and opened no ListAndWatch stream in {seconds:g} s"
+            )
+        return None
+
+    def _registered(self, register: RegisterCall) -> None:
+        # Asked while the call was pending: this registration answers it.
+        self._renewed = self._renewal.count
+        seconds = monotonic() - register.began
+        self.status.registered(self._resource_name, self._endpoint.name, seconds)
 
     async def _call_register(self) -> None:
         request = v1beta1.RegisterRequest(
@@ -231,53 +218,69 @@ class Registration:
             resource_name=self._resource_name,
             options=OPTIONS,
         )
-        await call(self._kubelet_socket, _REGISTER, bytes(request), REGISTER_SECONDS)
+        await call(self._kubelet_socket, _REGISTER, bytes(request), PENDING_SECONDS)
 
-    async def _hold(self, registered: _Registered, watch: DirectoryWatch) -> None:
-        """Return when the registration is lost, our own streams ended and the reason logged."""
-        ends = [stream.ended.wait for stream in registered.streams]
-        while (reason := self._lost(registered)) is None:
+    async def _hold(
+        self, register: RegisterCall, kubelet: FileIdentity, watch: DirectoryWatch
+    ) -> None:
+        """Return when the registration is lost, our own streams ended and the reason logged.
+
+        Streams don't say whose they are. If others were opened during the call, the end of any of
+        them counts as the kubelet's: registering once too often is better than never.
+        """
+        since = monotonic()
+        while (reason := self._lost(register, kubelet, since)) is None:
             # An older instance that we overlapped may have been killed since.
             self._endpoint.tidy()
+            waits = [watch.changed, *(stream.ended.wait for stream in register.streams)]
+            if not register.ended.is_set():
+                waits += [register.ended.wait, register.next_stream]
             if self._asked:
                 # Asked again within a second: what was done for the first answers the second.
-                await _first_of(STEADY_SECONDS, watch.changed, *ends)
+                await _first_of(STEADY_SECONDS, *waits)
             else:
-                await _first_of(LOOK_SECONDS, watch.changed, self._wait_until_asked, *ends)
+                await _first_of(LOOK_SECONDS, self._wait_until_asked, *waits)
         # Ended here before the kubelet hears of a new registration: it would drop the new one.
         self._watch_streams.end_all()
-        registered_seconds = monotonic() - registered.began
-        self.not_registered_reason = reason
-        _log.info(
-            "registering_again", reason=reason, registered_seconds=round(registered_seconds, 1)
-        )
-        pause_seconds = _processing_seconds(registered)
+        registered_seconds = monotonic() - since
+        self.status.lost(reason, registered_seconds)
+        pause_seconds = _processing_seconds(register)
         if registered_seconds >= STEADY_SECONDS:
             self._back_off_seconds = 0.0
         else:
             pause_seconds = max(pause_seconds, self._back_off_seconds)
             self._lengthen_back_off()
-        deadline = monotonic() + pause_seconds
-        while file_identity(self._kubelet_socket) == registered.kubelet:
-            left_seconds = deadline - monotonic()
-            if left_seconds <= 0:
-                return
-            await _first_of(left_seconds, watch.changed)
+        await self._pause(pause_seconds, register, kubelet, watch)
 
-    def _lost(self, registered: _Registered) -> str | None:
-        steady = monotonic() - registered.began >= STEADY_SECONDS
-        if self._asked and steady:
+    async def _pause(
+        self, seconds: float, register: RegisterCall, kubelet: FileIdentity, watch: DirectoryWatch
+    ) -> None:
+        """Wait so long, and for the end of a call that is pending, while it is the same kubelet."""
+        deadline = monotonic() + seconds
+        while file_identity(self._kubelet_socket) == kubelet:
+            left_seconds = deadline - monotonic()
+            if left_seconds > 0:
+                await _first_of(left_seconds, watch.changed)
+            elif register.ended.is_set():
+                return
+            else:
+                await _first_of(LOOK_SECONDS, watch.changed, register.ended.wait)
+
+    def _lost(self, register: RegisterCall, kubelet: FileIdentity, since: float) -> str | None:
+        if self._asked and register.ended.is_set() and monotonic() - since >= STEADY_SECONDS:
             return "asked to"
-        if file_identity(self._kubelet_socket) != registered.kubelet:
+        if file_identity(self._kubelet_socket) != kubelet:
             return "the kubelet's socket is another one or gone"
         if not self._endpoint.in_place:
             return "our socket is gone"
-        if any(stream.ended.is_set() for stream in registered.streams):
+        if register.is_refused:
+            return f"the kubelet refused the registration: {register.error}"
+        if any(stream.ended.is_set() for stream in register.streams):
             return "the kubelet's stream ended"
         return None
 
     async def _wait_for_change(
-        self, not_registered_reason: _NotRegistered, watch: DirectoryWatch, *, was_in_place: bool
+        self, not_registered_reason: NotRegistered, watch: DirectoryWatch, *, was_in_place: bool
     ) -> None:
         """Wait before the next try: with back-off, cut short by a change of a socket.
 
@@ -312,19 +315,8 @@ class Registration:
             max(2 * self._back_off_seconds, FIRST_BACK_OFF_SECONDS), LONGEST_BACK_OFF_SECONDS
         )
 
-    def _log_reason(self, not_registered_reason: _NotRegistered) -> None:
-        """Log what is in the way, once for each different reason until registered again."""
-        self.failures += 1
-        self.not_registered_reason = ": ".join(
-            filter(None, (not_registered_reason.reason, not_registered_reason.error))
-        )
-        if not_registered_reason.reason not in self._logged_reasons:
-            self._logged_reasons.add(not_registered_reason.reason)
-            details = {"error": not_registered_reason.error} if not_registered_reason.error else {}
-            _log.warning("not_registered", reason=not_registered_reason.reason, **details)
 
-
-def _processing_seconds(registered: _Registered) -> float:
+def _processing_seconds(register: RegisterCall) -> float:
     """How long the kubelet may still be busy with the last list that it was sent.
 
     Only after that does it look whether the list's stream has ended, and drops whoever is
@@ -332,7 +324,7 @@ def _processing_seconds(registered: _Registered) -> float:
     stay healthy for the kubelet when it has long ended. Seen with kubelet 1.36.3 after one of ten
     quick successions with 10,000 units.
     """
-    return max(0.0, *(stream.processed_at - monotonic() for stream in registered.streams))
+    return max(0.0, *(stream.processed_at - monotonic() for stream in register.streams))
 
 
 async def _first_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> None:

@@ -61,14 +61,14 @@ class WatchStreams:
             del self._open[stream.serial]
             stream.ended.set()
 
-    async def opened_after(self, serial: int) -> tuple[WatchStream, ...]:
-        """Wait for a stream younger than `serial`; all there are then, also those that ended."""
-        while True:
-            seen = self._opened.count
-            younger = tuple(stream for stream in self._recent if stream.serial > serial)
-            if younger:
-                return younger
-            await self._opened.after(seen)
+    def opened_after(self, serial: int) -> tuple[WatchStream, ...]:
+        """Give the streams younger than `serial`, also those that ended."""
+        return tuple(stream for stream in self._recent if stream.serial > serial)
+
+    async def another(self, serial: int) -> None:
+        """Wait for a stream younger than `serial`."""
+        while self.last_serial <= serial:
+            await self._opened.after(self._opened.count)
 
     def end_all(self) -> None:
         """End every open stream."""

@@ -200,13 +200,13 @@ class PluginCollector(Collector):
         yield from self._gauge(
             "registered",
             "1 while the kubelet watches our list.",
-            registration.not_registered_reason is None,
+            registration.status.not_registered_reason is None,
         )
         yield from self._counter(
-            "registrations", "Registrations that succeeded.", registration.registrations
+            "registrations", "Registrations that succeeded.", registration.status.registrations
         )
         yield from self._counter(
-            "registration_failures", "Tries to register that failed.", registration.failures
+            "registration_failures", "Tries to register that failed.", registration.status.failures
         )
         yield from self._gauge(
             "watch_streams", "Open ListAndWatch streams.", len(self._parts.watch_streams)

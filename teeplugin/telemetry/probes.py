@@ -37,7 +37,7 @@ async def ready(parts: PluginParts) -> Checks:
     return {
         "running": "the plugin is shutting down" if parts.stopping.is_set() else None,
         "tee": _tee_problem(parts),
-        "registered": parts.registration.not_registered_reason,
+        "registered": parts.registration.status.not_registered_reason,
     }
 
 

@@ -37,8 +37,8 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
             "fix": cause.fix,
             "confirmed": decision.cause is not None,
         },
-        "registered": parts.registration.not_registered_reason is None,
-        "not_registered_reason": parts.registration.not_registered_reason,
+        "registered": parts.registration.status.not_registered_reason is None,
+        "not_registered_reason": parts.registration.status.not_registered_reason,
         "settings_problem": parts.reloader.problem,
         "pod_resources_readable": parts.pod_resources.reads.readable,
         "holders": [

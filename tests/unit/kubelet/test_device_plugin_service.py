@@ -127,7 +127,7 @@ async def test_the_list_comes_at_once_and_again_at_each_change(served: Served) -
 async def test_a_stream_opened_before_the_first_reading_waits_for_it(served: Served) -> None:
     async with served.channel() as channel:
         frames = watch(channel)
-        await served.watch_streams.opened_after(0)
+        await served.watch_streams.another(0)
         served.list_units(2)
         assert healthy(await anext(frames)) == {"0", "1"}
 
@@ -162,7 +162,7 @@ async def test_a_stream_that_is_never_read_disturbs_nobody(served: Served) -> No
     served.list_units(200_000)
     async with served.channel() as channel:
         blocked = channel.unary_stream("/v1beta1.DevicePlugin/ListAndWatch")(b"")
-        await served.watch_streams.opened_after(0)
+        await served.watch_streams.another(0)
         async with served.channel() as other:
             frames = watch(other)
             for unhealthy in (0, 7, 0, 9):

@@ -204,7 +204,7 @@ async def test_in_an_unsafe_directory_nothing_is_removed_and_nothing_bound(
     async with registering(directory) as ours:
         await eventually(
             "the not_registered_reason",
-            lambda: "must be" in str(ours.registration.not_registered_reason),
+            lambda: "must be" in str(ours.registration.status.not_registered_reason),
         )
         assert list(directory.iterdir()) == []
 
@@ -216,7 +216,7 @@ async def test_an_unsafe_directory_is_waited_for_until_it_is_mended(
     directory.chmod(0o777)
     with capture_logs() as logs:
         async with registering(directory) as ours:
-            await eventually("tries", lambda: ours.registration.failures > 2)
+            await eventually("tries", lambda: ours.registration.status.failures > 2)
             assert not ours.endpoint.in_place
             directory.chmod(0o755)
             await eventually("our socket", lambda: ours.endpoint.in_place)

@@ -140,7 +140,8 @@ async def test_a_cancelled_call_is_no_error_of_the_peers(path: Path) -> None:
 async def test_register_outlives_every_answer(
     kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch, shape: Shape
 ) -> None:
-    monkeypatch.setattr(registration_module, "REGISTER_SECONDS", 0.2)
+    monkeypatch.setattr(registration_module, "SLOW_SECONDS", 0.2)
+    monkeypatch.setattr(registration_module, "PENDING_SECONDS", 0.2)
     directory = kubelet_dir / "device-plugins"
     with capture_logs() as logs:
         async with (
@@ -148,7 +149,7 @@ async def test_register_outlives_every_answer(
             fake_peer(directory / "kubelet.sock", shape) as kubelet,
         ):
             await eventually("two calls", lambda: kubelet.calls >= 2)
-            assert ours.registration.not_registered_reason
+            assert ours.registration.status.not_registered_reason
     assert not [entry for entry in logs if entry["event"] == "registered"]
 
 

@@ -55,7 +55,7 @@ async def test_a_kubelet_that_never_opens_a_stream_has_not_registered_us(
 ) -> None:
     async def take() -> None: ...
 
-    monkeypatch.setattr(registration_module, "REGISTER_SECONDS", 0.05)
+    monkeypatch.setattr(registration_module, "SLOW_SECONDS", 0.05)
     with capture_logs() as logs:
         async with registering(directory), registry(directory / "kubelet.sock", take) as kubelet:
             await eventually("a second call", lambda: len(kubelet.requests) >= 2)
@@ -65,7 +65,7 @@ async def test_a_kubelet_that_never_opens_a_stream_has_not_registered_us(
 async def test_a_kubelet_that_hangs_in_register_is_given_up_and_asked_again(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registration_module, "REGISTER_SECONDS", 0.05)
+    monkeypatch.setattr(registration_module, "PENDING_SECONDS", 0.05)
     path = directory / "kubelet.sock"
     async with registering(directory), registry(path, anyio.sleep_forever) as kubelet:
         await eventually("a second call", lambda: len(kubelet.requests) >= 2)

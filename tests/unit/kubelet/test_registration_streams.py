@@ -55,7 +55,7 @@ async def test_of_two_streams_opened_during_register_the_end_of_either_counts(
             ended = anyio.Event()
             ends.append(ended)
             background.start_soon(_watch_until, ours.endpoint.path, ended)
-        await ours.streams.opened_after(before + 1)
+        await ours.streams.another(before + 1)
 
     async with anyio.create_task_group() as background, registering(directory) as ours:
         before = ours.streams.last_serial
