@@ -26,8 +26,8 @@ CALL_SECONDS = 2.0
 YIELD_SECONDS = 0.002
 """How long an answer is parsed without letting an Allocate that waits have its turn."""
 
-FAILURES_BEFORE_WARNING = 4
-"""So many failures in a row are told of: they are two queries' looks before and after."""
+UNREADABLE_SECONDS = 15.0
+"""How long reading must fail before it is logged: longer than a kubelet's restart takes."""
 
 _log = get_logger()
 
@@ -57,6 +57,8 @@ async def get_allocatable(socket: Path) -> bytes:
 class PodResourcesClient:
     """The records of one resource; `socket` is where the kubelet serves PodResources.
 
+    `changed` is set whenever other ids count as allocated than before.
+
     For telemetry: the `reads` of it, counted.
     """
 
@@ -69,8 +71,11 @@ class PodResourcesClient:
         self._answer: bytes | None = None
         self._parsed: tuple[Holder, ...] = ()
         self._logged_holders: dict[tuple[str, str, str], IdSet] | None = None
-        self._failures = 0
-        self._allocation_added = Signal()
+        self._failing_since: float | None = None
+        self._logged_unreadable = False
+        self.changed = Signal()
+        self._lock = anyio.Lock()
+        self._in_use = IdSet()
 
     @property
     def allocated(self) -> IdSet | None:
@@ -85,34 +90,52 @@ class PodResourcesClient:
     def add_allocated(self, ids: Iterable[int]) -> None:
         """Count ids as allocated from now on, because Allocate hands them out."""
         self._records = self._records.with_allocated(IdSet.of(ids), monotonic())
-        self._allocation_added.set()
+        self._in_use |= self.allocated or IdSet()
+        self.changed.set()
+
+    def collect_in_use(self) -> None:
+        """Begin to collect `in_use` anew."""
+        self._in_use = self.allocated or IdSet()
+
+    @property
+    def in_use(self) -> IdSet | None:
+        """All ids that counted as allocated at some moment since `collect_in_use`.
+
+        None if the kubelet never reported any.
+        """
+        return None if self._records.holders is None else self._in_use
 
     @property
     def has_unrecorded(self) -> bool:
         """Whether ids were allocated that the kubelet didn't report when it was last asked."""
         return self._records.has_unrecorded(monotonic())
 
-    async def next_allocation(self) -> None:
-        """Wait until Allocate hands out ids."""
-        await self._allocation_added.after(self._allocation_added.count)
-
     async def refresh(self) -> bool:
         """Read the kubelet's allocation records; False if that can't be done now.
 
         Not for use inside Allocate: the kubelet may hold its records back until that was answered.
         """
-        identity = file_identity(self._socket)
-        try:
-            holders = await self._holders(await list_pods(self._socket))
-        except CallError as error:
-            self._log_readability(error)
-            return False
-        restarted = self._identity not in (None, identity)
-        self._records = self._records.read(holders, monotonic(), restarted=restarted)
-        self._identity = identity
+        # One at a time: an older answer must not take the place of a newer one.
+        async with self._lock:
+            identity = file_identity(self._socket)
+            try:
+                holders = await self._list()
+            except CallError as error:
+                self._log_readability(error)
+                return False
+            before = self.allocated
+            restarted = self._identity not in (None, identity)
+            self._records = self._records.read(holders, monotonic(), restarted=restarted)
+            self._identity = identity
+        self._in_use |= self.allocated or IdSet()
+        if self.allocated != before:
+            self.changed.set()
         self._log_readability(None)
         self._log_holders(holders)
         return True
+
+    async def _list(self) -> tuple[Holder, ...]:
+        return await self._holders(await list_pods(self._socket))
 
     async def _holders(self, data: bytes) -> tuple[Holder, ...]:
         """Parse the answer, unless it is the last one, letting others run every few milliseconds.
@@ -138,15 +161,19 @@ class PodResourcesClient:
     def _log_readability(self, error: CallError | None) -> None:
         """Log when the allocation records can't be read, and when they can again, once each.
 
-        Not at the first failures: a kubelet that restarts is told of by the registration.
+        Not at the first failures: the registration logs that a kubelet restarts.
         """
         self.reads.count(ok=error is None)
-        told = self._failures >= FAILURES_BEFORE_WARNING
-        self._failures = 0 if error is None else self._failures + 1
         if error is None:
-            if told:
+            if self._logged_unreadable:
                 _log.info("pod_resources_readable", socket=str(self._socket))
-        elif not told and self._failures >= FAILURES_BEFORE_WARNING:
+            self._failing_since, self._logged_unreadable = None, False
+            return
+        if self._failing_since is None:
+            self._failing_since = monotonic()
+        since_seconds = monotonic() - self._failing_since
+        if since_seconds >= UNREADABLE_SECONDS and not self._logged_unreadable:
+            self._logged_unreadable = True
             _log.warning(
                 "pod_resources_unreadable",
                 socket=str(self._socket),

@@ -5,7 +5,6 @@ Every round looks at what is there now (kubelet's socket, our socket, the direct
 happened, in whatever order, ends in the same few states.
 """
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import monotonic
 
@@ -25,6 +24,7 @@ from teeplugin.kubelet.register_call import RegisterCall
 from teeplugin.kubelet.registration_status import NotRegistered, RegistrationStatus
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.primitives.signal import Signal
+from teeplugin.primitives.waiting import first_of
 
 API_VERSION = "v1beta1"
 _REGISTER = "/v1beta1.Registration/Register"
@@ -184,7 +184,7 @@ class Registration:
             waits = [watch.changed, register.next_stream]
             if not register.ended.is_set():
                 waits.append(register.ended.wait)
-            await _first_of(min(SLOW_SECONDS, LOOK_SECONDS), *waits)
+            await first_of(min(SLOW_SECONDS, LOOK_SECONDS), *waits)
         self._registered(register)
         return None
 
@@ -237,9 +237,9 @@ class Registration:
                 waits += [register.ended.wait, register.next_stream]
             if self._asked:
                 # Asked again within a second: what was done for the first answers the second.
-                await _first_of(STEADY_SECONDS, *waits)
+                await first_of(STEADY_SECONDS, *waits)
             else:
-                await _first_of(LOOK_SECONDS, self._wait_until_asked, *waits)
+                await first_of(LOOK_SECONDS, self._wait_until_asked, *waits)
         # Ended here before the kubelet hears of a new registration: it would drop the new one.
         self._watch_streams.end_all()
         registered_seconds = monotonic() - since
@@ -260,11 +260,11 @@ class Registration:
         while file_identity(self._kubelet_socket) == kubelet:
             left_seconds = deadline - monotonic()
             if left_seconds > 0:
-                await _first_of(left_seconds, watch.changed)
+                await first_of(left_seconds, watch.changed)
             elif register.ended.is_set():
                 return
             else:
-                await _first_of(LOOK_SECONDS, watch.changed, register.ended.wait)
+                await first_of(LOOK_SECONDS, watch.changed, register.ended.wait)
 
     def _lost(self, register: RegisterCall, kubelet: FileIdentity, since: float) -> str | None:
         if self._asked and register.ended.is_set() and monotonic() - since >= STEADY_SECONDS:
@@ -297,7 +297,7 @@ class Registration:
             if not changed():
                 # A disk that is emptied, or writable again, tells nobody.
                 seconds = LISTEN_SECONDS if not_registered_reason.may_pass else LOOK_SECONDS
-                await _first_of(seconds, watch.changed)
+                await first_of(seconds, watch.changed)
             return
         if not_registered_reason.may_pass and monotonic() - self._kubelet_since < FRESH_SECONDS:
             self._back_off_seconds = FIRST_BACK_OFF_SECONDS
@@ -308,7 +308,7 @@ class Registration:
             left_seconds = deadline - monotonic()
             if left_seconds <= 0:
                 return
-            await _first_of(left_seconds, watch.changed, self._wait_until_asked)
+            await first_of(left_seconds, watch.changed, self._wait_until_asked)
 
     def _lengthen_back_off(self) -> None:
         self._back_off_seconds = min(
@@ -325,16 +325,3 @@ def _processing_seconds(register: RegisterCall) -> float:
     quick successions with 10,000 units.
     """
     return max(0.0, *(stream.processed_at - monotonic() for stream in register.streams))
-
-
-async def _first_of(seconds: float, *waits: Callable[[], Awaitable[object]]) -> None:
-    """Return when the first of the waits does, or after `seconds`."""
-    with anyio.move_on_after(seconds):
-        async with anyio.create_task_group() as tasks:
-
-            async def wait(awaited: Callable[[], Awaitable[object]]) -> None:
-                await awaited()
-                tasks.cancel_scope.cancel()
-
-            for awaited in waits:
-                tasks.start_soon(wait, awaited)

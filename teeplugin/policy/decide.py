@@ -106,15 +106,15 @@ class Decision(NamedTuple):
 
 
 class Holdings(NamedTuple):
-    """Which units pods hold while a reading is taken.
+    """Which units pods hold: `allocated` now, or None while that is unknown.
 
-    `allocated` is None while that is unknown. A reading `counts` for shortage only if the holdings
-    were the same before and after it, and where it may confirm another, it was taken long enough
-    after.
+    `in_use` are all that were allocated at some moment of the reading, so that pods that come and
+    go meanwhile can raise no false alarm. None: the reading doesn't count for shortage, because the
+    allocation records could not be read, or because it came too soon to confirm the last one.
     """
 
     allocated: IdSet | None = None
-    counts: bool = False
+    in_use: IdSet | None = None
 
 
 UNKNOWN_HOLDINGS = Holdings()
@@ -180,8 +180,8 @@ def _decide_on_reading(
     allocated = IdSet() if holdings.allocated is None else holdings.allocated
     ids = listed_ids(_count(memory, policy_settings), allocated)
     shortage = previous.shortage
-    if holdings.counts:
-        short = units_to_show(ids, allocated, memory.free_bytes, policy_settings.unit_bytes)
+    if holdings.in_use is not None:
+        short = units_to_show(ids, holdings.in_use, memory.free_bytes, policy_settings.unit_bytes)
         # Where nothing healthy is listed yet, nothing can flap.
         anew = previous.device_list is None or previous.cause is not None
         shortage = Shortage(short) if anew else shortage.confirmed_by(short)
@@ -193,9 +193,9 @@ def _decide_on_reading(
             cause=_missing_on_node(missing),
             ask_again_seconds=policy_settings.fault_seconds,
         )
-    # Pods came or went while it was taken, so it tells nothing of the shortage: the next one may.
-    disturbed = holdings.allocated is not None and not holdings.counts
-    unsure = disturbed or shortage.seen_once is not None
+    # Where it didn't count for the shortage, the next one may.
+    uncounted = holdings.allocated is not None and holdings.in_use is None
+    unsure = uncounted or shortage.seen_once is not None
     interval_seconds = policy_settings.interval_seconds or None
     return Decision(
         mark(ids, allocated, shortage.units, _marked(previous)),
@@ -215,7 +215,7 @@ def _decide_on_exhaustion(
     holdings: Holdings,
 ) -> Decision:
     """Nothing is free: a shortage if the allocated ids are known, else a suspected fault."""
-    if previous.cause is not None and not holdings.counts:
+    if previous.cause is not None and holdings.in_use is None:
         return previous._replace(cause=cause, ask_again_seconds=policy_settings.fault_seconds)
     if holdings.allocated is None:
         decided = previous._replace(unconfirmed_answers=())

@@ -7,6 +7,7 @@ cause, recovery as well as failure.
 import math
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
@@ -32,6 +33,7 @@ from teeplugin.policy.device_list import DeviceListEncoder, PublishedList
 from teeplugin.primitives.counters import QueryStats
 from teeplugin.primitives.latest import Latest
 from teeplugin.primitives.signal import Signal
+from teeplugin.primitives.waiting import first_of
 from teeplugin.tee.guard import guarded, read_default_reserve, read_memory
 from teeplugin.tee.report import Report
 from teeplugin_backends.base import (
@@ -49,6 +51,13 @@ miss a pod that goes at once, whose units would count as allocated for the promi
 
 RECORDS_SECONDS = 2.0
 """How often they are read from then on until they show it."""
+
+RELEASE_SECONDS = 5.0
+"""How often they are read while pods hold units. Memory that others took while a pod held units
+without using them shows only once the pod has ended: until then its units are offered again."""
+
+EVENT_SECONDS = 5.0
+"""The shortest time between queries that are made because pods came or went."""
 
 _log = get_logger()
 
@@ -104,6 +113,7 @@ class TeePoller:
         self._query_seconds = query_seconds
         self._encoder = DeviceListEncoder()
         self._asked = Signal()
+        self._changed = Signal()
         self._report = Report()
         self.answered = anyio.Event()
         self._counted_at = -math.inf
@@ -122,46 +132,62 @@ class TeePoller:
         """Ask the TEE without waiting for the next time; at once after a query under way."""
         self._asked.set()
 
+    def query_soon(self) -> None:
+        """Ask the TEE because pods came or went, at least `EVENT_SECONDS` after the last query.
+
+        Not where the operator has switched the queries off.
+        """
+        if self.policy_settings.interval_seconds:
+            self._changed.set()
+
     async def run(self) -> None:
         """Ask, judge, publish and wait, until cancelled.
 
         Raises:
             ConfigError: the first reading shows that the precision or the reserve doesn't fit.
         """
-        while True:
-            seen = self._asked.count
-            await self._query()
-            if self.decision.unconfirmed_answers:
-                # Not to be hurried: what is asked about again at once proves nothing.
-                await anyio.sleep(CONFIRM_SECONDS)
-                continue
-            with anyio.move_on_after(self.decision.ask_again_seconds):
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._follow_allocations)
-                    await self._asked.after(seen)
-                    tasks.cancel_scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow_allocations)
+            tasks.start_soon(self._follow_records)
+            while True:
+                asked, changed = self._asked.count, self._changed.count
+                await self._query()
+                if self.decision.unconfirmed_answers:
+                    # Not to be hurried: what is asked about again at once proves nothing.
+                    await anyio.sleep(CONFIRM_SECONDS)
+                    continue
+                await first_of(
+                    self.decision.ask_again_seconds,
+                    partial(self._asked.after, asked),
+                    partial(self._after_change, changed),
+                )
+
+    async def _after_change(self, changed: int) -> None:
+        since = monotonic()
+        await self._changed.after(changed)
+        await anyio.sleep(max(0.0, since + EVENT_SECONDS - monotonic()))
 
     async def _query(self) -> None:
         """Query the TEE, read the allocation records before and after, and publish the decision."""
         known = await self._pod_resources.refresh()
-        allocated = self._pod_resources.allocated
+        self._pod_resources.collect_in_use()
         answer, missing = await self._ask()
         self.queries.answered(answer.kind if isinstance(answer, TeeError) else None)
         known = await self._pod_resources.refresh() and known
-        steady = known and allocated == self._pod_resources.allocated
-        if steady and allocated is not None and isinstance(answer, TeeMemory):
-            self._observe(Observation(answer, len(allocated)))
+        in_use = self._pod_resources.in_use if known else None
+        if in_use is not None and isinstance(answer, TeeMemory):
+            self._observe(Observation(answer, len(in_use)))
         first = self.decision.shortage.seen_once is None
         spaced = first or monotonic() - self._counted_at >= CONFIRM_SECONDS
-        counts = steady and spaced
-        if counts:
+        if in_use is not None and spaced:
             self._counted_at = monotonic()
-        previous, holdings = self.decision, Holdings(self._pod_resources.allocated, counts)
+        holdings = Holdings(self._pod_resources.allocated, in_use if spaced else None)
+        previous = self.decision
         self.decision = decide(answer, missing, previous, self.policy_settings, holdings)
         self._check_policy_settings(previous.memory, self.decision.memory)
         if not self.answered.is_set():
             self.answered.set()
-            # Whoever waited for it speaks first.
+            # Let tasks that wait for the first answer log before the list is published.
             await anyio.lowlevel.checkpoint()
         self._publish()
         allocated_units = len(self._pod_resources.allocated or ())
@@ -179,20 +205,28 @@ class TeePoller:
         )
 
     async def _follow_allocations(self) -> None:
-        """Show ids as allocated, and so as Healthy, as soon as Allocate hands them out.
-
-        Then read the kubelet's allocation records until they show them, so that they stay
-        allocated.
-        """
+        """Show ids as allocated, and so as Healthy, as soon as Allocate hands them out."""
+        seen = self._pod_resources.changed.count
         while True:
+            seen = await self._pod_resources.changed.after(seen)
             self._relist()
-            if not self._pod_resources.has_unrecorded:
-                await self._pod_resources.next_allocation()
-                self._relist()
+
+    async def _follow_records(self) -> None:
+        """Read the kubelet's allocation records until they show what Allocate handed out.
+
+        And from time to time while pods hold units, because nothing reports that one has ended.
+        """
+        records = self._pod_resources
+        while True:
+            known, seen = records.allocated, records.changed.count
+            seconds = RELEASE_SECONDS if known else math.inf
+            if records.has_unrecorded:
+                seconds = RECORDS_SECONDS
+            if await first_of(seconds, partial(records.changed.after, seen)):
                 await anyio.sleep(FIRST_RECORDS_SECONDS)
-            else:
-                await anyio.sleep(RECORDS_SECONDS)
-            await self._pod_resources.refresh()
+            await records.refresh()
+            if known is not None and records.allocated != known:
+                self.query_soon()
 
     def _relist(self) -> None:
         self.decision = relist(self.decision, self._pod_resources.allocated, self.policy_settings)

@@ -13,10 +13,11 @@ from teeplugin.api.podresources import v1
 from teeplugin.kubelet import pod_resources_client
 from teeplugin.kubelet import registration as registration_module
 from teeplugin.kubelet.grpc_client import CallError, CallRefused, CallTimedOut, NoAnswer, call
-from teeplugin.kubelet.pod_resources_client import FAILURES_BEFORE_WARNING, PodResourcesClient
+from teeplugin.kubelet.pod_resources_client import PodResourcesClient
 from teeplugin.policy.device_list import IdSet
 from tests.fake_grpc_peer import ODD_ANSWERS, Shape, answers, fake_peer, message
 from tests.in_process import registering
+from tests.unit.kubelet.registry import said
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -158,13 +159,15 @@ async def test_the_pod_resources_outlives_every_answer(
     path: Path, monkeypatch: pytest.MonkeyPatch, shape: Shape
 ) -> None:
     monkeypatch.setattr(pod_resources_client, "CALL_SECONDS", 0.2)
+    monkeypatch.setattr(pod_resources_client, "UNREADABLE_SECONDS", 0.05)
     pod_resources = PodResourcesClient(socket=path, resource_name=RESOURCE)
     devices = v1.ContainerDevices(RESOURCE, ["7"])
     pod = v1.PodResources("pod", "ns", [v1.ContainerResources("main", [devices])])
     with capture_logs() as logs:
         async with fake_peer(path, shape) as kubelet:
-            for _ in range(FAILURES_BEFORE_WARNING):
-                assert not await pod_resources.refresh()
+            with anyio.fail_after(10):
+                while not said(logs, "pod_resources_unreadable"):
+                    assert not await pod_resources.refresh()
             assert not pod_resources.reads.readable
             kubelet.shape = answers(message(bytes(v1.ListPodResourcesResponse([pod]))))
             assert await pod_resources.refresh()
@@ -173,10 +176,12 @@ async def test_the_pod_resources_outlives_every_answer(
     assert told == ["pod_resources_unreadable", "pod_resources_readable"]
 
 
-async def test_bytes_that_are_no_answer_of_pod_resources_are_told(path: Path) -> None:
+async def test_bytes_that_are_no_answer_of_pod_resources_are_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_resources_client, "UNREADABLE_SECONDS", 0)
     pod_resources = PodResourcesClient(socket=path, resource_name=RESOURCE)
     with capture_logs() as logs:
         async with fake_peer(path, answers(message(b"\x0a\x05abc"))):
-            for _ in range(FAILURES_BEFORE_WARNING):
-                assert not await pod_resources.refresh()
+            assert not await pod_resources.refresh()
     assert "5 bytes are no PodResources answer" in logs[0]["error"]

@@ -39,11 +39,23 @@ def test_as_many_are_marked_as_asked_for_and_none_that_is_allocated(
 
 def test_exhaustion_does_not_hide_that_a_node_lacks_what_containers_need() -> None:
     decision = decide(TeeMemory(8 * UNIT, 8 * UNIT), ("/dev/teelog",), Decision(), POLICY_SETTINGS)
-    holdings = Holdings(IdSet.of([1]), counts=True)
+    holdings = Holdings(IdSet.of([1]), in_use=IdSet.of([1]))
     decision = decide(Exhausted("x"), ("/dev/teelog",), decision, POLICY_SETTINGS, holdings)
     assert decision.cause is not None
     assert decision.device_list is not None
     assert decision.device_list.healthy == IdSet()
+
+
+@given(IDS, IDS, IDS, st.integers(0, 300))
+def test_pods_that_come_and_go_during_a_reading_raise_no_false_alarm(
+    ids: IdSet, allocated: IdSet, came_or_went: IdSet, free_units: int
+) -> None:
+    in_use = allocated | came_or_went
+    shown = units_to_show(ids, in_use, free_units * UNIT, UNIT)
+    # Whatever part of them was allocated in the moment of the reading.
+    assert shown <= units_to_show(ids, allocated, free_units * UNIT, UNIT)
+    # And what all of them together can't explain is shown.
+    assert shown >= len(ids - in_use) - free_units
 
 
 @given(st.integers(0, 9), st.none() | st.integers(0, 9), st.integers(0, 9))
@@ -134,7 +146,7 @@ class Node:
     def read(self, _: int = 0) -> None:
         """Have a reading judged that counts, and see that nothing forbidden followed."""
         answer = self.fault or TeeMemory(self.units * UNIT, self.free_units * UNIT)
-        holdings = Holdings(self.allocated, counts=True)
+        holdings = Holdings(self.allocated, in_use=self.allocated)
         self.decision = decide(answer, (), self.decision, POLICY_SETTINGS, holdings)
         self.check()
 

@@ -294,7 +294,7 @@ async def test_the_operators_reserve_counts_instead_of_the_backends_own() -> Non
 
 
 async def test_terms_that_do_not_fit_the_first_reading_end_the_start() -> None:
-    with pytest.RaisesGroup(ConfigError):
+    with pytest.RaisesGroup(ConfigError, flatten_subgroups=True):
         async with watched() as at:
             at.tee.answers.put_nowait(TeeMemory(total_bytes=UNIT - 1, free_bytes=0))
             await anyio.sleep_forever()

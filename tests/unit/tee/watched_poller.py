@@ -67,7 +67,7 @@ class ScriptedTee(TeeBackend):
 
 
 class UnreadPodResources(PodResourcesClient):
-    """A allocation records whose kubelet is too old, or not there."""
+    """Allocation records whose kubelet is too old, or not there."""
 
     async def refresh(self) -> bool:
         return False
@@ -84,11 +84,12 @@ class Watched:
         query_seconds: float,
         device: str,
         reserve_bytes: int | None,
+        pod_resources: PodResourcesClient | None,
     ) -> None:
         access = ContainerAccess(devices=(Device(device, device),)) if device else ContainerAccess()
         self.tee = ScriptedTee(access)
         self.latest_list: Latest[PublishedList | None] = Latest(None)
-        self.pod_resources = UnreadPodResources(
+        self.pod_resources = pod_resources or UnreadPodResources(
             socket=Path("unread"), resource_name="huawei.com/tee-ram"
         )
         self.poller = TeePoller(
@@ -128,6 +129,7 @@ async def watched(
     query_seconds: float = 10,
     device: str = "",
     reserve_bytes: int | None = 0,
+    pod_resources: PodResourcesClient | None = None,
 ) -> AsyncIterator[Watched]:
     watched = Watched(
         host_root,
@@ -135,6 +137,7 @@ async def watched(
         query_seconds=query_seconds,
         device=device,
         reserve_bytes=reserve_bytes,
+        pod_resources=pod_resources,
     )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(watched.poller.run)
