@@ -1,5 +1,6 @@
 """The plugin as a process, whose event loop a backend blocks."""
 
+import random
 import signal
 import subprocess
 import sys
@@ -20,6 +21,8 @@ import asyncio, pathlib, time
 import teeplugin.daemon.run as daemon
 from teeplugin.daemon.watchdog import watchdog
 from teeplugin_backends.simulated import SimulatedTee
+
+original = SimulatedTee.{method}
 
 async def {method}(self, *_):
     pathlib.Path({asked!r}).touch()
@@ -64,7 +67,7 @@ def test_a_blocked_event_loop_ends_the_process_and_says_where(
     with blocked_plugin(tmp_path, kubelet_dir, method, blocks, 1) as (process, _):
         _, told = process.communicate(timeout=20)
     (line,) = [line for line in told.splitlines() if "event=event_loop_blocked" in line]
-    assert "where=<string>:9 " in line
+    assert "where=<string>:11 " in line
     assert process.returncode == 70
 
 
@@ -78,3 +81,46 @@ async def test_whatever_a_backend_does_sigterm_ends_the_process_in_time(
         process.send_signal(signal.SIGTERM)
         # 1.7 s, and what a busy machine needs to end a process.
         assert process.wait(timeout=5) == 0
+
+
+BACKENDS = {
+    "healthy": "return await original(self)",
+    "hanging": "await asyncio.sleep(60)",
+    "blocking": "time.sleep(60)",
+    "crashing": "raise RuntimeError('a bug')",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("behaviour", BACKENDS.values(), ids=BACKENDS.keys())
+def test_sigterm_at_any_moment_ends_it_in_time(
+    tmp_path: Path, kubelet_dir: Path, behaviour: str
+) -> None:
+    moments = random.Random(15)  # noqa: S311 - moments, no secrets
+    for _ in range(10):
+        with blocked_plugin(tmp_path, kubelet_dir, "memory", behaviour, 60) as (process, _):
+            assert process.stderr is not None
+            # The first line is written once the signals are handled.
+            assert "event=starting" in process.stderr.readline()
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=moments.uniform(0.001, 1.5))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=5) == 0
+        assert not list((kubelet_dir / "device-plugins").iterdir())
+
+
+@pytest.mark.slow
+def test_sigterm_before_the_signals_are_handled_leaves_nothing_behind(
+    tmp_path: Path, kubelet_dir: Path
+) -> None:
+    moments = random.Random(16)  # noqa: S311 - moments, no secrets
+    for _ in range(10):
+        with blocked_plugin(tmp_path, kubelet_dir, "memory", BACKENDS["healthy"], 60) as (
+            process,
+            _,
+        ):
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=moments.uniform(0.001, 0.3))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(timeout=5) in (0, -signal.SIGTERM)
+        assert not list((kubelet_dir / "device-plugins").iterdir())
