@@ -31,7 +31,7 @@ def _rows(loaded: Loaded) -> Iterator[tuple[str, str]]:
         elif value is None:
             yield f"{key}: null", f"{origin}: {setting.default}"
         elif setting.metavar == "SIZE":
-            yield f"{key}: {units.format_size(value)}", origin
+            yield f"{key}: {units.flag_size(value)}", origin
         else:
             yield f"{key}: {_scalar(setting_text(value))}", origin
 

@@ -4,6 +4,7 @@ Values flow one way: TEE → backend → health → listing → service → kube
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import anyio
@@ -19,6 +20,7 @@ from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.decide import PolicySettings
 from teeplugin.policy.device_list import DeviceList, PublishedList
 from teeplugin.primitives.latest import Latest
+from teeplugin.tee.guard import read_access
 from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import TeeBackend
 
@@ -66,7 +68,8 @@ def assemble(
     service = DevicePluginService(
         latest_list=latest_list,
         watch_streams=watch_streams,
-        access=backend.access,
+        access=partial(read_access, backend),
+        resource_name=settings.resource_name,
         unit_bytes=settings.unit_bytes,
         on_allocated=pod_resources.add_allocated,
     )

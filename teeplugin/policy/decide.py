@@ -274,7 +274,7 @@ def check_policy_settings(memory: TeeMemory, policy_settings: PolicySettings) ->
     reserve_bytes = policy_settings.reserve_bytes or 0
     if reserve_bytes >= memory.total_bytes:
         return (
-            f"--reserve {units.format_size(reserve_bytes)}: nothing is left of the TEE's "
+            f"--reserve {units.flag_size(reserve_bytes)}: nothing is left of the TEE's "
             f"{units.format_size(memory.total_bytes)}: give a smaller --reserve"
         )
     capacity_bytes = policy_settings.capacity_bytes(memory)

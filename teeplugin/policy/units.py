@@ -53,11 +53,22 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size_bytes: int) -> str:
-    """Write bytes in the largest suffix that keeps the number whole: 629145600 → `600MiB`."""
+    """Write bytes for people, exactly: `600 MiB`, `2.5 MiB`, `10485777 B`; `parse_size` reads it.
+
+    In the largest suffix in which two decimals are enough.
+    """
     for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
-        if size_bytes and size_bytes % KIB**power == 0:
-            return f"{size_bytes // KIB**power}{letter}iB"
-    return f"{size_bytes}B"
+        hundredths, rest = divmod(size_bytes * 100, KIB**power)
+        if hundredths >= 100 and not rest:  # noqa: PLR2004 - 1 of this suffix
+            whole, fraction = divmod(hundredths, 100)
+            decimals = f".{fraction:02}".rstrip("0").rstrip(".")
+            return f"{whole}{decimals} {letter}iB"
+    return f"{size_bytes} B"
+
+
+def flag_size(size_bytes: int) -> str:
+    """Write bytes as a value of flags and YAML, in one word: `2.5MiB`."""
+    return format_size(size_bytes).replace(" ", "")
 
 
 def capacity_bytes(total_bytes: int, reserve_bytes: int) -> int:

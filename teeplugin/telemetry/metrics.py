@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from teeplugin.daemon.parts import PluginParts
+from teeplugin.kubelet.device_plugin_service import ALLOCATION_RESULTS
 from teeplugin.policy.decide import SHORTAGE
 from teeplugin_backends.base import TEE_ERRORS
 
@@ -214,7 +215,7 @@ class PluginCollector(Collector):
         yield from self._counter(
             "allocations",
             "Allocate calls, by result.",
-            {"ok": 0, "fault": 0, "unknown_id": 0} | self._parts.service.allocations,
+            dict.fromkeys(ALLOCATION_RESULTS, 0) | self._parts.service.allocations,
             "result",
         )
 

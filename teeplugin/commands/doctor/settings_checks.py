@@ -16,7 +16,7 @@ from teeplugin.commands.doctor.model import (
 from teeplugin.config.given import OPTIONS_KEY
 from teeplugin.config.settings import SETTINGS, Settings, differing, setting_text
 from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH
-from teeplugin.policy.units import format_size
+from teeplugin.policy.units import flag_size
 
 
 def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
@@ -42,7 +42,7 @@ def _in_words(value: object, metavar: str, default: str) -> str:
     if value is None:
         return default
     if metavar == "SIZE" and isinstance(value, int):
-        return format_size(value)
+        return flag_size(value)
     return setting_text(value) or "off"
 
 

@@ -3,7 +3,7 @@
 from teeplugin.commands.doctor.evidence import Evidence, NotSeenError
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.policy import units
-from teeplugin.policy.units import format_size
+from teeplugin.policy.units import flag_size, format_size
 from teeplugin_backends.base import QUERY_SECONDS, Busy, TeeMemory
 
 SLOW_SECONDS = 1.0
@@ -73,7 +73,7 @@ def reserve(evidence: Evidence) -> Outcome:
             f"{kept}, but others than pods use at least {format_size(unallocated_bytes)}: "
             f"{short} of {count} units have no memory behind them"
         )
-        enough = format_size(-(-unallocated_bytes // _MIB) * _MIB)
+        enough = flag_size(-(-unallocated_bytes // _MIB) * _MIB)
         fix = (
             "end trusted applications outside Kubernetes, and pods that take more than they asked "
             f"for; if there are none, the TEE OS needs more: --reserve {enough}"

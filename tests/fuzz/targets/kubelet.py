@@ -95,6 +95,7 @@ def service_of(fault: str | None) -> DevicePluginService:
         ),
         watch_streams=WatchStreams(),
         access=lambda: _ACCESS,
+        resource_name="huawei.com/tee-ram",
         unit_bytes=512 * 1024,
         on_allocated=lambda _: None,
     )

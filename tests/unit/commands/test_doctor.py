@@ -159,16 +159,18 @@ def test_the_fix_for_too_many_units_mends_it() -> None:
 
 def test_the_fix_for_too_large_a_unit_mends_it() -> None:
     flags = (("precision", str(128 * 1024)), ("reserve", "60MiB"))
-    fix = broken(judged(*flags), "precision", "one unit of 128MiB is more than the capacity")
+    fix = broken(judged(*flags), "precision", "one unit of 128 MiB is more than the capacity")
     _, smaller = flag_in(fix, "-precision")
     mended(judged(("precision", smaller), flags[1]), "precision")
     report = judged(("reserve", str(64 * MIB - 1000)))
-    assert "a --reserve that leaves 512KiB" in broken(report, "precision", "more than the capacity")
+    assert "a --reserve that leaves 512 KiB" in broken(
+        report, "precision", "more than the capacity"
+    )
 
 
 def test_the_fix_for_too_small_a_reserve_mends_it() -> None:
     tee = answer(free=40 * MIB)  # 13 units are allocated, which are 6.5 MiB
-    fix = warned(judged(answer=tee), "reserve", "use at least 17920KiB")
+    fix = warned(judged(answer=tee), "reserve", "use at least 17.5 MiB")
     assert "outside Kubernetes" in fix
     _, enough = flag_in(fix, "--reserve")
     mended(judged(("reserve", enough), answer=tee), "reserve")
@@ -184,7 +186,7 @@ def test_the_reserve_isnt_judged_where_nobody_knows_who_holds_what() -> None:
     mended(judged(("reserve", "30MiB"), answer=answer(free=40 * MIB), **unknown), "reserve")
     # The plugin knows as well.
     unknown["page"] = page(allocated=13)
-    warned(judged(answer=answer(free=40 * MIB), **unknown), "reserve", "at least 17920KiB")
+    warned(judged(answer=answer(free=40 * MIB), **unknown), "reserve", "at least 17.5 MiB")
 
 
 # What warns
@@ -197,9 +199,9 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("a busy TEE", "query", {"answer": Answer(error=Busy("no session"))}, "busy: no session",
      "asked again"),
     ("a slow TEE", "query", {"answer": answer(seconds=3.21)}, "after 3.2 s", "calls stuck"),
-    ("an exhausted TEE", "figures", {"answer": answer(free=0)}, "0B free", "free secure memory"),
+    ("an exhausted TEE", "figures", {"answer": answer(free=0)}, "0 B free", "free secure memory"),
     ("units of another size", "allocated-unit-size", {"allocated_units_by_size": {MIB: 7, UNIT: 2}},
-     "7 units of 1MiB, which count as 512KiB now", "start these pods anew"),
+     "7 units of 1 MiB, which count as 512 KiB now", "start these pods anew"),
     ("a killed plugin's socket", "stale-sockets",
      {"sockets": sockets(plugins={OURS: SocketState.LISTENS, OLD: SocketState.REFUSES})},
      f"any more at {OLD}", f"rm {OLD}"),

@@ -1,7 +1,8 @@
 """The RPCs as a real grpc client, one that is not grpclib, meets them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -12,13 +13,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.kubelet.device_plugin_service import DevicePluginService
+from teeplugin.kubelet.device_plugin_service import DevicePluginService, unit_variables
 from teeplugin.kubelet.endpoint import Endpoint
 from teeplugin.kubelet.grpc_server import MAX_MESSAGE_BYTES
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.device_list import DeviceList, DeviceListEncoder, IdSet, PublishedList
 from teeplugin.primitives.latest import Latest
-from teeplugin_backends.base import ContainerAccess, Device, Mount
+from teeplugin.tee.guard import read_access
+from teeplugin_backends.base import (
+    ContainerAccess,
+    Device,
+    Mount,
+    TeeBackend,
+    TeeMemory,
+    Unreachable,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +37,26 @@ ACCESS = ContainerAccess(
     environment={"TEE": "itrustee"},
 )
 UNIT_BYTES = 512 * 1024
+RESOURCE = "huawei.com/tee-ram"
 LIMIT = [("grpc.max_receive_message_length", 4_194_304)]
+
+
+class Tee(TeeBackend):
+    """Gives as access what it was told to, or raises it."""
+
+    given: object = ACCESS
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, str]) -> "Tee":
+        raise AssertionError(options)
+
+    async def memory(self) -> TeeMemory:
+        raise AssertionError
+
+    def access(self) -> ContainerAccess:
+        if isinstance(self.given, BaseException):
+            raise self.given
+        return self.given  # type: ignore[return-value]  # that is a bug of a backend's
 
 
 class Served:
@@ -39,16 +67,18 @@ class Served:
         self.watch_streams = WatchStreams()
         self.encoder = DeviceListEncoder()
         self.allocated: list[Sequence[int]] = []
-        service = DevicePluginService(
+        self.tee = Tee()
+        self.service = DevicePluginService(
             latest_list=self.latest_list,
             watch_streams=self.watch_streams,
-            access=lambda: ACCESS,
+            access=partial(read_access, self.tee),
+            resource_name=RESOURCE,
             unit_bytes=UNIT_BYTES,
             on_allocated=self.allocated.append,
         )
         self.endpoint = Endpoint(
             directory=kubelet_dir / "device-plugins",
-            service=service,
+            service=self.service,
             watch_streams=self.watch_streams,
         )
 
@@ -196,6 +226,9 @@ async def test_allocate_hands_out_the_way_to_the_tee_and_tells_units_and_bytes(
         "TEE_RAM_UNITS": "3",
         "TEE_RAM_UNIT_BYTES": "524288",
         "TEE_RAM_BYTES": "1572864",
+        "TEE_RAM_UNITS_HUAWEI_COM_TEE_RAM": "3",
+        "TEE_RAM_UNIT_BYTES_HUAWEI_COM_TEE_RAM": "524288",
+        "TEE_RAM_BYTES_HUAWEI_COM_TEE_RAM": "1572864",
     }
     (mount,) = first.mounts
     assert (mount.host_path, mount.container_path) == ("/var/itrustee/teecd",) * 2
@@ -205,6 +238,45 @@ async def test_allocate_hands_out_the_way_to_the_tee_and_tells_units_and_bytes(
     assert device.permissions == "rw"
     assert empty == v1beta1.ContainerAllocateResponse()
     assert served.allocated == [[3, 19, 0], []]
+    assert served.service.allocations == {"ok": 1}
+
+
+def test_two_resources_of_one_container_keep_their_figures_apart() -> None:
+    ram = unit_variables("huawei.com/tee-ram", 3, UNIT_BYTES)
+    fine = unit_variables("a-b.example/tee.ram_2", 4, 2 * UNIT_BYTES)
+    # As the kubelet merges them.
+    both = ram | fine
+    assert both["TEE_RAM_BYTES_HUAWEI_COM_TEE_RAM"] == str(3 * UNIT_BYTES)
+    assert both["TEE_RAM_BYTES_A_B_EXAMPLE_TEE_RAM_2"] == str(8 * UNIT_BYTES)
+    assert both["TEE_RAM_UNITS"] == "4"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        KeyError("surprise"),
+        SystemExit(3),
+        Unreachable("not from here"),
+        None,
+        ContainerAccess(environment={"TEE": 1}),  # type: ignore[dict-item]
+        ContainerAccess(devices=(Device("/dev/tee0", None, "rw"),)),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+async def test_a_bug_of_the_backends_is_a_status_and_counted_apart(
+    served: Served, given: object
+) -> None:
+    served.list_units(4)
+    served.tee.given = given
+    error = await served.refusal("Allocate", allocate_request(["1"], ["2"]))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert (error.details() or "").startswith("a bug in the backend: access() raised ")
+    assert (error.details() or "").endswith(": report it to its author")
+    assert served.service.allocations == {"backend_bug": 1}
+    assert served.allocated == []
+    served.tee.given = ACCESS
+    await served.call("Allocate", allocate_request(["1"]))
+    assert served.service.allocations == {"backend_bug": 1, "ok": 1}
 
 
 async def test_an_id_marked_unhealthy_meanwhile_is_allocated_all_the_same(served: Served) -> None:
