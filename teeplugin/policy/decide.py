@@ -53,13 +53,18 @@ FIRST_BACK_OFF_SECONDS = 0.5
 class PolicySettings(NamedTuple):
     """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask.
 
-    `reserve_bytes` None means the backend's own, which is known from its first reading on: health
-    puts it in before the first reading is judged.
+    `reserve_bytes` None means the backend's own, which is known from its first reading on.
     """
 
     unit_bytes: int
     reserve_bytes: int | None
     interval_seconds: float
+
+    def resolved(self, default_reserve_bytes: int | None) -> "PolicySettings":
+        """Put the backend's own reserve in where the operator names none."""
+        if self.reserve_bytes is not None:
+            return self
+        return self._replace(reserve_bytes=default_reserve_bytes)
 
     def capacity_bytes(self, memory: TeeMemory) -> int:
         """What trusted applications can have of a reading's total."""

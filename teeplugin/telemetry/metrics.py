@@ -104,6 +104,11 @@ class PluginCollector(Collector):
             "0 if settings that were read anew could not be used.",
             parts.reloader.problem is None,
         )
+        yield from self._gauge(
+            "settings_need_restart",
+            "How many settings have another value now, which waits for a restart.",
+            len(parts.reloader.waiting),
+        )
 
     def _units(self) -> Iterator[Metric]:
         published_list, decision = self._parts.latest_list.value, self._parts.poller.decision

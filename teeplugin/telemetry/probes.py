@@ -55,7 +55,9 @@ def _tee_problem(parts: PluginParts) -> str | None:
     decision = parts.poller.decision
     if decision.cause is not None:
         return f"{decision.cause.kind}: {decision.cause.message}: {decision.cause.fix}"
-    return "it has not answered yet" if decision.device_list is None else None
+    if decision.device_list is None:
+        return "it has not answered yet"
+    return None if decision.device_list.ids else parts.misfit
 
 
 def _stuck_query(parts: PluginParts) -> str | None:

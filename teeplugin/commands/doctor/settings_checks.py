@@ -14,9 +14,8 @@ from teeplugin.commands.doctor.model import (
     warning,
 )
 from teeplugin.config.given import OPTIONS_KEY
-from teeplugin.config.settings import SETTINGS, Settings, differing, setting_text
+from teeplugin.config.settings import SETTINGS, Settings, differing
 from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH
-from teeplugin.policy.units import flag_size
 
 
 def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
@@ -29,7 +28,7 @@ def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
         value = getattr(loaded.settings, setting.attribute)
         if key != OPTIONS_KEY:
             found[key] = SettingInForce(
-                _in_words(value, setting.metavar, setting.default), loaded.provenance[key]
+                _in_words(setting.text_in(loaded.settings), setting.default), loaded.provenance[key]
             )
             continue
         for name, text in value.items():
@@ -38,12 +37,8 @@ def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
     return found
 
 
-def _in_words(value: object, metavar: str, default: str) -> str:
-    if value is None:
-        return default
-    if metavar == "SIZE" and isinstance(value, int):
-        return flag_size(value)
-    return setting_text(value) or "off"
+def _in_words(text: str | None, default: str) -> str:
+    return default if text is None else text or "off"
 
 
 def configuration(evidence: Evidence) -> Outcome:
