@@ -34,7 +34,7 @@ async def test_a_query_that_may_still_be_answered_is_none() -> None:
 async def test_a_socket_that_accepts_and_says_nothing_is_a_reason_to_restart(
     kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "SOCKET_SECONDS", 0.05)
+    monkeypatch.setattr(probes, "ANSWER_SECONDS", 0.05)
     parts = running_parts(kubelet_dir)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(parts.endpoint.path))
