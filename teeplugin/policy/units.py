@@ -55,14 +55,13 @@ def parse_size(text: str) -> int:
 def format_size(size_bytes: int) -> str:
     """Write bytes for people, exactly: `600 MiB`, `2.5 MiB`, `10485777 B`; `parse_size` reads it.
 
-    In the largest suffix in which two decimals are enough.
+    In the largest suffix in which it is a whole number of quarters.
     """
     for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
-        hundredths, rest = divmod(size_bytes * 100, KIB**power)
-        if hundredths >= 100 and not rest:  # noqa: PLR2004 - 1 of this suffix
-            whole, fraction = divmod(hundredths, 100)
-            decimals = f".{fraction:02}".rstrip("0").rstrip(".")
-            return f"{whole}{decimals} {letter}iB"
+        quarters, rest = divmod(4 * size_bytes, KIB**power)
+        if quarters >= 4 and not rest:  # noqa: PLR2004 - one of this suffix
+            whole, quarter = divmod(quarters, 4)
+            return f"{whole}{('', '.25', '.5', '.75')[quarter]} {letter}iB"
     return f"{size_bytes} B"
 
 
