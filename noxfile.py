@@ -82,8 +82,8 @@ def _under_test(session: nox.Session, *groups: str) -> None:
 
 
 def _pytest(session: nox.Session, *words: str, folders: Sequence[str] = ()) -> None:
-    """Run pytest with what follows `--` on nox's command line, or else on these folders."""
-    words += tuple(session.posargs or folders)
+    """Run pytest on the files that follow `--` on nox's command line, or else on these folders."""
+    words += _selection(session.posargs, folders)
     if not os.environ.get("COVERAGE") or not _is_newest(session):
         session.run("pytest", *words, env=_ENVIRONMENT)
         return
@@ -92,6 +92,12 @@ def _pytest(session: nox.Session, *words: str, folders: Sequence[str] = ()) -> N
     core = "ctrace" if PYTHONS[-1][0] == "3.11" else "sysmon"
     measured = _ENVIRONMENT | {"COVERAGE_FILE": str(COVERAGE_DATA), "COVERAGE_CORE": core}
     session.run("coverage", "run", "-m", "pytest", *words, env=measured)
+
+
+def _selection(given: Sequence[str], folders: Sequence[str]) -> tuple[str, ...]:
+    """Give pytest's words: options alone leave the folders, files or tests take their place."""
+    names_tests = any(Path(word.partition("::")[0]).exists() for word in given)
+    return (*([] if names_tests else folders), *given)
 
 
 def _is_newest(session: nox.Session) -> bool:
@@ -166,7 +172,7 @@ def coverage(session: nox.Session) -> None:
 def tee(session: nox.Session) -> None:
     """Test the C parts, and the libteec backend on a test libteec; wants gcc, on Debian as root."""
     _under_test(session, "test")
-    _pytest(session, "tests/tee")
+    _pytest(session, folders=("tests/tee",))
 
 
 @nox.session(tags=["check"])
@@ -178,14 +184,14 @@ def deploy(session: nox.Session) -> None:
     # SC2093 means an exec in a loop, as the executable's header has: it is the loop's end.
     session.run("shellcheck", "--exclude=SC2093", *map(str, sorted(scripts)))
     session.run("hadolint", *map(str, sorted(ROOT.glob("deploy/*/Dockerfile"))))
-    _pytest(session, "tests/deploy")
+    _pytest(session, folders=("tests/deploy",))
 
 
 @nox.session(tags=["check"])
 def monitoring(session: nox.Session) -> None:
     """Try alerts, dashboard and their documents against the plugin's metrics, with promtool."""
     _under_test(session, "test", "monitoring")
-    _pytest(session, "tests/monitoring")
+    _pytest(session, folders=("tests/monitoring",))
 
 
 @nox.session
@@ -231,10 +237,10 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def cluster(session: nox.Session) -> None:
-    """Run the plugin on a real one-node Kubernetes cluster; `-- --keep` leaves it up."""
+    """Run the plugin on a real one-node Kubernetes cluster; `-- --keep` keeps it, `-- FILE`."""
     _under_test(session, "test")
     # With each test's name, which is the list of what is guaranteed, and the times they print.
-    _pytest(session, "-v", "-s", "tests/cluster")
+    _pytest(session, "-v", "-s", folders=("tests/cluster",))
 
 
 @nox.session

@@ -15,6 +15,7 @@ from teeplugin.commands.doctor.evidence import (
     PageSeen,
     PageState,
     PluginStatus,
+    RecordedAllocation,
     RecordsSeen,
     SocketsSeen,
 )
@@ -23,12 +24,15 @@ from teeplugin.commands.doctor.model import Report
 from teeplugin.config.go_flags import read_flags
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.device_list import IdSet
 from teeplugin_backends.base import Finding, Result, TeeMemory
 
 MIB = 1024**2
 UNIT = 512 * 1024
 DIRECTORY = Path("/k/device-plugins")
 OURS = DIRECTORY / "tee-ram-0123abcd.sock"
+VAULT, SEALER = IdSet.first(10), IdSet.of(range(10, 13))
+HELD = {("default", "vault", "ca"): VAULT, ("default", "sealer", "ca"): SEALER}
 OLD = DIRECTORY / "tee-ram-ffffffff.sock"
 
 
@@ -92,6 +96,8 @@ def status(**changes: Any) -> PluginStatus:
         registered=True,
         not_registered_reason=None,
         settings_problem=None,
+        settings_misfit=None,
+        settings_waiting={},
     )
     return replace(well, **changes)
 
@@ -117,9 +123,12 @@ def evidence(*flags: tuple[str, str], **changes: Any) -> Evidence:
         loaded=load([FlagValue(key, f"--{key}", text) for key, text in flags], {}),
         backend_found=True,
         directory=DirectorySeen(DIRECTORY, is_writable=True, mode=0o750),
-        allocated_units_by_size={UNIT: 13},
+        recorded=(
+            RecordedAllocation("ca", IdSet.first(10), UNIT),
+            RecordedAllocation("ca", SEALER, UNIT),
+        ),
         sockets=SocketsSeen(SocketState.LISTENS, {OURS: SocketState.LISTENS}, (77,)),
-        records=RecordsSeen({("default", "vault", "ca"): 10, ("default", "sealer", "ca"): 3}, 128),
+        records=RecordsSeen(HELD, 128),
         page=page(),
         answer=answer(),
     )

@@ -27,6 +27,7 @@ class Registered:
             latest_list=self.latest_list,
             watch_streams=self.streams,
             access=ContainerAccess,
+            resource_name="huawei.com/tee-ram",
             unit_bytes=524288,
             on_allocated=lambda _: None,
         )

@@ -53,8 +53,8 @@ async def play(terminal: LiveTerminal) -> None:
         ("a", "■ 10 allocated"),
         ("A", "■ 42 allocated"),
         ("a", "■ 52 allocated"),
-        ("+", "others +8MiB"),
-        ("+", "others +16MiB"),
+        ("+", "others +8 MiB"),
+        ("+", "others +16 MiB"),
     ):
         terminal.press(keys)
         await terminal.shows(seen)

@@ -84,7 +84,7 @@ def _command(command: Command, words: Sequence[str]) -> int:
 
 def _daemon(words: Sequence[str]) -> int:
     from teeplugin.config.go_flags import help_text, read_flags  # noqa: PLC0415 - not for commands
-    from teeplugin.config.sources import load  # noqa: PLC0415 - likewise
+    from teeplugin.config.sources import load, rereader  # noqa: PLC0415 - likewise
 
     summaries = {name: command.summary for name, command in COMMANDS.items()}
     line = read_flags(words, summaries)
@@ -100,10 +100,7 @@ def _daemon(words: Sequence[str]) -> int:
 
         return put(as_yaml(loaded))
 
-    def read_again() -> "Settings":
-        return load(line.values, os.environ, file_may_be_blank=False).settings
-
-    return _serve(loaded, read_again, line.without_dash)
+    return _serve(loaded, rereader(loaded, line.values, os.environ), line.without_dash)
 
 
 def _serve(

@@ -63,7 +63,7 @@ def _is_well(status: Mapping[str, Any]) -> bool:
     count = status["units"]
     confirmed = status["cause"] is not None and status["cause"]["confirmed"]
     all_short = bool(count["unhealthy"]) and count["allocatable"] <= (count["allocated"] or 0)
-    return bool(status["registered"]) and not confirmed and not all_short
+    return bool(status["registered"] and count["capacity"]) and not confirmed and not all_short
 
 
 def _asked(listen: str) -> dict[str, Any]:
@@ -103,12 +103,23 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"kubelet     {'watches the list' if status['registered'] else reason}"
     if not status["pod_resources_readable"]:
         yield "            doesn't tell which pods hold units: no shortage is shown"
-    if status["settings_problem"] is not None:
-        yield f"settings    not changed: {status['settings_problem']}"
+    yield from _settings_lines(status)
     yield from _holder_lines(status["holders"])
     yield "last events"
     for event in status["events"][-_SHOWN_EVENTS:]:
         yield f"  {_event_line(event)}"
+
+
+def _settings_lines(status: Mapping[str, Any]) -> Iterator[str]:
+    if (waiting := status["settings_waiting"]) != {}:
+        changes = ", ".join(
+            f"{key} {status['settings'][key]} → {text}" for key, text in waiting.items()
+        )
+        yield f"settings    need a restart of the plugin: {changes}"
+    if status["settings_misfit"] is not None:
+        yield f"settings    do not fit the TEE: {status['settings_misfit']}"
+    if status["settings_problem"] is not None:
+        yield f"settings    not changed: {status['settings_problem']}"
 
 
 def _tee_line(tee: Mapping[str, Any] | None) -> str:

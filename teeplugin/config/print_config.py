@@ -4,9 +4,8 @@ import re
 from collections.abc import Iterator
 
 from teeplugin.config.given import OPTIONS_KEY
-from teeplugin.config.settings import SETTINGS, setting_text
+from teeplugin.config.settings import SETTINGS
 from teeplugin.config.sources import Loaded
-from teeplugin.policy import units
 
 _PLAIN = re.compile(r"[A-Za-z0-9/][A-Za-z0-9_./+-]*")
 _YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
@@ -28,12 +27,10 @@ def _rows(loaded: Loaded) -> Iterator[tuple[str, str]]:
             yield f"{key}:" if value else f"{key}: {{}}", origin
             for name, text in value.items():
                 yield f"  {_scalar(name)}: {_scalar(text)}", loaded.provenance[f"{key}.{name}"]
-        elif value is None:
+        elif (text := setting.text_in(loaded.settings)) is None:
             yield f"{key}: null", f"{origin}: {setting.default}"
-        elif setting.metavar == "SIZE":
-            yield f"{key}: {units.format_size(value)}", origin
         else:
-            yield f"{key}: {_scalar(setting_text(value))}", origin
+            yield f"{key}: {_scalar(text)}", origin
 
 
 def _scalar(text: str) -> str:

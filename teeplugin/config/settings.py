@@ -247,6 +247,15 @@ class Setting(NamedTuple):
         """The environment variable's name."""
         return ENVIRONMENT_PREFIX + self.key.upper().replace("-", "_")
 
+    def text_in(self, settings: Settings) -> str | None:
+        """Write its value in the words of flags, variables and YAML; None where it has none."""
+        value = getattr(settings, self.attribute)
+        if isinstance(value, Mapping):
+            return ",".join(f"{name}={text}" for name, text in value.items())
+        if self.metavar == "SIZE" and value is not None:
+            return units.flag_size(value)
+        return None if value is None else setting_text(value)
+
 
 def setting_text(value: object) -> str:
     """Write a setting's value in the words of flags and YAML, but for a size."""

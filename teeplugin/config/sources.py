@@ -4,7 +4,7 @@ Each source becomes a layer of texts that know where they were written. The laye
 each other and given to the model once; what it refuses is told here, in one place.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +32,13 @@ class FlagValue(NamedTuple):
 class Loaded(NamedTuple):
     """The settings and where each came from, by key; options by `backend-options.NAME`.
 
-    `file` is the YAML file among the sources, if there was one.
+    `file` is the YAML file among the sources, if there was one, and `text` what was in it.
     """
 
     settings: Settings
     provenance: Mapping[str, str]
     file: Path | None = None
+    text: str | None = None
 
 
 def load(
@@ -45,11 +46,12 @@ def load(
     environ: Mapping[str, str],
     keys: Collection[str] = SETTINGS.keys(),
     *,
-    file_may_be_blank: bool = True,
+    before: str | None = None,
 ) -> Loaded:
     """Read all sources and validate what they give together, of the settings that `keys` names.
 
     The file has to be one of the daemon's all the same, but its other values may be of any kind.
+    `before` is the file's text when it was last read: one that has lost its end is refused.
 
     Raises:
         ConfigError: a value breaks its rule, or a source can't be read.
@@ -57,10 +59,12 @@ def load(
     flag_layer, environment_layer = _from_flags(flags), _from_environment(environ, keys)
     file = flag_layer.values.pop(CONFIG_KEY, None) or _config_variable(environ)
     layers = [environment_layer, flag_layer]
+    text = None
     if file is not None:
         from teeplugin.config.yaml_file import from_file  # noqa: PLC0415 - YAML only where used
 
-        layers.insert(0, from_file(file, may_be_blank=file_may_be_blank))
+        layer, text = from_file(file, before)
+        layers.insert(0, layer)
     values: dict[str, Given] = {}
     options: dict[str, Given] = {}
     for layer in layers:
@@ -70,7 +74,20 @@ def load(
     by_hand = environment_layer.values.keys() | flag_layer.values.keys()
     settings = validated(values, options, by_hand)
     path = config_path(file) if file is not None else None
-    return Loaded(settings, _provenance(values, options), path)
+    return Loaded(settings, _provenance(values, options), path, text)
+
+
+def rereader(
+    loaded: Loaded, flags: Sequence[FlagValue], environ: Mapping[str, str]
+) -> Callable[[], Settings]:
+    """Make a function that reads all sources again, and raises ConfigError as `load` does."""
+
+    def read() -> Settings:
+        nonlocal loaded
+        loaded = load(flags, environ, before=loaded.text)
+        return loaded.settings
+
+    return read
 
 
 def _from_flags(flags: Sequence[FlagValue]) -> Layer:

@@ -9,25 +9,24 @@ from teeplugin.config.settings import SETTINGS, ConfigError, nearest, shown, sho
 from teeplugin.config.yaml_nodes import BOOL, NULL, entries, fault_at, given_at, parsed, read_text
 
 
-def from_file(file: Given, *, may_be_blank: bool = True) -> Layer:
-    """Read the configuration file.
+def from_file(file: Given, before: str | None = None) -> tuple[Layer, str]:
+    """Read the configuration file: its values, and its text.
+
+    `before` is the text that it had when it was last read.
 
     Raises:
-        ConfigError: it can't be read, is no mapping, has a key that isn't ours, or is blank where
-            that would give all settings up: an editor has just cut it, or the disk is full.
+        ConfigError: it can't be read, is no mapping, has a key that isn't ours, or has lost its end
+            since `before`, as while an editor writes it or when the disk is full.
     """
     path = config_path(file)
     name = shown_path(path)
     text = read_text(path, file)
-    if not (may_be_blank or text.strip(" \t\r\n\0")):
-        raise ConfigError(
-            f"{name}: nothing is in it: write at least a comment where all settings are to be the "
-            "defaults"
-        )
+    if before not in (None, text):
+        _check_whole(name, text, before or "")
     root = parsed(name, text)
     layer = Layer()
     if root is None or root.tag == NULL:
-        return layer
+        return layer, text
     if not isinstance(root, yaml.MappingNode):
         raise fault_at(name, root, "not a mapping: write `key: value` lines, like precision: 512")
     for key, key_node, node in entries(name, "", root, _dashed):
@@ -36,7 +35,22 @@ def from_file(file: Given, *, may_be_blank: bool = True) -> Layer:
             layer.values[setting_key] = given_at(name, key, node)
         elif node.tag != NULL:  # all of its lines may be comments
             layer.options.update(_options(name, key, node))
-    return layer
+    return layer, text
+
+
+def _check_whole(name: str, text: str, before: str) -> None:
+    """Refuse a file that lost its end: what the rest of it set would fall back to the defaults."""
+    if not text.strip(" \t\r\n\0"):
+        raise ConfigError(
+            f"{name}: nothing is in it: write at least a comment where all settings are to be the "
+            "defaults"
+        )
+    if before.endswith("\n") and not text.endswith("\n"):
+        line = text.count("\n") + 1
+        raise ConfigError(
+            f"{name} line {line}: ends within a line, as a file does that was cut short: write it "
+            "whole, with a line break at its end"
+        )
 
 
 def _dashed(key: str) -> str:

@@ -4,21 +4,23 @@ Values flow one way: TEE → backend → health → listing → service → kube
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import NamedTuple
 
 import anyio
 
 from teeplugin import __version__
 from teeplugin.config.settings import Settings
-from teeplugin.daemon.reload import Reloader, Sources
+from teeplugin.daemon.reload import Reloader, Sources, policy_settings_of
 from teeplugin.kubelet.device_plugin_service import DevicePluginService
 from teeplugin.kubelet.endpoint import Endpoint
 from teeplugin.kubelet.pod_resources_client import PodResourcesClient
 from teeplugin.kubelet.registration import Registration
 from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.policy.decide import PolicySettings
+from teeplugin.policy.decide import check_policy_settings
 from teeplugin.policy.device_list import DeviceList, PublishedList
 from teeplugin.primitives.latest import Latest
+from teeplugin.tee.guard import read_access
 from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import TeeBackend
 
@@ -46,6 +48,12 @@ class PluginParts(NamedTuple):
         published_list = self.latest_list.value
         return published_list.device_list if published_list else DeviceList()
 
+    @property
+    def misfit(self) -> str | None:
+        """What is wrong with the settings in force for the TEE that was last read, or None."""
+        memory = self.poller.decision.memory
+        return check_policy_settings(memory, self.poller.policy_settings) if memory else None
+
 
 def assemble(
     settings: Settings, backend: TeeBackend, sources: Sources | None = None
@@ -58,7 +66,7 @@ def assemble(
     )
     poller = TeePoller(
         backend=backend,
-        policy_settings=_policy_settings(settings),
+        policy_settings=policy_settings_of(settings),
         pod_resources=pod_resources,
         latest_list=latest_list,
         host_root=settings.host_root,
@@ -66,7 +74,8 @@ def assemble(
     service = DevicePluginService(
         latest_list=latest_list,
         watch_streams=watch_streams,
-        access=backend.access,
+        access=partial(read_access, backend),
+        resource_name=settings.resource_name,
         unit_bytes=settings.unit_bytes,
         on_allocated=pod_resources.add_allocated,
     )
@@ -93,12 +102,4 @@ def assemble(
         reloader=Reloader(settings, sources, poller),
         watch_streams=watch_streams,
         stopping=anyio.Event(),
-    )
-
-
-def _policy_settings(settings: Settings) -> PolicySettings:
-    return PolicySettings(
-        unit_bytes=settings.unit_bytes,
-        reserve_bytes=settings.reserve_bytes,
-        interval_seconds=settings.health_interval_seconds,
     )

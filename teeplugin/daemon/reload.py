@@ -1,19 +1,18 @@
 """Reloads the settings while the plugin runs: on SIGHUP, or when their file changes.
 
-All or nothing: what breaks a rule, or doesn't fit the TEE, leaves everything as it was. What the
-kubelet and the containers have been told can't change under them, and waits for a restart.
+All or nothing: what can't be read, breaks a rule or doesn't fit the TEE leaves all as it was. What
+the kubelet and the containers have been told can't change under them, and waits for a restart.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import anyio
 
-from teeplugin.config.settings import ConfigError, Settings, differing
-from teeplugin.kubelet.directory_watch import file_identity
+from teeplugin.config.settings import SETTINGS, ConfigError, Settings, differing
 from teeplugin.logs.setup import configure, get_logger
-from teeplugin.policy.decide import check_policy_settings
+from teeplugin.policy.decide import PolicySettings, check_policy_settings
 from teeplugin.tee.poller import TeePoller
 
 LOOK_SECONDS = 5.0
@@ -33,49 +32,64 @@ class Sources(NamedTuple):
 
 
 class Reloader:
-    """Keeps the settings in force; `problem` says what is wrong with newer ones, or None."""
+    """Keeps the settings in force, and alone changes them.
+
+    `wanted` are those that were last read: what can't change while the plugin runs is in force only
+    after a restart. `problem` says what is wrong with newer ones, or None.
+    """
 
     def __init__(self, settings: Settings, sources: Sources | None, poller: TeePoller) -> None:
-        self.settings = settings
+        self.settings = self.wanted = settings
         self.problem: str | None = None
         self._sources = sources
         self._poller = poller
+        # As if it were another one: it may have changed since it was read at the start.
+        self._version: object = ()
+
+    @property
+    def waiting(self) -> Mapping[str, str | None]:
+        """The settings that wait for a restart, by their keys, and what they will be."""
+        keys = differing(self.wanted, self.settings)
+        return {key: SETTINGS[key].text_in(self.wanted) for key in keys}
 
     async def follow_file(self) -> None:
-        """Reload whenever the file is another one, until cancelled."""
+        """Reload whenever the file is another one than at the last reload, until cancelled."""
         if self._sources is None or self._sources.file is None:
             return
-        file = self._sources.file
-        known = file_identity(file)
         while True:
             await anyio.sleep(LOOK_SECONDS)
-            found = file_identity(file)
-            if found not in (None, known):
-                known = found
-                if self.reload():
-                    self._poller.query_now()
+            if _version(self._sources.file) != self._version and self.reload():
+                self._poller.query_now()
 
     def reload(self) -> bool:
         """Read the settings and put in force what may change; tell whether anything did."""
         if self._sources is None:
             return False
+        # Looked at before it is read: what changes meanwhile is read again.
+        before, self._version = self._version, _version(self._sources.file)
         try:
             wanted = self._sources.read()
             applied = self._applied(wanted)
         except ConfigError as error:
+            if (str(error), self._version) != (self.problem, before):
+                self._log_problem(str(error))
             self.problem = str(error)
-            _log.error(
-                "reload_rejected",
-                error=self.problem,
-                effect="those from before stay in force, all of them",
-                fix="mend what the error names; they are read again when their file changes",
-            )
             return False
+        if self.problem is not None:
+            _log.info("reload_recovered", was=self.problem)
         self.problem = None
-        self._log_changes(wanted, applied)
-        changed = applied != self.settings
-        self.settings = applied
-        return changed
+        settings, waiting = self.settings, self.waiting
+        self.settings, self.wanted = applied, wanted
+        self._log_changes(settings, waiting)
+        return applied != settings
+
+    def _log_problem(self, problem: str) -> None:
+        _log.error(
+            "reload_rejected",
+            error=problem,
+            effect="those from before stay in force, all of them",
+            fix="mend what the error names; they are read again when their file changes",
+        )
 
     def _applied(self, wanted: Settings) -> Settings:
         """Put in force what may change, and give what is in force then.
@@ -86,17 +100,13 @@ class Reloader:
         applied = self.settings.model_copy(
             update={name: getattr(wanted, name) for name in CHANGEABLE}
         )
-        before, memory = self._poller.policy_settings, self._poller.decision.memory
-        policy_settings = before._replace(interval_seconds=applied.health_interval_seconds)
-        if applied.reserve_bytes != self.settings.reserve_bytes:
-            # Before the first reading the backend's own isn't known, and nothing is listed yet.
-            own = self._poller.default_reserve_bytes
-            reserve_bytes = own if applied.reserve_bytes is None else applied.reserve_bytes
-            policy_settings = policy_settings._replace(reserve_bytes=reserve_bytes)
-            problem = check_policy_settings(memory, policy_settings) if memory else None
+        policy_settings, memory = policy_settings_of(applied), self._poller.decision.memory
+        if memory is not None and applied.reserve_bytes != self.settings.reserve_bytes:
+            resolved = policy_settings.resolved(self._poller.default_reserve_bytes)
+            problem = check_policy_settings(memory, resolved)
             if problem is not None:
                 raise ConfigError(problem)
-        self._poller.policy_settings = policy_settings
+        self._poller.wanted = policy_settings
         if (applied.log_format, applied.log_level) != (
             self.settings.log_format,
             self.settings.log_level,
@@ -104,20 +114,39 @@ class Reloader:
             configure(applied.log_format, applied.log_level)
         return applied
 
-    def _log_changes(self, wanted: Settings, applied: Settings) -> None:
-        waiting = differing(wanted, applied)
-        if waiting:
+    def _log_changes(self, settings: Settings, waiting: Mapping[str, str | None]) -> None:
+        """Log what is new compared with the settings in force, and those waiting, from before."""
+        if self.waiting and self.waiting != waiting:
             _log.warning(
                 "settings_need_restart",
-                settings=waiting,
+                settings=list(self.waiting),
                 effect="they stay as they were, while the rest is in force",
                 fix="restart the plugin",
             )
-        changed = differing(applied, self.settings)
+        changed = differing(self.settings, settings)
         if changed:
             _log.info("settings_changed", settings=changed)
         if "health-interval" in changed:
-            warn_without_interval(applied)
+            warn_without_interval(self.settings)
+
+
+def policy_settings_of(settings: Settings) -> PolicySettings:
+    """What of the settings decides what is listed, and how often the TEE is asked."""
+    return PolicySettings(
+        unit_bytes=settings.unit_bytes,
+        reserve_bytes=settings.reserve_bytes,
+        interval_seconds=settings.health_interval_seconds,
+    )
+
+
+def _version(file: Path | None) -> object:
+    """What is another after each change of the file; None where there is none."""
+    try:
+        status = file.stat() if file else None
+    except OSError:
+        return None
+    # With the size: two writes may come within one tick of the clock.
+    return status and (status.st_dev, status.st_ino, status.st_ctime_ns, status.st_size)
 
 
 def warn_without_interval(settings: Settings) -> None:

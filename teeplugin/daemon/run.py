@@ -1,8 +1,8 @@
 """Runs the parts of the plugin in one task group until a signal ends it."""
 
+import asyncio
 import gc
 import importlib
-import os
 import signal
 import threading
 from collections.abc import AsyncIterator
@@ -13,6 +13,7 @@ import anyio
 
 from teeplugin import __version__
 from teeplugin.config.settings import ConfigError, Settings
+from teeplugin.daemon.outstanding import end_process, outstanding
 from teeplugin.daemon.parts import PluginParts, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
 from teeplugin.daemon.watchdog import watchdog
@@ -31,6 +32,9 @@ from teeplugin_backends.base import CLOSE_SECONDS, TeeBackend
 
 END_SECONDS = 1.7
 """After so long a stop is forced: a pod's owner may count on 2 s."""
+
+LAST_LINE_SECONDS = 0.2
+"""For the line that says what a forced stop didn't wait for, whose reader may be stuck."""
 
 START_LOG_SECONDS = 1.0
 """How long the first answer is waited for before the start is logged without it."""
@@ -136,25 +140,37 @@ def _end_in_time_when_asked(endpoint: Endpoint) -> None:
 
     The loop learns of the signal all the same: C code writes to its socket before this runs.
     """
+    loop = asyncio.get_running_loop()
 
     def asked(_number: int, _frame: FrameType | None) -> None:
         # Asked again while it ends, it would end by the signal. Held back before the timer's
         # thread is made, which takes this over.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        _exit_after_timeout(endpoint)
+        _exit_after_timeout(endpoint, loop)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, asked)
         signal.siginterrupt(number, False)
 
 
-def _exit_after_timeout(endpoint: Endpoint) -> None:
+def _exit_after_timeout(endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+    """End the process after a while, and say what it waited for."""
+    loops_thread = threading.get_ident()
 
     def end() -> None:
         if endpoint.in_place:
             remove_socket(endpoint.path)
-        _log.warning("shutdown_timed_out", fix="the backend kept the plugin: see what it waits for")
-        os._exit(0)
+        waits_for = outstanding(loop, loops_thread)
+
+        def log() -> None:
+            _log.warning(
+                "shutdown_timed_out",
+                waits_for=waits_for,
+                effect="the process ends without waiting",
+                fix="report it to the author of what is named here",
+            )
+
+        end_process(0, log, LAST_LINE_SECONDS)
 
     timer = threading.Timer(END_SECONDS, end)
     timer.daemon = True

@@ -5,15 +5,13 @@ probe doesn't act: it can't be left to that.
 """
 
 import asyncio
-import os
 import signal
 import sys
-import sysconfig
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 
+from teeplugin.daemon.outstanding import end_process, where_blocked
 from teeplugin.logs.setup import get_logger
 
 BLOCKED_SECONDS = 15.0
@@ -27,8 +25,6 @@ EXIT_BLOCKED = 70
 
 _LOG_SECONDS = 1.0
 """For the line to be written: what blocks the loop may be the log's reader."""
-
-_STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 
 _log = get_logger()
 
@@ -61,21 +57,6 @@ def watchdog(
         thread.join()
 
 
-def where_blocked(frame: FrameType | None) -> str:
-    """Name the innermost line outside the standard library, which is what can be mended."""
-    own = frame
-    while own is not None and not _is_worth_naming(own.f_code.co_filename):
-        own = own.f_back
-    own = own or frame
-    return f"{own.f_code.co_filename}:{own.f_lineno}" if own else "unknown"
-
-
-def _is_worth_naming(file: str) -> bool:
-    if file.startswith("<frozen"):
-        return False
-    return not file.startswith(_STANDARD_LIBRARY) or "site-packages" in file
-
-
 def _end(loops_thread: int, blocked_seconds: float) -> None:
     where = where_blocked(sys._current_frames().get(loops_thread))  # noqa: SLF001 - documented, for this
 
@@ -88,7 +69,4 @@ def _end(loops_thread: int, blocked_seconds: float) -> None:
             fix="report it to the author of what is named here",
         )
 
-    writer = threading.Thread(target=log, daemon=True)
-    writer.start()
-    writer.join(_LOG_SECONDS)
-    os._exit(EXIT_BLOCKED)
+    end_process(EXIT_BLOCKED, log, _LOG_SECONDS)

@@ -4,6 +4,7 @@ Nothing here asks the TEE: a hung TEE must not stop the admission of pods. The l
 bytes that the poller left, each stream following the newest at its own pace.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -20,7 +21,7 @@ from teeplugin.kubelet.protobuf_wire import fields
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.device_list import PublishedList, parse_device_id
 from teeplugin.primitives.latest import Latest
-from teeplugin_backends.base import ContainerAccess
+from teeplugin_backends.base import ContainerAccess, TeeError
 
 UNITS_VARIABLE = "TEE_RAM_UNITS"
 """How many units the container holds."""
@@ -30,6 +31,15 @@ UNIT_BYTES_VARIABLE = "TEE_RAM_UNIT_BYTES"
 
 BYTES_VARIABLE = "TEE_RAM_BYTES"
 """The bytes of all units that the container holds."""
+
+_REFUSED_AS = {
+    Status.UNAVAILABLE: "fault",
+    Status.INVALID_ARGUMENT: "unknown_id",
+    Status.INTERNAL: "backend_bug",
+}
+"""How Allocate calls are counted that end with these."""
+
+ALLOCATION_RESULTS = ("ok", *_REFUSED_AS.values())
 
 OPTIONS = v1beta1.DevicePluginOptions(
     pre_start_required=False,
@@ -89,7 +99,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     `latest_list` holds None until the first reading; nothing is registered before, and `access`
     isn't asked. `watch_streams` is told of every ListAndWatch stream that opens and ends,
     `on_allocated` of the ids that each container is handed. `allocations` counts the Allocate
-    calls: "ok", "fault" or "unknown_id".
+    calls by `ALLOCATION_RESULTS`. `access` raises nothing but TeeError.
     """
 
     def __init__(
@@ -98,12 +108,14 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         latest_list: Latest[PublishedList | None],
         watch_streams: WatchStreams,
         access: Callable[[], ContainerAccess],
+        resource_name: str,
         unit_bytes: int,
         on_allocated: Callable[[Sequence[int]], None],
     ) -> None:
         self._latest_list = latest_list
         self._watch_streams = watch_streams
         self._access = access
+        self._resource_name = resource_name
         self._unit_bytes = unit_bytes
         self._on_allocated = on_allocated
         self.allocations: Counter[str] = Counter()
@@ -144,23 +156,22 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         """Hand each container the way to the TEE and tell it how much memory its units are.
 
         Raises:
-            GRPCError: INVALID_ARGUMENT for unlisted ids, UNAVAILABLE while a fault stands.
+            GRPCError: INVALID_ARGUMENT for unlisted ids, UNAVAILABLE while a fault stands,
+                INTERNAL for a bug of the backend's.
         """
         request = cast("EncodedRequest", await stream.recv_message())
         try:
             containers = await self._allocable(request)
+            answer = v1beta1.AllocateResponse(
+                container_responses=[self._container_response(len(ids)) for ids in containers]
+            )
         except GRPCError as error:
-            is_fault = error.status is Status.UNAVAILABLE
-            self.allocations["fault" if is_fault else "unknown_id"] += 1
+            self.allocations[_REFUSED_AS[error.status]] += 1
             raise
         self.allocations["ok"] += 1
         for ids in containers:
             self._on_allocated(ids)
-        await stream.send_message(
-            v1beta1.AllocateResponse(
-                container_responses=[self._container_response(len(ids)) for ids in containers]
-            )
-        )
+        await stream.send_message(answer)
 
     async def _allocable(self, data: bytes) -> list[list[int]]:
         published_list = self._listed()
@@ -179,13 +190,14 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     def _container_response(self, units: int) -> v1beta1.ContainerAllocateResponse:
         if not units:
             return v1beta1.ContainerAllocateResponse()
-        access = self._access()
+        try:
+            access = self._access()
+        except TeeError as error:
+            raise GRPCError(Status.INTERNAL, f"{error}: {error.fix}") from error
         return v1beta1.ContainerAllocateResponse(
             envs={
                 **access.environment,
-                UNITS_VARIABLE: str(units),
-                UNIT_BYTES_VARIABLE: str(self._unit_bytes),
-                BYTES_VARIABLE: str(units * self._unit_bytes),
+                **unit_variables(self._resource_name, units, self._unit_bytes),
             },
             mounts=[
                 v1beta1.Mount(
@@ -204,6 +216,22 @@ class DevicePluginService(v1beta1.DevicePluginBase):
                 for device in access.devices
             ],
         )
+
+
+def unit_variables(resource_name: str, units: int, unit_bytes: int) -> dict[str, str]:
+    """Name the variables that tell a container of its units, and their values.
+
+    Each is there twice. The kubelet merges the variables of a container's resources, and keeps one
+    of each name: those that end with the resource's name stay apart.
+    """
+    values = {
+        UNITS_VARIABLE: units,
+        UNIT_BYTES_VARIABLE: unit_bytes,
+        BYTES_VARIABLE: units * unit_bytes,
+    }
+    suffix = re.sub("[^A-Za-z0-9]", "_", resource_name).upper()
+    plain = {name: str(value) for name, value in values.items()}
+    return plain | {f"{name}_{suffix}": value for name, value in plain.items()}
 
 
 async def _requested(data: bytes, published_list: PublishedList) -> list[list[int]]:

@@ -1,4 +1,7 @@
-"""Tells whether somebody listens at a unix socket, by a connection that is closed at once."""
+"""Tells whether somebody listens at a unix socket, by a connection that is closed at once.
+
+And whether a plugin that listens answers, by a call that changes nothing.
+"""
 
 import os
 import socket
@@ -6,6 +9,13 @@ import stat
 import sys
 from enum import Enum, auto
 from pathlib import Path
+
+from teeplugin.kubelet.grpc_client import CallError, CallTimedOut, call
+
+ANSWER_SECONDS = 2.0
+"""How long a plugin may take to answer, which it does in a millisecond."""
+
+_OPTIONS_METHOD = "/v1beta1.DevicePlugin/GetDevicePluginOptions"
 
 
 class SocketState(Enum):
@@ -47,3 +57,14 @@ def _peer(probe: socket.socket) -> int | None:
     """The process that listens; in another pid namespace than ours it is 0."""
     credentials = probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return int.from_bytes(credentials[:4], sys.byteorder) or None
+
+
+async def silence_of(path: Path, seconds: float) -> str | None:
+    """Say why the plugin that listens there doesn't answer a call; None if it does."""
+    try:
+        await call(path, _OPTIONS_METHOD, b"", seconds)
+    except CallTimedOut:
+        return f"did not answer within {seconds:g} s"
+    except CallError as error:
+        return f"does not answer: {error}"
+    return None

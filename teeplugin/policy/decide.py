@@ -53,13 +53,18 @@ FIRST_BACK_OFF_SECONDS = 0.5
 class PolicySettings(NamedTuple):
     """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask.
 
-    `reserve_bytes` None means the backend's own, which is known from its first reading on: health
-    puts it in before the first reading is judged.
+    `reserve_bytes` None means the backend's own, which is known from its first reading on.
     """
 
     unit_bytes: int
     reserve_bytes: int | None
     interval_seconds: float
+
+    def resolved(self, default_reserve_bytes: int | None) -> "PolicySettings":
+        """Put the backend's own reserve in where the operator names none."""
+        if self.reserve_bytes is not None:
+            return self
+        return self._replace(reserve_bytes=default_reserve_bytes)
 
     def capacity_bytes(self, memory: TeeMemory) -> int:
         """What trusted applications can have of a reading's total."""
@@ -274,7 +279,7 @@ def check_policy_settings(memory: TeeMemory, policy_settings: PolicySettings) ->
     reserve_bytes = policy_settings.reserve_bytes or 0
     if reserve_bytes >= memory.total_bytes:
         return (
-            f"--reserve {units.format_size(reserve_bytes)}: nothing is left of the TEE's "
+            f"--reserve {units.flag_size(reserve_bytes)}: nothing is left of the TEE's "
             f"{units.format_size(memory.total_bytes)}: give a smaller --reserve"
         )
     capacity_bytes = policy_settings.capacity_bytes(memory)

@@ -53,11 +53,21 @@ def parse_size(text: str) -> int:
 
 
 def format_size(size_bytes: int) -> str:
-    """Write bytes in the largest suffix that keeps the number whole: 629145600 → `600MiB`."""
+    """Write bytes for people, exactly: `600 MiB`, `2.5 MiB`, `10485777 B`; `parse_size` reads it.
+
+    In the largest suffix in which it is a whole number of quarters.
+    """
     for power, letter in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
-        if size_bytes and size_bytes % KIB**power == 0:
-            return f"{size_bytes // KIB**power}{letter}iB"
-    return f"{size_bytes}B"
+        quarters, rest = divmod(4 * size_bytes, KIB**power)
+        if quarters >= 4 and not rest:  # noqa: PLR2004 - one of this suffix
+            whole, quarter = divmod(quarters, 4)
+            return f"{whole}{('', '.25', '.5', '.75')[quarter]} {letter}iB"
+    return f"{size_bytes} B"
+
+
+def flag_size(size_bytes: int) -> str:
+    """Write bytes as a value of flags and YAML, in one word: `2.5MiB`."""
+    return format_size(size_bytes).replace(" ", "")
 
 
 def capacity_bytes(total_bytes: int, reserve_bytes: int) -> int:

@@ -18,6 +18,7 @@ from teeplugin.policy.units import (
     MAX_UNITS,
     MIN_PRECISION_KB,
     finest_precision_kb,
+    flag_size,
     format_size,
 )
 from teeplugin.simulator.scenario_runner.reading import read_scenario
@@ -109,7 +110,7 @@ def _check_units(setup: Setup, scenario: Scenario | None) -> None:
     units = setup.units_of(setup.total_bytes)
     needed = scenario.needs_units if scenario else 1
     made = (
-        f"--total {format_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
+        f"--total {flag_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
         f"{units} units"
     )
     if units < needed:
@@ -152,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--total",
         metavar="SIZE",
-        help=f"the TEE's memory (default: the scenario's, or {format_size(DEFAULT_TOTAL_BYTES)})",
+        help=f"the TEE's memory (default: the scenario's, or {flag_size(DEFAULT_TOTAL_BYTES)})",
     )
     parser.add_argument(
         "--listen",

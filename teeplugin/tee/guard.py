@@ -13,6 +13,7 @@ import anyio.lowlevel
 from teeplugin.logs.setup import error_text, get_logger
 from teeplugin_backends.base import (
     BadReply,
+    ContainerAccess,
     TeeBackend,
     TeeError,
     TeeMemory,
@@ -80,6 +81,32 @@ def read_default_reserve(backend: TeeBackend) -> int:
             f"default_reserve_bytes is {reserve_bytes!r}: must be a whole number, 0 or more"
         )
     return reserve_bytes
+
+
+def read_access(backend: TeeBackend) -> ContainerAccess:
+    """Read what containers need; never blocks, as `access()` must not.
+
+    Raises:
+        BadReply: it raised something, or what it gave can't be handed to a container.
+    """
+    try:
+        return _checked(backend.access())
+    except BaseException as error:
+        raise _bug("access()", error) from error
+
+
+def _checked(access: object) -> ContainerAccess:
+    if not isinstance(access, ContainerAccess):
+        raise TypeError(f"{access!r} is no ContainerAccess")
+    texts: list[object] = [*access.environment.keys(), *access.environment.values()]
+    for mount in access.mounts:
+        texts += [mount.container_path, mount.host_path]
+    for device in access.devices:
+        texts += [device.container_path, device.host_path, device.permissions]
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} in {access!r} is no text")
+    return access
 
 
 def _bug(what: str, error: BaseException) -> TeeError:

@@ -80,7 +80,9 @@ class TeePoller:
     `answered` is set at the first answer, if the terms fit it. What containers are handed is looked
     for under `host_root`, where the node's paths are seen.
 
-    `default_reserve_bytes` is the backend's own reserve, known from its first reading on. Once
+    `wanted` is what the operator decided, which the caller may change; `policy_settings` are those
+    in force. `default_reserve_bytes` is the backend's own reserve, known from its first reading on,
+    and written here only. Once
     `entered`, the caller that ends this leaves the backend.
 
     For telemetry: the `decision` in force and its `policy_settings`, the `queries` counted; the
@@ -99,7 +101,7 @@ class TeePoller:
         query_seconds: float = QUERY_SECONDS,
     ) -> None:
         self._backend = backend
-        self.policy_settings = policy_settings
+        self.wanted = policy_settings
         self._pod_resources = pod_resources
         self.decision = Decision()
         self.queries = QueryStats()
@@ -117,6 +119,11 @@ class TeePoller:
         self._report = Report()
         self.answered = anyio.Event()
         self._counted_at = -math.inf
+
+    @property
+    def policy_settings(self) -> PolicySettings:
+        """What is in force: the backend's own reserve where the operator names none."""
+        return self.wanted.resolved(self.default_reserve_bytes)
 
     @property
     def external_use_min_bytes(self) -> int | None:
@@ -260,10 +267,6 @@ class TeePoller:
         async def settle() -> Sequence[str]:
             if self.default_reserve_bytes is None:
                 self.default_reserve_bytes = read_default_reserve(self._backend)
-            if self.policy_settings.reserve_bytes is None:
-                self.policy_settings = self.policy_settings._replace(
-                    reserve_bytes=self.default_reserve_bytes
-                )
             return self._missing()
 
         return await guarded("access() or default_reserve_bytes", settle, self._query_seconds)

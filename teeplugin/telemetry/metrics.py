@@ -15,6 +15,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from teeplugin.daemon.parts import PluginParts
+from teeplugin.kubelet.device_plugin_service import ALLOCATION_RESULTS
 from teeplugin.policy.decide import SHORTAGE
 from teeplugin_backends.base import TEE_ERRORS
 
@@ -102,6 +103,11 @@ class PluginCollector(Collector):
             "config_last_reload_successful",
             "0 if settings that were read anew could not be used.",
             parts.reloader.problem is None,
+        )
+        yield from self._gauge(
+            "settings_need_restart",
+            "How many settings have another value now, which waits for a restart.",
+            len(parts.reloader.waiting),
         )
 
     def _units(self) -> Iterator[Metric]:
@@ -214,7 +220,7 @@ class PluginCollector(Collector):
         yield from self._counter(
             "allocations",
             "Allocate calls, by result.",
-            {"ok": 0, "fault": 0, "unknown_id": 0} | self._parts.service.allocations,
+            dict.fromkeys(ALLOCATION_RESULTS, 0) | self._parts.service.allocations,
             "result",
         )
 

@@ -4,17 +4,11 @@ Not live means that a restart is the fix. Not ready means that pods can't be giv
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from time import monotonic
 
 from teeplugin.daemon.parts import PluginParts
-from teeplugin.kubelet.grpc_client import CallError, CallTimedOut, call
+from teeplugin.kubelet.socket_probe import ANSWER_SECONDS, silence_of
 from teeplugin_backends.base import QUERY_SECONDS
-
-SOCKET_SECONDS = 2.0
-"""How long our own socket may take to answer, which it does in a millisecond."""
-
-_OPTIONS_METHOD = "/v1beta1.DevicePlugin/GetDevicePluginOptions"
 
 STUCK_SECONDS = 3 * QUERY_SECONDS
 """A query ends at its deadline; one that did not is held by something that only a restart ends."""
@@ -55,7 +49,9 @@ def _tee_problem(parts: PluginParts) -> str | None:
     decision = parts.poller.decision
     if decision.cause is not None:
         return f"{decision.cause.kind}: {decision.cause.message}: {decision.cause.fix}"
-    return "it has not answered yet" if decision.device_list is None else None
+    if decision.device_list is None:
+        return "it has not answered yet"
+    return None if decision.device_list.ids else parts.misfit
 
 
 def _stuck_query(parts: PluginParts) -> str | None:
@@ -70,20 +66,11 @@ async def _silent_socket(parts: PluginParts) -> str | None:
     path = parts.endpoint.path
     if not _in_place(parts):
         return None
-    problem = await _call(path)
+    silence = await silence_of(path, ANSWER_SECONDS)
+    problem = silence and f"{path} {silence}"
     # Only if it is still the one: the registration may have put another in its place meanwhile.
     return problem if parts.endpoint.path == path and _in_place(parts) else None
 
 
 def _in_place(parts: PluginParts) -> bool:
     return parts.endpoint.in_place and not parts.stopping.is_set()
-
-
-async def _call(path: Path) -> str | None:
-    try:
-        await call(path, _OPTIONS_METHOD, b"", SOCKET_SECONDS)
-    except CallTimedOut:
-        return f"{path} did not answer within {SOCKET_SECONDS:g} s"
-    except CallError as error:
-        return f"{path} does not answer: {error}"
-    return None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from teeplugin.config.settings import SETTINGS
 from teeplugin.daemon.parts import PluginParts
 from teeplugin.logs.setup import recent_events
 
@@ -9,7 +10,8 @@ from teeplugin.logs.setup import recent_events
 def status_of(parts: PluginParts) -> dict[str, Any]:
     """Tell all of a running plugin that an operator asks first; bytes and units, as whole numbers.
 
-    What isn't known yet is null.
+    What isn't known yet is null. `settings` are those in force, as flags and YAML have them, and
+    `settings_waiting` those that will be after a restart and differ.
     """
     decision, device_list, allocated = (
         parts.poller.decision,
@@ -39,7 +41,12 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
         },
         "registered": parts.registration.status.not_registered_reason is None,
         "not_registered_reason": parts.registration.status.not_registered_reason,
+        "settings": {
+            key: setting.text_in(parts.reloader.settings) for key, setting in SETTINGS.items()
+        },
+        "settings_waiting": dict(parts.reloader.waiting),
         "settings_problem": parts.reloader.problem,
+        "settings_misfit": parts.misfit,
         "pod_resources_readable": parts.pod_resources.reads.readable,
         "holders": [
             {

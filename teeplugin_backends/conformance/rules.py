@@ -16,7 +16,7 @@ from teeplugin_backends.base import (
     TeeMemory,
 )
 
-_KEPT_VARIABLES = frozenset({"TEE_RAM_UNITS", "TEE_RAM_UNIT_BYTES", "TEE_RAM_BYTES"})
+_KEPT_VARIABLES = re.compile("TEE_RAM_(UNITS|UNIT_BYTES|BYTES)(_.*)?")
 """Those the plugin sets itself: a backend's would be lost."""
 
 _PERMISSIONS = re.compile("r?w?m?")
@@ -92,7 +92,8 @@ def access(given: object, expected: ContainerAccess | None) -> None:
     for name, value in environment:
         texts = isinstance(name, str) and isinstance(value, str)
         _must(f"environment has {name!r}: {value!r}: both must be texts", holds=texts)
-        _must(f"{name} is the plugin's own: choose another name", holds=name not in _KEPT_VARIABLES)
+        is_kept = _KEPT_VARIABLES.fullmatch(str(name)) is not None
+        _must(f"{name} is the plugin's own: choose another name", holds=not is_kept)
 
 
 def _paths(given: ContainerAccess) -> Iterator[str]:

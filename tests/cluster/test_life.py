@@ -83,7 +83,7 @@ def test_another_precision_at_a_restart_leaves_pods_alone_and_doctor_names_their
         wait_for_allocatable(lab, UNITS // 2)
         _, checks = doctor_beside(lab, other)
         assert checks["allocated-unit-size"]["result"] == "warning"
-        assert f"{ALLOCATED} units of 512KiB" in checks["allocated-unit-size"]["finding"]
+        assert f"{ALLOCATED} units of 512 KiB" in checks["allocated-unit-size"]["finding"]
         assert_undisturbed(lab, uid)
 
 

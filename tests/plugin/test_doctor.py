@@ -39,8 +39,8 @@ async def test_beside_a_plugin_that_is_well_nothing_fails(node: Node) -> None:
     assert lines[-1].endswith(", 1 warning, 1 not applicable: nothing failed")
     for words in (
         f"those of process {node.plugin.pid}, the plugin",
-        "64MiB in all, 64MiB free; 0B kept for the TEE OS leave 64MiB",
-        "128 units of 512KiB: a list of 1938 bytes",
+        "64 MiB in all, 64 MiB free; 0 B kept for the TEE OS leave 64 MiB",
+        "128 units of 512 KiB: a list of 1938 bytes",
         "the kubelet watches the list of huawei.com/tee-ram",
         "10 units of huawei.com/tee-ram are allocated to one container",
     ):
@@ -248,14 +248,14 @@ async def test_a_reserve_that_is_too_small(node: Node) -> None:
     await node.kubelet.admit("vault", 10)
     node.plugin.play(pods=10 * UNIT_BYTES, others=20 * UNIT_BYTES + 17)
     report = await node.examined()
-    fix = warned(report, "reserve", "others than pods use at least 10485777B: 21 of 128 units")
+    fix = warned(report, "reserve", "others than pods use at least 10485777 B: 21 of 128 units")
     mended(await node.examined(*flag_in(fix, "--reserve")), "reserve")
 
 
 async def test_more_units_than_the_kubelet_takes(node: Node) -> None:
     node.plugin.play(total=226_601 * UNIT_BYTES)
     report = await node.examined()
-    fix = broken(report, "precision", "226601 units of 512KiB: the kubelet takes at most 226600")
+    fix = broken(report, "precision", "226601 units of 512 KiB: the kubelet takes at most 226600")
     assert report.exit_status == 2
     report = await node.examined(*flag_in(fix, "-precision"))
     fix = warned(report, "precision", "cost the kubelet seconds")
@@ -264,14 +264,17 @@ async def test_more_units_than_the_kubelet_takes(node: Node) -> None:
 
 async def test_a_unit_larger_than_the_tee(node: Node) -> None:
     report = await node.examined("-precision", "65537")
-    fix = broken(report, "precision", "one unit of 65537KiB is more than the capacity")
+    fix = broken(report, "precision", "one unit of 65537 KiB is more than the capacity")
     mended(await node.examined(*flag_in(fix, "-precision")), "precision")
 
 
 async def test_pods_that_hold_units_of_another_size(node: Node) -> None:
     await node.kubelet.admit("vault", 10)
+    # As long as it runs, units count as the plugin was started, whatever its file says now.
+    mended(await node.examined("-precision", "1024"), "allocated-unit-size")
+    node.plugin.kill()
     report = await node.examined("-precision", "1024")
-    fix = warned(report, "allocated-unit-size", "10 units of 512KiB, which count as 1MiB now")
+    fix = warned(report, "allocated-unit-size", "10 units of 512 KiB, which count as 1 MiB now")
     assert "start these pods anew" in fix
     await node.kubelet.remove("vault")
     mended(await node.examined("-precision", "1024"), "allocated-unit-size")

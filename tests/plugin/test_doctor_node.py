@@ -2,6 +2,7 @@
 
 import asyncio
 import shlex
+import signal
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from teeplugin_backends.base import Result
 from tests.doctor_node import (
     UNITS,
     Node,
+    doctor,
     free_address,
     made_node,  # noqa: F401 - the fixture `node`
     made_stopped,  # noqa: F401 - the fixture `stopped`
@@ -209,3 +211,29 @@ async def test_another_telemetry_address_than_the_plugins(node: Node) -> None:
     mended(await node.examined("--listen", node.listen), "telemetry")
     text = "the kubelet has 128 healthy units of huawei.com/tee-ram"
     assert report.of("registration").text == text
+
+
+async def test_a_plugin_whose_process_hangs(node: Node) -> None:
+    node.plugin.signal(signal.SIGSTOP)
+    shown = await doctor(*node.flags)
+    assert shown.returncode == 1
+    told = " ".join(shown.stdout.split())
+    assert "begin with plugin" in told
+    assert f"process {node.plugin.pid}, the plugin, hangs: it listens at tee-ram-" in told
+    assert "see plugin: its process hangs" in told
+    report = await node.examined()
+    words = command_in(broken(report, "plugin", "and did not answer within 2 s"), "kill")
+    assert words == ["kill", "-9", str(node.plugin.pid)]
+    node.plugin.signal(signal.SIGCONT)
+    mended(await node.examined(), "plugin")
+
+
+async def test_a_kubelet_that_is_down_is_what_every_line_names(node: Node) -> None:
+    await node.kubelet.admit("vault", 10)
+    await node.kubelet.kill()
+    report = await node.examined()
+    broken(report, "kubelet-socket", "kubelet.sock")
+    assert "start the kubelet" in warned(report, "pod-resources", "the kubelet is down, so")
+    await node.kubelet.start()
+    await node.kubelet.has(UNITS)
+    mended(await node.examined(), "pod-resources")

@@ -72,7 +72,7 @@ async def test_pods_are_admitted_and_removed(scratch: Path) -> None:
         await terminal.shows("■ 10 allocated +□ 118 free")
         screen = await terminal.shows("plugin +units_allocated namespace=default pod=pod-1")
         assert re.search("1 pod(.|\n)*pod-1 +10 (.|\n)*kubelet pod admitted: default/pod-1", screen)
-        assert re.search("█ pods +5MiB(.|\n)*░ free +59MiB", screen)
+        assert re.search("█ pods +5 MiB(.|\n)*░ free +59 MiB", screen)
         terminal.press("A")
         await terminal.shows("2 pods(.|\n)*pod-2 +32 ")
         await terminal.shows("■ 42 allocated +□ 86 free")
@@ -92,14 +92,14 @@ async def test_others_use_makes_a_shortage_that_ends(scratch: Path) -> None:
     with LiveTerminal(scratch) as terminal:
         await terminal.shows(READY)
         terminal.press("a++")
-        await terminal.shows("others +16MiB")
+        await terminal.shows("others +16 MiB")
         screen = await terminal.shows("■ 10 allocated +□ 86 free +× 32 unhealthy")
         assert "plugin  shortage units=32" in screen
         assert screen.count("×") == 32 + 1  # and one in the legend
         assert screen.count("■") == 10 + 1
         assert shown_by_the_picture(screen.splitlines()[-2:])
         terminal.press("---")
-        await terminal.shows("others +0B(.|\n)*played +others use 0B")
+        await terminal.shows("others +0 B(.|\n)*played +others use 0 B")
         await terminal.shows("■ 10 allocated +□ 118 free +× 0 unhealthy")
 
 

@@ -1,10 +1,12 @@
 """Settings that change while the plugin runs: by SIGHUP, by their file, by a ConfigMap's links."""
 
+import json
 import signal
 from pathlib import Path
 
 import pytest
 
+from teeplugin.commands.status import lines
 from tests.contract.under_test import Simulated
 from tests.http import ANY_PORT, get, telemetry_of
 from tests.plugin_process import UNIT_BYTES, Plugin
@@ -76,6 +78,17 @@ async def test_what_can_not_change_waits_for_a_restart_and_the_rest_changes(
         entry = await plugin.logged("settings_need_restart")
         assert entry["settings"] == ["precision", "resource-name"]
         await kubelet.has(UNITS - 8)
+        address = await telemetry_of(plugin)
+        told = json.loads((await get(address, "/status")).text)
+        assert told["settings_waiting"] == {
+            "precision": "1024",
+            "resource-name": "a.example/other",
+        }
+        assert (told["settings"]["precision"], told["settings"]["reserve"]) == ("512", "4MiB")
+        metric = 'settings_need_restart{resource="huawei.com/tee-ram"} 2.0'
+        assert metric in (await get(address, "/metrics")).text
+        waits = "settings    need a restart of the plugin: precision 512 → 1024, resource-name "
+        assert waits in "\n".join(lines(told))
         plugin.stop()
     assert plugin.count("reload_rejected") == 0
 

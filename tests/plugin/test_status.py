@@ -37,10 +37,10 @@ async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: P
         shown = await status("--listen", await telemetry_of(plugin))
     assert (shown.returncode, shown.stderr) == (0, "")
     lines = shown.stdout.splitlines()
-    assert lines[0] == "huawei.com/tee-ram, 512KiB a unit, backend simulated"
+    assert lines[0] == "huawei.com/tee-ram, 512 KiB a unit, backend simulated"
     assert lines[1] == "units       128 listed, 108 healthy, 10 allocated, 20 unhealthy (shortage)"
-    assert "64MiB in all, 49MiB free" in lines[2]
-    assert "at least 10MiB used by others" in lines[2]
+    assert "64 MiB in all, 49 MiB free" in lines[2]
+    assert "at least 10 MiB used by others" in lines[2]
     assert "kubelet     watches the list" in lines
     assert any(line.split()[:2] == ["10", "default/vault"] for line in lines)
     assert any(" warning shortage units=20 was=0 " in line for line in lines)

@@ -1,6 +1,7 @@
 """The plugin as a process, whose event loop a backend blocks."""
 
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 # A second instead of fifteen: how long it takes is a number, and what happens then is the code.
 PLUGIN = """
-import asyncio, pathlib, time
+import asyncio, contextlib, pathlib, time
 import teeplugin.daemon.run as daemon
 from teeplugin.daemon.watchdog import watchdog
 from teeplugin_backends.simulated import SimulatedTee
@@ -27,6 +28,15 @@ original = SimulatedTee.{method}
 async def {method}(self, *_):
     pathlib.Path({asked!r}).touch()
     {blocks}
+
+async def keeps():
+    while True:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+def waits():
+    # Two lines down.
+    time.sleep(60)
 
 SimulatedTee.{method} = {method}
 daemon.watchdog = lambda signals: watchdog(signals, {seconds}, 0.1)
@@ -71,16 +81,50 @@ def test_a_blocked_event_loop_ends_the_process_and_says_where(
     assert process.returncode == 70
 
 
-@pytest.mark.parametrize("blocks", [*BLOCKS.values(), "await asyncio.sleep(60)"])
+KEEPS = {
+    "a call that waits": ("time.sleep(60)", "the event loop at <string>:9"),
+    "a loop of its own": ("while True: pass", "the event loop at <string>:9"),
+    "a task that isn't to be cancelled": (
+        "await keeps()",
+        r"task \S+ at <string>:14",
+    ),
+    "a thread": ("await asyncio.to_thread(time.sleep, 60)", r"thread asyncio_0 at \S+:\d+"),
+    "a thread of its own code": (
+        "await asyncio.to_thread(waits)",
+        r"thread \S+ at <string>:18",
+    ),
+    "a wait": ("await asyncio.sleep(60)", ""),
+}
+
+
+@pytest.mark.parametrize(("blocks", "words"), KEEPS.values(), ids=KEEPS.keys())
 @pytest.mark.parametrize("method", ["memory", "__aenter__"])
-async def test_whatever_a_backend_does_sigterm_ends_the_process_in_time(
-    tmp_path: Path, kubelet_dir: Path, method: str, blocks: str
+async def test_whatever_a_backend_does_sigterm_ends_the_process_in_time_and_names_it(
+    tmp_path: Path, kubelet_dir: Path, method: str, blocks: str, words: str
 ) -> None:
     with blocked_plugin(tmp_path, kubelet_dir, method, blocks, 60) as (process, asked):
         await eventually("the backend is asked", asked.exists)
         process.send_signal(signal.SIGTERM)
         # 1.7 s, and what a busy machine needs to end a process.
-        assert process.wait(timeout=5) == 0
+        _, told = process.communicate(timeout=5)
+    assert process.returncode == 0
+    lines = [line for line in told.splitlines() if "event=shutdown_timed_out" in line]
+    assert len(lines) == bool(words), told
+    for line in lines:
+        (waits_for,) = re.findall(r'waits_for="\[\\"(.*?)\\"\]"', line)
+        assert re.fullmatch(words, waits_for), line
+
+
+async def test_a_backend_that_can_not_be_left_is_named(tmp_path: Path, kubelet_dir: Path) -> None:
+    blocks = "await keeps()"
+    with blocked_plugin(tmp_path, kubelet_dir, "__aexit__", blocks, 60) as (process, asked):
+        assert process.stderr is not None
+        assert any("event=capacity" in line for line in process.stderr)  # it is entered
+        process.send_signal(signal.SIGTERM)
+        _, told = process.communicate(timeout=5)
+    assert asked.exists()
+    (line,) = [line for line in told.splitlines() if "event=shutdown_timed_out" in line]
+    assert "at <string>:14" in line
 
 
 BACKENDS = {

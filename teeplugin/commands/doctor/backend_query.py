@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 
 from teeplugin.commands.doctor.evidence import Answer
-from teeplugin.tee.guard import guarded, read_default_reserve, read_memory
+from teeplugin.tee.guard import guarded, read_access, read_default_reserve, read_memory
 from teeplugin_backends.base import (
     CLOSE_SECONDS,
     LOOK_SECONDS,
@@ -40,7 +40,7 @@ async def ask(backend: TeeBackend, host_root: Path) -> Answer:
 
 async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answer:
     async def needs() -> tuple[int, tuple[str, ...]]:
-        return read_default_reserve(backend), backend.access().host_paths()
+        return read_default_reserve(backend), read_access(backend).host_paths()
 
     async def look() -> list[Finding]:
         found: list[object] = list(await backend.checks(host_root))

@@ -1,20 +1,22 @@
 """Reads from the kubelet's own checkpoint how large units were when pods got them.
 
 The file is the kubelet's and has no promised form: what can't be read is taken for nothing, so it
-serves for a warning only. PodResources names ids but not what their containers were told.
+serves for a warning only. PodResources names ids but not what their containers were told; the file
+has that, and pods as well that ended a while ago.
 """
 
 import base64
 import json
 import os
 import stat
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from teeplugin.api.deviceplugin import v1beta1
+from teeplugin.commands.doctor.evidence import RecordedAllocation
 from teeplugin.kubelet.device_plugin_service import UNIT_BYTES_VARIABLE
+from teeplugin.policy.device_list import IdSet, parse_device_id
 
 FILE_NAME = "kubelet_internal_checkpoint"
 
@@ -22,13 +24,17 @@ LARGEST_BYTES = 64 * 1024 * 1024
 """The file holds every id of every allocation; one that is larger isn't worth the time."""
 
 
-def allocated_units_by_size(directory: Path, resource_name: str) -> Mapping[int, int]:
-    """Count units in the checkpoint by the bytes that one had; those not told aren't counted."""
+def recorded_allocations(directory: Path, resource_name: str) -> Sequence[RecordedAllocation]:
+    """Give what the checkpoint has of a resource; containers that were told no size are left out.
+
+    Some of the pods may have ended.
+    """
     try:
         entries = json.loads(_content(directory / FILE_NAME))["Data"]["PodDeviceEntries"] or ()
-        return Counter(size for entry in entries for size in _unit_sizes(entry, resource_name))
+        found = [_recorded(entry) for entry in entries if entry["ResourceName"] == resource_name]
+        return [each for each in found if each is not None]
     except Exception:  # noqa: BLE001 - json and betterproto2 raise many kinds on bad bytes
-        return {}
+        return ()
 
 
 def _content(path: Path) -> bytes:
@@ -45,18 +51,16 @@ def _content(path: Path) -> bytes:
         return file.read()
 
 
-def _unit_sizes(entry: Mapping[str, Any], resource_name: str) -> Iterator[int]:
-    """Give the bytes of each unit of one container."""
-    if entry["ResourceName"] != resource_name:
-        return
+def _recorded(entry: Mapping[str, Any]) -> RecordedAllocation | None:
+    """Read one container's entry; None if it was told no size."""
     answer = base64.b64decode(entry["AllocResp"])
     told = v1beta1.ContainerAllocateResponse.parse(answer).envs
     text = told.get(UNIT_BYTES_VARIABLE, "")
     if not text.isdigit():
-        return
+        return None
     ids = entry["DeviceIDs"]
     # By NUMA node; a plain list before Kubernetes 1.20.
     lists = ids.values() if isinstance(ids, Mapping) else [ids]
-    for one in lists:
-        for _ in one:
-            yield int(text)
+    parsed = (parse_device_id(one.encode()) for each in lists for one in each)
+    units = IdSet.of(device_id for device_id in parsed if device_id is not None)
+    return RecordedAllocation(entry["ContainerName"], units, int(text))

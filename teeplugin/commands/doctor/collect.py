@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 
 from teeplugin.commands.doctor.backend_query import ask
-from teeplugin.commands.doctor.checkpoint import allocated_units_by_size
+from teeplugin.commands.doctor.checkpoint import recorded_allocations
 from teeplugin.commands.doctor.evidence import DirectorySeen, Evidence, Phase, SocketsSeen
 from teeplugin.commands.doctor.kubelet_records import look_at_records
 from teeplugin.commands.doctor.page import look_at_page
@@ -22,7 +22,7 @@ from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.directory_safety import weakness_of
 from teeplugin.kubelet.directory_watch import is_dead_mount
 from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET, socket_path_fits
-from teeplugin.kubelet.socket_probe import connected, state_of
+from teeplugin.kubelet.socket_probe import ANSWER_SECONDS, connected, silence_of, state_of
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import missing_below
 from teeplugin_backends.base import TeeBackend
@@ -49,9 +49,7 @@ async def look_around(
     backend = _look_at_backend(evidence, settings)
     evidence.sockets = sockets = _sockets(settings.device_plugins_dir)
     evidence.process = look_at_process(sockets.pids, settings.resource_name)
-    evidence.allocated_units_by_size = allocated_units_by_size(
-        settings.device_plugins_dir, settings.resource_name
-    )
+    evidence.recorded = recorded_allocations(settings.device_plugins_dir, settings.resource_name)
 
     async def directory() -> None:
         path = settings.device_plugins_dir
@@ -65,8 +63,13 @@ async def look_around(
     async def page() -> None:
         evidence.page = await look_at_page(settings.listen)
 
+    async def plugins() -> None:
+        found = {path: await silence_of(path, ANSWER_SECONDS) for path in sockets.live}
+        silent = {path: silence for path, silence in found.items() if silence is not None}
+        evidence.sockets = replace(sockets, silent=silent)
+
     async with anyio.create_task_group() as tasks:
-        for look in (directory, records, page):
+        for look in (directory, records, page, plugins):
             tasks.start_soon(look)
     reached(Phase.NODE)
     if backend is not None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, auto
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import pydantic
 
@@ -15,6 +15,7 @@ from teeplugin.config.settings import Settings
 from teeplugin.config.sources import Loaded
 from teeplugin.kubelet.directory_safety import Weakness
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.device_list import IdSet
 from teeplugin_backends.base import Finding, TeeError, TeeMemory
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class SocketsSeen:
     pids: tuple[int, ...] = ()
     original: Path = Path()
     original_state: SocketState = SocketState.MISSING
+    silent: Mapping[Path, str] = field(default_factory=dict)
+    """Those of live plugins that didn't answer a call, and what happened instead."""
 
     def ours(self, *states: SocketState) -> list[Path]:
         """The sockets of this plugin's pattern in one of these states."""
@@ -84,18 +87,28 @@ class RecordsSeen:
     """What the kubelet's PodResources told of our resource.
 
     `allocated` is by namespace, pod and container. `listed` is how many healthy units the kubelet
-    knows, None where it doesn't tell. `error` is why nothing was told; `is_old` if for its age.
+    knows, None where it doesn't tell. `error` is why nothing was told; `is_old` if for its age,
+    `is_silent` if it took the connection and never answered.
     """
 
-    allocated: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    allocated: Mapping[tuple[str, str, str], IdSet] = field(default_factory=dict)
     listed: int | None = None
     error: str = ""
     is_old: bool = False
+    is_silent: bool = False
 
     @property
     def allocated_units(self) -> int | None:
         """How many units pods hold, if that is known."""
-        return None if self.error else sum(self.allocated.values())
+        return None if self.error else sum(map(len, self.allocated.values()))
+
+
+class RecordedAllocation(NamedTuple):
+    """What the kubelet's checkpoint has of one container, which may have ended."""
+
+    container: str
+    ids: IdSet
+    unit_bytes: int
 
 
 class PageState(Enum):
@@ -138,6 +151,8 @@ class PluginStatus:
     registered: bool
     not_registered_reason: str | None
     settings_problem: str | None
+    settings_misfit: str | None
+    settings_waiting: Mapping[str, str | None]
 
     @classmethod
     def parse(cls, page: Mapping[str, Any]) -> Self:
@@ -160,6 +175,8 @@ class PluginStatus:
             registered=page["registered"],
             not_registered_reason=page["not_registered_reason"],
             settings_problem=page["settings_problem"],
+            settings_misfit=page["settings_misfit"],
+            settings_waiting=page["settings_waiting"],
         )
 
 
@@ -197,7 +214,7 @@ class Evidence:
     backend_simulated: bool = False
     backend_problem: str = ""
     directory: DirectorySeen | None = None
-    allocated_units_by_size: Mapping[int, int] | None = None
+    recorded: Sequence[RecordedAllocation] | None = None
     sockets: SocketsSeen | None = None
     missing_paths: tuple[str, ...] = ()
     records: RecordsSeen | None = None
@@ -231,6 +248,11 @@ class Evidence:
         """What the plugin of our resource tells, if it runs and answers."""
         status = self.page.status if self.page else None
         return status if status and status.resource == self.settings.resource_name else None
+
+    @property
+    def unit_bytes(self) -> int:
+        """One unit as it counts now: the running plugin's, which a new precision doesn't change."""
+        return self.status.unit_bytes if self.status else self.settings.unit_bytes
 
     @property
     def allocated_units(self) -> int | None:

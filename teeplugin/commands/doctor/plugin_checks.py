@@ -6,6 +6,7 @@ from teeplugin.config.settings import SETTINGS
 from teeplugin.kubelet.socket_probe import SocketState
 
 _LIVE = (SocketState.LISTENS, SocketState.FULL)
+_KUBELET_DOWN = (SocketState.MISSING, SocketState.REFUSES, SocketState.FULL)
 _LABEL = "teetype=trustzone"
 _NOTHING_YET = "the TEE has not answered the plugin yet: see query"
 
@@ -28,6 +29,8 @@ def plugin(evidence: Evidence) -> Outcome:
             "systemctl start tee-device-plugin"
         )
         return failed(text, fix)
+    if sockets.silent:
+        return _silent(sockets)
     if len(live) > 1:
         text = f"{len(live)} plugins listen: {', '.join(live)}"
         fix = "none while one takes over from another, or each has a --resource-name; else end one"
@@ -40,12 +43,25 @@ def _one(sockets: SocketsSeen, name: str) -> str:
     return f"{process} listens at {name}"
 
 
+def _silent(sockets: SocketsSeen) -> Outcome:
+    """Tell of a plugin that takes connections and answers no call: its process hangs."""
+    path, silence = next(iter(sockets.silent.items()))
+    is_known = len(sockets.pids) == 1 and len(sockets.live) == 1
+    who = f"process {sockets.pids[0]}, the plugin, hangs" if is_known else "a plugin hangs"
+    text = (
+        f"{who}: it listens at {path.name} and {silence}; while the kubelet waits for it, no pod "
+        "of the node is admitted"
+    )
+    fix = "end it: systemd or the kubelet starts it again; its log may say why"
+    return failed(text, f"{fix}:\nkill -9 {sockets.pids[0]}" if is_known else fix)
+
+
 def registration(evidence: Evidence) -> Outcome:
     """The kubelet watches the plugin's list."""
     status, resource = evidence.status, evidence.settings.resource_name
     if status is None:
         return _registered_by_the_kubelet(evidence, resource)
-    if not status.capacity:
+    if not status.capacity and status.settings_misfit is None:
         return not_applicable(_NOTHING_YET)
     if status.registered:
         return ok(f"the kubelet watches the list of {resource}")
@@ -71,6 +87,9 @@ def listed_units(evidence: Evidence) -> Outcome:
     status = evidence.status
     if status is None:
         return not_applicable("no plugin of this resource answers: see telemetry")
+    if not status.capacity and status.settings_misfit is not None:
+        fix = "do what the message says at its end, in the plugin's settings"
+        return failed(f"the settings do not fit the TEE: {status.settings_misfit}", fix)
     if not status.capacity:
         return not_applicable(_NOTHING_YET)
     healthy = f"{status.allocatable} of {status.capacity} units are healthy"
@@ -95,6 +114,12 @@ def pod_resources(evidence: Evidence) -> Outcome:
         fix = "mount the kubelet's pod-resources directory, and run the plugin as root"
         if records.is_old:
             fix = "take Kubernetes 1.20 or newer"
+        if seen(evidence.sockets, "the sockets").kubelet in _KUBELET_DOWN:
+            text = f"the kubelet is down, so {path} doesn't answer ({records.error}): {lesser}"
+            return warning(text, "start the kubelet: see kubelet-socket")
+        if records.is_silent:
+            text = f"the kubelet hangs or is overloaded: {path} {records.error}: {lesser}"
+            return failed(text, "see why, and restart it if it hangs:\nsystemctl status kubelet")
         return warning(f"{path} {records.error}: {lesser}", fix)
     holders = _counted(len(records.allocated))
     text = f"{records.allocated_units} units of {resource} are allocated to {holders}"
@@ -124,7 +149,9 @@ def telemetry(evidence: Evidence) -> Outcome:
             return failed(text, f"give a {flag} that is: :PORT stands for all addresses")
         case PageState.SILENT:
             text = f"{listen}: {page.error}"
-            return failed(text, f"give another {flag}, or restart what listens there")
+            hangs = seen(evidence.sockets, "the sockets").silent
+            fix = f"give another {flag}, or restart what listens there"
+            return failed(text, "see plugin: its process hangs" if hangs else fix)
         case PageState.NOBODY:
             runs = bool(seen(evidence.sockets, "the sockets").live)
             return _nobody(listen, flag, runs=runs)

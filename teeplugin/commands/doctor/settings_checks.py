@@ -14,9 +14,8 @@ from teeplugin.commands.doctor.model import (
     warning,
 )
 from teeplugin.config.given import OPTIONS_KEY
-from teeplugin.config.settings import SETTINGS, Settings, differing, setting_text
+from teeplugin.config.settings import SETTINGS, Settings, differing
 from teeplugin.kubelet.endpoint import LONGEST_SOCKET_PATH
-from teeplugin.policy.units import format_size
 
 
 def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
@@ -29,7 +28,7 @@ def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
         value = getattr(loaded.settings, setting.attribute)
         if key != OPTIONS_KEY:
             found[key] = SettingInForce(
-                _in_words(value, setting.metavar, setting.default), loaded.provenance[key]
+                _in_words(setting.text_in(loaded.settings), setting.default), loaded.provenance[key]
             )
             continue
         for name, text in value.items():
@@ -38,12 +37,8 @@ def settings_in_force(evidence: Evidence) -> Mapping[str, SettingInForce]:
     return found
 
 
-def _in_words(value: object, metavar: str, default: str) -> str:
-    if value is None:
-        return default
-    if metavar == "SIZE" and isinstance(value, int):
-        return format_size(value)
-    return setting_text(value) or "off"
+def _in_words(text: str | None, default: str) -> str:
+    return default if text is None else text or "off"
 
 
 def configuration(evidence: Evidence) -> Outcome:
@@ -78,7 +73,12 @@ def running_settings(evidence: Evidence) -> Outcome:
             return warning(f"{text} {', '.join(others)}", fix)
         return _as_reread(status) or ok(f"those of process {process.pid}, the plugin")
     if status is not None:
-        if others := list(_differing_told(evidence.settings, status)):
+        others = [
+            key
+            for key in _differing_told(evidence.settings, status)
+            if key not in status.settings_waiting
+        ]
+        if others:
             fix = "start doctor with the flags, variables and file of the plugin"
             return warning(f"the plugin that runs has another {', '.join(others)}", fix)
         text = "the plugin that runs has the same, as far as it tells"
@@ -96,7 +96,11 @@ def _differing_told(ours: Settings, status: PluginStatus) -> Iterator[str]:
 
 
 def _as_reread(status: PluginStatus | None) -> Outcome | None:
-    """The plugin may have been told of new settings since, and have kept the old."""
+    """Tell of settings that the plugin has read since, and that aren't in force."""
+    if status is not None and status.settings_waiting:
+        waiting = ", ".join(f"{key} {text}" for key, text in status.settings_waiting.items())
+        text = f"the plugin keeps its old settings until it is restarted: {waiting} waits"
+        return warning(text, "restart the plugin")
     if status is None or status.settings_problem is None:
         return None
     text = f"the plugin has read them anew and kept the old: {status.settings_problem}"

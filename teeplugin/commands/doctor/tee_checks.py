@@ -1,9 +1,19 @@
 """Checks of what the TEE answered, and of the units that come of it."""
 
-from teeplugin.commands.doctor.evidence import Evidence, NotSeenError
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from teeplugin.commands.doctor.evidence import (
+    Evidence,
+    NotSeenError,
+    RecordedAllocation,
+    RecordsSeen,
+    seen,
+)
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.policy import units
-from teeplugin.policy.units import format_size
+from teeplugin.policy.device_list import IdSet
+from teeplugin.policy.units import flag_size, format_size
 from teeplugin_backends.base import QUERY_SECONDS, Busy, TeeMemory
 
 SLOW_SECONDS = 1.0
@@ -35,12 +45,12 @@ def figures(evidence: Evidence) -> Outcome:
     memory = evidence.reading
     if memory is None:
         return _NO_READING
-    capacity_bytes = _capacity_bytes(evidence, memory)
+    capacity_bytes, unit_bytes = _capacity_bytes(evidence, memory), evidence.unit_bytes
     text = (
         f"{format_size(memory.total_bytes)} in all, {format_size(memory.free_bytes)} free; "
         f"{format_size(evidence.reserve_bytes)} kept for the TEE OS leave "
-        f"{format_size(capacity_bytes)}, which are {_count(evidence, memory)} units of "
-        f"{format_size(evidence.settings.unit_bytes)}"
+        f"{format_size(capacity_bytes)}, which are {units.units_in(capacity_bytes, unit_bytes)} "
+        f"units of {format_size(unit_bytes)}"
     )
     if not memory.free_bytes:
         return warning(text, "free secure memory: end trusted applications that are not needed")
@@ -63,17 +73,17 @@ def reserve(evidence: Evidence) -> Outcome:
             text = f"{kept}, {format_size(used_bytes)} are in use, and who holds units isn't known"
             return not_applicable(text)
         allocated = 0
-    unit_bytes = evidence.settings.unit_bytes
+    unit_bytes = evidence.unit_bytes
     unallocated_bytes = units.unallocated_use_bytes(used_bytes, allocated, unit_bytes)
     external_bytes = units.external_use_min_bytes(unallocated_bytes, reserve_bytes)
     if external_bytes:
-        count = _count(evidence, memory)
+        count = units.units_in(_capacity_bytes(evidence, memory), unit_bytes)
         short = units.units_short(max(0, count - allocated), memory.free_bytes, unit_bytes)
         text = (
             f"{kept}, but others than pods use at least {format_size(unallocated_bytes)}: "
             f"{short} of {count} units have no memory behind them"
         )
-        enough = format_size(-(-unallocated_bytes // _MIB) * _MIB)
+        enough = flag_size(-(-unallocated_bytes // _MIB) * _MIB)
         fix = (
             "end trusted applications outside Kubernetes, and pods that take more than they asked "
             f"for; if there are none, the TEE OS needs more: --reserve {enough}"
@@ -86,12 +96,13 @@ def reserve(evidence: Evidence) -> Outcome:
 
 
 def precision(evidence: Evidence) -> Outcome:
-    """A unit fits the capacity, and the list of all units fits the kubelet."""
+    """A unit of the settings fits the capacity, and the list of all units fits the kubelet."""
     memory = evidence.reading
     if memory is None:
         return _NO_READING
     settings = evidence.settings
-    capacity_bytes, count = _capacity_bytes(evidence, memory), _count(evidence, memory)
+    capacity_bytes = _capacity_bytes(evidence, memory)
+    count = units.units_in(capacity_bytes, settings.unit_bytes)
     made = f"{count} units of {format_size(settings.unit_bytes)}"
     if count > units.MAX_UNITS:
         fix = f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
@@ -116,19 +127,14 @@ def precision(evidence: Evidence) -> Outcome:
 
 def allocated_unit_size(evidence: Evidence) -> Outcome:
     """Units that pods hold were counted in the size that they have now."""
-    by_size = evidence.allocated_units_by_size
-    if by_size is None:
-        raise NotSeenError("the kubelet's checkpoint")
-    others = {
-        size: allocated
-        for size, allocated in by_size.items()
-        if size != evidence.settings.unit_bytes
-    }
+    recorded = seen(evidence.recorded, "the kubelet's checkpoint")
+    by_size = _units_by_size(recorded, evidence.records, evidence.unit_bytes)
+    others = {size: count for size, count in by_size.items() if size != evidence.unit_bytes}
     if others:
         sizes = " and ".join(
             f"{allocated} units of {format_size(size)}" for size, allocated in others.items()
         )
-        text = f"pods hold {sizes}, which count as {format_size(evidence.settings.unit_bytes)} now"
+        text = f"pods hold {sizes}, which count as {format_size(evidence.unit_bytes)} now"
         fix = "start these pods anew, or give each precision a --resource-name of its own"
         return warning(text, fix)
     if not by_size:
@@ -136,9 +142,27 @@ def allocated_unit_size(evidence: Evidence) -> Outcome:
     return ok(f"pods hold {sum(by_size.values())} units of this size")
 
 
+def _units_by_size(
+    recorded: Sequence[RecordedAllocation], records: RecordsSeen | None, unit_bytes: int
+) -> Mapping[int, int]:
+    """Count units by the size that their container was told.
+
+    Those of ended pods aren't counted where the kubelet tells who holds which: a container and one
+    that ended may have the same name and ids, and then the present size is taken.
+    """
+    if records is None or records.error:
+        held = [(each.container, each.ids) for each in recorded]
+    else:
+        held = [(container, ids) for (_, _, container), ids in records.allocated.items()]
+    sizes = defaultdict[tuple[str, IdSet], set[int]](set)
+    for each in recorded:
+        sizes[each.container, each.ids].add(each.unit_bytes)
+    counted = Counter[int]()
+    for key in dict.fromkeys(held):
+        if found := sizes.get(key):
+            counted[unit_bytes if unit_bytes in found else min(found)] += len(key[1])
+    return counted
+
+
 def _capacity_bytes(evidence: Evidence, memory: TeeMemory) -> int:
     return units.capacity_bytes(memory.total_bytes, evidence.reserve_bytes)
-
-
-def _count(evidence: Evidence, memory: TeeMemory) -> int:
-    return units.units_in(_capacity_bytes(evidence, memory), evidence.settings.unit_bytes)

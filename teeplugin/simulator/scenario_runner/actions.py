@@ -233,7 +233,12 @@ def handed_text(admission: Admission) -> str:
         for one in admission.mounts
     ]
     parts += [f"device {one.container_path} {one.permissions}" for one in admission.devices]
-    parts += [f"{key}={value}" for key, value in sorted(admission.envs.items())]
+    # The same figures are there under longer names, which end with the resource's.
+    parts += [
+        f"{key}={value}"
+        for key, value in sorted(admission.envs.items())
+        if not key.startswith(("TEE_RAM_UNITS_", "TEE_RAM_UNIT_BYTES_", "TEE_RAM_BYTES_"))
+    ]
     return f"handed to the container: {', '.join(parts) or 'nothing'}"
 
 

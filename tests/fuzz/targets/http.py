@@ -158,6 +158,8 @@ _KEYS = (
     "registered",
     "not_registered_reason",
     "settings_problem",
+    "settings_misfit",
+    "settings_waiting",
     "pod_resources_readable",
 )
 _DEEPER = ("holders", "events", "last_reading", "capacity", "unhealthy", "namespace", "confirmed")

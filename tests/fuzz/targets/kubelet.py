@@ -12,7 +12,7 @@ from grpclib.metadata import encode_grpc_message
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.api.podresources import v1 as podresources
-from teeplugin.commands.doctor.checkpoint import FILE_NAME, allocated_units_by_size
+from teeplugin.commands.doctor.checkpoint import FILE_NAME, recorded_allocations
 from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
 from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.kubelet.watch_streams import WatchStreams
@@ -95,6 +95,7 @@ def service_of(fault: str | None) -> DevicePluginService:
         ),
         watch_streams=WatchStreams(),
         access=lambda: _ACCESS,
+        resource_name="huawei.com/tee-ram",
         unit_bytes=512 * 1024,
         on_allocated=lambda _: None,
     )
@@ -202,9 +203,9 @@ def checkpoint(data: bytes) -> None:
     """Units by their bytes, or nothing: no error leaves."""
     with tempfile.TemporaryDirectory() as directory:
         (Path(directory) / FILE_NAME).write_bytes(data)
-        found = allocated_units_by_size(Path(directory), RESOURCE)
-    assert all(size >= 0 and count > 0 for size, count in found.items()), found
-    assert sum(found.values()) <= len(data), found
+        found = recorded_allocations(Path(directory), RESOURCE)
+    assert all(each.unit_bytes >= 0 for each in found), found
+    assert sum(len(each.ids) for each in found) <= len(data), found
 
 
 TARGETS = (

@@ -84,7 +84,7 @@ def reloaded(data: bytes) -> None:
     """A newer file: all that may change is in force and fits the TEE, or nothing has changed."""
     policy_settings = PolicySettings(unit_bytes=512 * KIB, reserve_bytes=0, interval_seconds=60.0)
     poller = SimpleNamespace(
-        policy_settings=policy_settings,
+        wanted=policy_settings,
         decision=Decision(memory=_MEMORY),
         default_reserve_bytes=0,
     )
@@ -100,14 +100,12 @@ def reloaded(data: bytes) -> None:
     if reloader.problem is not None:
         check_line(ConfigError(reloader.problem))
         assert not changed
-        assert (reloader.settings, poller.policy_settings) == (settings, policy_settings)
+        assert (reloader.settings, poller.wanted) == (settings, policy_settings)
         return
     kept = {setting.attribute for setting in SETTINGS.values()} - reload.CHANGEABLE
     assert all(getattr(reloader.settings, each) == getattr(settings, each) for each in kept)
     if reloader.settings.reserve_bytes is not None:
-        assert check_policy_settings(_MEMORY, poller.policy_settings) is None, (
-            poller.policy_settings
-        )
+        assert check_policy_settings(_MEMORY, poller.wanted) is None, poller.wanted
 
 
 def amounts(data: bytes) -> None:

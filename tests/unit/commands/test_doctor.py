@@ -13,6 +13,7 @@ from teeplugin.commands.doctor.evidence import (
     Evidence,
     PageSeen,
     PageState,
+    RecordedAllocation,
     RecordsSeen,
     RunningProcess,
     Trouble,
@@ -21,6 +22,7 @@ from teeplugin.commands.doctor.examine import Check, examine
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.directory_safety import Weakness
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.device_list import IdSet
 from teeplugin_backends.base import BadReply, Busy, Finding, Result, TimedOut, Unreachable
 from tests.doctoring import (
     DIRECTORY,
@@ -28,6 +30,7 @@ from tests.doctoring import (
     OLD,
     OURS,
     UNIT,
+    VAULT,
     answer,
     broken,
     directory,
@@ -105,6 +108,17 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "is no tee-device-plugin", "another --listen"),
     ("an address of another machine", "telemetry", {"page": PageSeen(PageState.NO_SUCH_ADDRESS)},
      "is no address of this machine", ":PORT"),
+    ("a plugin that hangs", "plugin",
+     {"sockets": sockets(silent={OURS: "did not answer within 2 s"}),
+      "page": PageSeen(PageState.SILENT, error="no answer within 3 s")},
+     "process 77, the plugin, hangs: it listens at tee-ram-0123abcd.sock and did not answer within",
+     "kill -9 77"),
+    ("a kubelet that hangs", "pod-resources",
+     {"records": RecordsSeen(error="didn't answer within 2 s", is_silent=True)},
+     "the kubelet hangs or is overloaded", "systemctl status kubelet"),
+    ("a reserve that leaves nothing of a smaller TEE", "listed-units",
+     {"page": page(capacity=0, allocatable=0, settings_misfit="--reserve 64MiB: nothing is left")},
+     "do not fit the TEE: --reserve 64MiB: nothing is left", "the plugin's settings"),
     ("a port that swallows", "telemetry",
      {"page": PageSeen(PageState.SILENT, error="no answer within 3 s")},
      "no answer within 3 s", "restart what listens"),
@@ -159,16 +173,18 @@ def test_the_fix_for_too_many_units_mends_it() -> None:
 
 def test_the_fix_for_too_large_a_unit_mends_it() -> None:
     flags = (("precision", str(128 * 1024)), ("reserve", "60MiB"))
-    fix = broken(judged(*flags), "precision", "one unit of 128MiB is more than the capacity")
+    fix = broken(judged(*flags), "precision", "one unit of 128 MiB is more than the capacity")
     _, smaller = flag_in(fix, "-precision")
     mended(judged(("precision", smaller), flags[1]), "precision")
     report = judged(("reserve", str(64 * MIB - 1000)))
-    assert "a --reserve that leaves 512KiB" in broken(report, "precision", "more than the capacity")
+    assert "a --reserve that leaves 512 KiB" in broken(
+        report, "precision", "more than the capacity"
+    )
 
 
 def test_the_fix_for_too_small_a_reserve_mends_it() -> None:
     tee = answer(free=40 * MIB)  # 13 units are allocated, which are 6.5 MiB
-    fix = warned(judged(answer=tee), "reserve", "use at least 17920KiB")
+    fix = warned(judged(answer=tee), "reserve", "use at least 17.5 MiB")
     assert "outside Kubernetes" in fix
     _, enough = flag_in(fix, "--reserve")
     mended(judged(("reserve", enough), answer=tee), "reserve")
@@ -184,10 +200,13 @@ def test_the_reserve_isnt_judged_where_nobody_knows_who_holds_what() -> None:
     mended(judged(("reserve", "30MiB"), answer=answer(free=40 * MIB), **unknown), "reserve")
     # The plugin knows as well.
     unknown["page"] = page(allocated=13)
-    warned(judged(answer=answer(free=40 * MIB), **unknown), "reserve", "at least 17920KiB")
+    warned(judged(answer=answer(free=40 * MIB), **unknown), "reserve", "at least 17.5 MiB")
 
 
 # What warns
+
+OTHERS = RecordedAllocation("ca", VAULT, MIB)
+ENDED = RecordedAllocation("ca", IdSet.of(range(20, 60)), 2 * MIB)
 
 WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("LD_PRELOAD", "preload", {"preloaded": "/x.so"}, "LD_PRELOAD=/x.so", "without LD_PRELOAD"),
@@ -197,9 +216,9 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("a busy TEE", "query", {"answer": Answer(error=Busy("no session"))}, "busy: no session",
      "asked again"),
     ("a slow TEE", "query", {"answer": answer(seconds=3.21)}, "after 3.2 s", "calls stuck"),
-    ("an exhausted TEE", "figures", {"answer": answer(free=0)}, "0B free", "free secure memory"),
-    ("units of another size", "allocated-unit-size", {"allocated_units_by_size": {MIB: 7, UNIT: 2}},
-     "7 units of 1MiB, which count as 512KiB now", "start these pods anew"),
+    ("an exhausted TEE", "figures", {"answer": answer(free=0)}, "0 B free", "free secure memory"),
+    ("units of another size", "allocated-unit-size", {"recorded": (OTHERS, ENDED)},
+     "10 units of 1 MiB, which count as 512 KiB now", "start these pods anew"),
     ("a killed plugin's socket", "stale-sockets",
      {"sockets": sockets(plugins={OURS: SocketState.LISTENS, OLD: SocketState.REFUSES})},
      f"any more at {OLD}", f"rm {OLD}"),
@@ -220,6 +239,9 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "refuses List: no shortage is shown", "Kubernetes 1.20"),
     ("no records", "pod-resources", {"records": RecordsSeen(error="isn't there")}, "isn't there",
      "mount the kubelet's pod-resources directory"),
+    ("a precision that waits", "running-settings",
+     {"page": page(settings_waiting={"precision": "1024"})},
+     "keeps its old settings until it is restarted: precision 1024 waits", "restart the plugin"),
     ("a plugin elsewhere", "telemetry", {"page": PageSeen(PageState.NOBODY)},
      "nobody answers at 127.0.0.1:9840", "the plugin's --listen"),
     ("settings that were kept", "running-settings", {"page": page(settings_problem="-p 1: bad")},
@@ -252,6 +274,48 @@ def test_the_plugin_that_runs_is_compared_setting_by_setting() -> None:
     assert "as far as it tells" in judged(process=unread).of("running-settings").text
 
 
+def test_a_kubelet_that_is_down_is_named_where_it_does_not_answer() -> None:
+    for state in (SocketState.MISSING, SocketState.REFUSES):
+        down = {
+            "sockets": sockets(kubelet=state),
+            "records": RecordsSeen(error="doesn't answer (Connection refused)"),
+        }
+        report = judged(**down)
+        assert "start the kubelet" in broken(report, "kubelet-socket", "/k/device-plugins/kubelet")
+        fix = warned(report, "pod-resources", "the kubelet is down, so ")
+        assert fix == "start the kubelet: see kubelet-socket"
+
+
+def test_ended_pods_hold_nothing() -> None:
+    twin = RecordedAllocation("ca", VAULT, UNIT)
+    for recorded, units in (
+        ((ENDED,), 0),
+        ((RecordedAllocation("ca", VAULT, UNIT), ENDED), 10),
+        # A pod that ended had the very ids of one that runs.
+        ((OTHERS, twin), 10),
+        ((RecordedAllocation("another", VAULT, UNIT),), 0),
+    ):
+        text = judged(recorded=recorded).of("allocated-unit-size").text
+        expected = f"pods hold {units} units of this size"
+        assert text == (expected if units else "no pod is known to hold units")
+    # Where the kubelet doesn't tell who holds units, all may.
+    unread = RecordsSeen(error="isn't there")
+    warned(judged(recorded=(ENDED,), records=unread), "allocated-unit-size", "40 units of 2 MiB")
+
+
+def test_units_are_counted_as_the_running_plugin_counts_them() -> None:
+    flags = ("precision", "1024")
+    waits = page(settings_waiting={"precision": "1024"})
+    report = judged(flags, page=waits)
+    mended(report, "allocated-unit-size")
+    assert "128 units of 512 KiB" in report.of("figures").text
+    # What a restart would make of it.
+    assert report.of("precision").text.startswith("64 units of 1 MiB")
+    warned(report, "running-settings", "precision 1024 waits")
+    report = judged(flags, page=PageSeen(PageState.NOBODY))
+    warned(report, "allocated-unit-size", "13 units of 512 KiB, which count as 1 MiB now")
+
+
 def test_units_of_another_resource_arent_taken_for_ours() -> None:
     report = judged(page=page(resource="x.y/z", allocatable=0), records=RecordsSeen(listed=None))
     assert report.of("listed-units").result is Result.NOT_APPLICABLE
@@ -271,9 +335,7 @@ def test_a_check_that_fails_itself_is_told_and_the_others_go_on(
     assert report.lines[-1].finding.check == "node-label"
 
 
-@pytest.mark.parametrize(
-    "part", ["directory", "sockets", "records", "page", "allocated_units_by_size"]
-)
+@pytest.mark.parametrize("part", ["directory", "sockets", "records", "page", "recorded"])
 def test_what_was_not_come_to_fails_and_says_so(part: str) -> None:
     report = judged(**{part: None})
     assert report.failures

@@ -137,7 +137,7 @@ def documents_example() -> Report:
                 for each in way
             ],
         ),
-        allocated_units_by_size={},
+        recorded=(),
         directory=directory(path=Path("/var/lib/kubelet/device-plugins")),
         sockets=sockets(plugins={}, pids=()),
         records=RecordsSeen(listed=0),

@@ -1,9 +1,5 @@
 """The RPCs as a real grpc client, one that is not grpclib, meets them."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from pathlib import Path
-
 import anyio
 import grpc
 import grpc.aio
@@ -12,100 +8,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.kubelet.device_plugin_service import DevicePluginService
-from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.device_plugin_service import unit_variables
 from teeplugin.kubelet.grpc_server import MAX_MESSAGE_BYTES
-from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.policy.device_list import DeviceList, DeviceListEncoder, IdSet, PublishedList
-from teeplugin.primitives.latest import Latest
-from teeplugin_backends.base import ContainerAccess, Device, Mount
+from teeplugin.policy.device_list import IdSet, PublishedList
+from teeplugin_backends.base import (
+    ContainerAccess,
+    Device,
+    Unreachable,
+)
+from tests.unit.kubelet.served_service import (
+    ACCESS,
+    UNIT_BYTES,
+    Served,
+    allocate_request,
+    healthy,
+    made_served,  # noqa: F401 - the fixture `served`
+    watch,
+)
 
 pytestmark = pytest.mark.anyio
-
-ACCESS = ContainerAccess(
-    mounts=(Mount("/var/itrustee/teecd", "/var/itrustee/teecd", read_only=True),),
-    devices=(Device("/dev/teelog", "/dev/teelog", "rw"),),
-    environment={"TEE": "itrustee"},
-)
-UNIT_BYTES = 512 * 1024
-LIMIT = [("grpc.max_receive_message_length", 4_194_304)]
-
-
-class Served:
-    """A service behind a real socket, whose list the test sets."""
-
-    def __init__(self, kubelet_dir: Path) -> None:
-        self.latest_list: Latest[PublishedList | None] = Latest(None)
-        self.watch_streams = WatchStreams()
-        self.encoder = DeviceListEncoder()
-        self.allocated: list[Sequence[int]] = []
-        service = DevicePluginService(
-            latest_list=self.latest_list,
-            watch_streams=self.watch_streams,
-            access=lambda: ACCESS,
-            unit_bytes=UNIT_BYTES,
-            on_allocated=self.allocated.append,
-        )
-        self.endpoint = Endpoint(
-            directory=kubelet_dir / "device-plugins",
-            service=service,
-            watch_streams=self.watch_streams,
-        )
-
-    def list_units(self, count: int, unhealthy: IdSet | None = None, fault: str = "") -> None:
-        device_list = DeviceList(IdSet.first(count), unhealthy or IdSet())
-        frame = self.encoder.encode(device_list)
-        self.latest_list.set(PublishedList(device_list, frame, fault or None))
-
-    @asynccontextmanager
-    async def channel(self) -> AsyncIterator[grpc.aio.Channel]:
-        async with grpc.aio.insecure_channel(f"unix:{self.endpoint.path}", options=LIMIT) as one:
-            yield one
-
-    async def call(self, method: str, request: bytes) -> bytes:
-        async with self.channel() as channel:
-            answer: bytes = await channel.unary_unary(f"/v1beta1.DevicePlugin/{method}")(request)
-            return answer
-
-    async def status(self, method: str, request: bytes) -> grpc.StatusCode:
-        async with self.channel() as channel:
-            code: grpc.StatusCode = await channel.unary_unary(f"/v1beta1.DevicePlugin/{method}")(
-                request
-            ).code()
-            return code
-
-    async def refusal(self, method: str, request: bytes) -> grpc.aio.AioRpcError:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.call(method, request)
-        return caught.value
-
-
-@pytest.fixture
-async def served(kubelet_dir: Path) -> AsyncIterator[Served]:
-    served = Served(kubelet_dir)
-    await served.endpoint.open()
-    yield served
-    await served.endpoint.close()
-
-
-def watch(channel: grpc.aio.Channel) -> AsyncIterator[bytes]:
-    call = channel.unary_stream("/v1beta1.DevicePlugin/ListAndWatch")(b"")
-    return aiter(call)
-
-
-def healthy(frame: bytes) -> set[str]:
-    devices = v1beta1.ListAndWatchResponse.parse(frame).devices
-    return {device.id for device in devices if device.health == "Healthy"}
-
-
-def allocate_request(*containers: list[str]) -> bytes:
-    return bytes(
-        v1beta1.AllocateRequest(
-            container_requests=[
-                v1beta1.ContainerAllocateRequest(devices_i_ds=ids) for ids in containers
-            ]
-        )
-    )
 
 
 async def test_options_announce_nothing_that_costs_the_kubelet_a_call(served: Served) -> None:
@@ -196,6 +117,9 @@ async def test_allocate_hands_out_the_way_to_the_tee_and_tells_units_and_bytes(
         "TEE_RAM_UNITS": "3",
         "TEE_RAM_UNIT_BYTES": "524288",
         "TEE_RAM_BYTES": "1572864",
+        "TEE_RAM_UNITS_HUAWEI_COM_TEE_RAM": "3",
+        "TEE_RAM_UNIT_BYTES_HUAWEI_COM_TEE_RAM": "524288",
+        "TEE_RAM_BYTES_HUAWEI_COM_TEE_RAM": "1572864",
     }
     (mount,) = first.mounts
     assert (mount.host_path, mount.container_path) == ("/var/itrustee/teecd",) * 2
@@ -205,6 +129,45 @@ async def test_allocate_hands_out_the_way_to_the_tee_and_tells_units_and_bytes(
     assert device.permissions == "rw"
     assert empty == v1beta1.ContainerAllocateResponse()
     assert served.allocated == [[3, 19, 0], []]
+    assert served.service.allocations == {"ok": 1}
+
+
+def test_two_resources_of_one_container_keep_their_figures_apart() -> None:
+    ram = unit_variables("huawei.com/tee-ram", 3, UNIT_BYTES)
+    fine = unit_variables("a-b.example/tee.ram_2", 4, 2 * UNIT_BYTES)
+    # As the kubelet merges them.
+    both = ram | fine
+    assert both["TEE_RAM_BYTES_HUAWEI_COM_TEE_RAM"] == str(3 * UNIT_BYTES)
+    assert both["TEE_RAM_BYTES_A_B_EXAMPLE_TEE_RAM_2"] == str(8 * UNIT_BYTES)
+    assert both["TEE_RAM_UNITS"] == "4"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        KeyError("surprise"),
+        SystemExit(3),
+        Unreachable("not from here"),
+        None,
+        ContainerAccess(environment={"TEE": 1}),  # type: ignore[dict-item]
+        ContainerAccess(devices=(Device("/dev/tee0", None, "rw"),)),  # type: ignore[arg-type]
+    ],
+    ids=repr,
+)
+async def test_a_bug_of_the_backends_is_a_status_and_counted_apart(
+    served: Served, given: object
+) -> None:
+    served.list_units(4)
+    served.tee.given = given
+    error = await served.refusal("Allocate", allocate_request(["1"], ["2"]))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert (error.details() or "").startswith("a bug in the backend: access() raised ")
+    assert (error.details() or "").endswith(": report it to its author")
+    assert served.service.allocations == {"backend_bug": 1}
+    assert served.allocated == []
+    served.tee.given = ACCESS
+    await served.call("Allocate", allocate_request(["1"]))
+    assert served.service.allocations == {"backend_bug": 1, "ok": 1}
 
 
 async def test_an_id_marked_unhealthy_meanwhile_is_allocated_all_the_same(served: Served) -> None:

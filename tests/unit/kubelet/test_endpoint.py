@@ -24,6 +24,7 @@ def make_endpoint(directory: Path) -> Endpoint:
         latest_list=Latest(None),
         watch_streams=watch_streams,
         access=ContainerAccess,
+        resource_name="huawei.com/tee-ram",
         unit_bytes=524288,
         on_allocated=lambda _: None,
     )

@@ -97,6 +97,34 @@ def test_what_is_no_size_is_named(text: str) -> None:
         units.parse_size(text)
 
 
-@given(st.integers(0, 2**60))
+@pytest.mark.parametrize(
+    ("size_bytes", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (10485777, "10485777 B"),
+        (512 * 1024, "512 KiB"),
+        (2621440, "2.5 MiB"),
+        (600 * 1024**2, "600 MiB"),
+        (2176 * 1024**2, "2176 MiB"),
+        (5 * 1024**3 // 4, "1.25 GiB"),
+        (65537 * 1024, "65537 KiB"),
+        (3 * 1024**4, "3 TiB"),
+        (1024**5, "1024 TiB"),
+    ],
+)
+def test_a_size_is_written_shortly_and_exactly(size_bytes: int, text: str) -> None:
+    assert units.format_size(size_bytes) == text
+    assert units.flag_size(size_bytes) == text.replace(" ", "")
+
+
+ROUND_SIZES = st.builds(
+    lambda quarters, power: quarters * 1024**power // 4, st.integers(0, 8192), st.integers(1, 4)
+)
+
+
+@given(st.integers(0, 2**60) | ROUND_SIZES)
 def test_a_size_that_was_written_is_read_as_the_same(size_bytes: int) -> None:
     assert units.parse_size(units.format_size(size_bytes)) == size_bytes
+    assert units.parse_size(units.flag_size(size_bytes)) == size_bytes
+    assert len(units.format_size(size_bytes)) <= len(f"{size_bytes} B") + len("iB")

@@ -138,7 +138,7 @@ async def test_the_tee_is_played_by_its_state_file(scratch: Path) -> None:
         *("latency=0.5", "fault=none"),
     ]
     assert [result.title for result in results] == [
-        "the TEE has 16 units, others use 3MiB, the TEE takes 0.5 s, the TEE: busy",
+        "the TEE has 16 units, others use 3 MiB, the TEE takes 0.5 s, the TEE: busy",
         "others use 2 units, the TEE: none",
     ]
 

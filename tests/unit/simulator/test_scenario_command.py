@@ -102,7 +102,7 @@ steps:
     ended = simulate(scratch, "--scenario", str(scenario), "--total", "1GiB")
     assert ended.returncode == 1
     assert ended.stdout.startswith(f"{scenario}: a kubelet alone\n")
-    assert "a simulated TEE of 1GiB in units of 512KiB" in ended.stdout
+    assert "a simulated TEE of 1 GiB in units of 512 KiB" in ended.stdout
     assert (
         f"FAILED at step 2 of 2, look ({scenario} line 4): "
         "expected huawei.com/tee-ram registered, seen no registration"
@@ -132,5 +132,5 @@ def test_a_scenario_that_needs_more_units_says_how_many(scratch: Path) -> None:
     assert ended.returncode == 2
     assert ended.stderr == (
         "tee-device-plugin simulate: --total 10MiB with --precision 512 makes 20 units, and the "
-        "scenario capacity needs 100: give a total of at least 50MiB\n"
+        "scenario capacity needs 100: give a total of at least 50 MiB\n"
     )

@@ -7,8 +7,11 @@ from time import monotonic
 import pytest
 
 from teeplugin.policy.decide import Cause, Decision
+from teeplugin.policy.device_list import DeviceList
 from teeplugin.telemetry import probes
-from tests.running_parts import running_in_full, running_parts
+from teeplugin.telemetry.status_page import status_of
+from teeplugin_backends.base import TeeMemory
+from tests.running_parts import UNIT_BYTES, running_in_full, running_parts
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +34,7 @@ async def test_a_query_that_may_still_be_answered_is_none() -> None:
 async def test_a_socket_that_accepts_and_says_nothing_is_a_reason_to_restart(
     kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(probes, "SOCKET_SECONDS", 0.05)
+    monkeypatch.setattr(probes, "ANSWER_SECONDS", 0.05)
     parts = running_parts(kubelet_dir)
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(parts.endpoint.path))
@@ -74,3 +77,16 @@ def test_the_report_says_each_check_and_the_sum() -> None:
         False,
         "[+]a: ok\n[-]b: gone\nreadyz: failed\n",
     )
+
+
+@pytest.mark.parametrize("total_bytes", [1, 5 * UNIT_BYTES, 6 * UNIT_BYTES - 1])
+async def test_where_the_reserve_leaves_nothing_the_plugin_is_not_ready_and_says_so(
+    total_bytes: int,
+) -> None:
+    parts = running_parts()
+    parts.poller.wanted = parts.poller.wanted._replace(reserve_bytes=5 * UNIT_BYTES)
+    parts.poller.decision = Decision(DeviceList(), TeeMemory(total_bytes, 0))
+    problem = (await probes.ready(parts))["tee"]
+    assert problem is not None
+    assert "--reserve" in problem
+    assert status_of(parts)["settings_misfit"] == problem
