@@ -36,10 +36,10 @@ def outstanding(loop: asyncio.AbstractEventLoop, loops_thread: int) -> list[str]
     loops_frame = frames.pop(loops_thread, None)
     frames.pop(threading.get_ident(), None)
     found: list[str] = []
-    if loop.is_running() and _waits_for_events(loops_frame):
-        found += _tasks(loop)
-    elif loop.is_running():
+    if loop.is_running() and _is_blocked(loops_frame):
         found.append(f"the event loop at {where_blocked(loops_frame)}")
+    elif loop.is_running():
+        found += _tasks(loop)
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in frames.items():
         if not _is_idle(frame):
@@ -97,9 +97,10 @@ def _is_worth_naming(file: str) -> bool:
     return not file.startswith(_STANDARD_LIBRARY) or "site-packages" in file
 
 
-def _waits_for_events(frame: FrameType | None) -> bool:
-    """Whether the loop's thread does what a loop does that isn't blocked."""
-    return frame is not None and Path(frame.f_code.co_filename).name == "selectors.py"
+def _is_blocked(frame: FrameType | None) -> bool:
+    """Whether the loop's thread runs other code than the loop's own, which our `run` called."""
+    own = _innermost(_frames_out_of(frame))
+    return own is not None and not own.f_code.co_filename.startswith(_OWN_FOLDER)
 
 
 def _is_idle(frame: FrameType) -> bool:

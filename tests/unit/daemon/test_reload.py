@@ -215,7 +215,9 @@ async def test_a_reserve_for_which_the_total_is_too_small_since_is_told(
 
 async def test_a_reserve_that_leaves_nothing_ends_the_start_though_it_came_by_a_reload() -> None:
     wanted = Settings().model_copy(update={"reserve_bytes": 8 * UNIT})
-    with pytest.RaisesGroup(pytest.RaisesExc(ConfigError, match="nothing is left")):
+    with pytest.RaisesGroup(
+        pytest.RaisesExc(ConfigError, match="nothing is left"), flatten_subgroups=True
+    ):
         async with watched(reserve_bytes=0) as at:
             reloader = Reloader(Settings(), Sources(lambda: wanted), at.poller)
             assert reloader.reload()
