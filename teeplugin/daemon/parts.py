@@ -46,6 +46,12 @@ class PluginParts(NamedTuple):
         published_list = self.latest_list.value
         return published_list.device_list if published_list else DeviceList()
 
+    async def listed(self) -> None:
+        """Wait for the first device list."""
+        async for published_list in self.latest_list.follow():
+            if published_list is not None:
+                return
+
 
 def assemble(
     settings: Settings, backend: TeeBackend, sources: Sources | None = None
