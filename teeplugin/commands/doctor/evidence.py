@@ -54,6 +54,8 @@ class DirectorySeen:
     is_missing: bool = False
     is_dead_mount: bool = False
     is_writable: bool = False
+    refused_by: str = ""
+    """Who refuses it and what to do, where that is a matter of permission."""
     weakness: Weakness | None = None
     """Why the plugin wouldn't listen there: others could exchange its socket for theirs."""
     mode: int = 0
@@ -68,6 +70,8 @@ class SocketsSeen:
     pids: tuple[int, ...] = ()
     original: Path = Path()
     original_state: SocketState = SocketState.MISSING
+    refused_by: str = ""
+    """Who would refuse a connection to the kubelet's, and what to do."""
 
     def ours(self, *states: SocketState) -> list[Path]:
         """The sockets of this plugin's pattern in one of these states."""
@@ -84,13 +88,13 @@ class RecordsSeen:
     """What the kubelet's PodResources told of our resource.
 
     `allocated` is by namespace, pod and container. `listed` is how many healthy units the kubelet
-    knows, None where it doesn't tell. `error` is why nothing was told; `is_old` if for its age.
+    knows, None where it doesn't tell. `error` is why nothing was told, `fix` what to do.
     """
 
     allocated: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     listed: int | None = None
     error: str = ""
-    is_old: bool = False
+    fix: str = ""
 
     @property
     def allocated_units(self) -> int | None:

@@ -92,10 +92,7 @@ def pod_resources(evidence: Evidence) -> Outcome:
         lesser = (
             "no shortage is shown, and a capacity that shrinks may take units that are allocated"
         )
-        fix = "mount the kubelet's pod-resources directory, and run the plugin as root"
-        if records.is_old:
-            fix = "take Kubernetes 1.20 or newer"
-        return warning(f"{path} {records.error}: {lesser}", fix)
+        return warning(f"{path} {records.error}: {lesser}", records.fix)
     holders = _counted(len(records.allocated))
     text = f"{records.allocated_units} units of {resource} are allocated to {holders}"
     if records.listed is not None:
