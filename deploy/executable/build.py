@@ -5,6 +5,8 @@ architectures: the modules of different Pythons have different names and lie sid
 """
 
 import argparse
+import hashlib
+import io
 import re
 import shutil
 import subprocess
@@ -79,11 +81,33 @@ def install(site: Path, wheel: Path | None) -> None:
         record.write_text("".join(line for line in lines if not re.match(r"(\.\./)*bin/", line)))
 
 
+def packed(site: Path) -> bytes:
+    """Make the zip archive; the same files give the same bytes."""
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packing:
+        packing.writestr(zipfile.ZipInfo("__main__.py"), (HERE / "unpack.py").read_bytes())
+        for path in sorted(site.rglob("*")):
+            if path.is_file():
+                entry = zipfile.ZipInfo(f"site-packages/{path.relative_to(site)}")
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                packing.writestr(entry, path.read_bytes())
+    return archive.getvalue()
+
+
+def write(out: Path, archive: bytes) -> None:
+    """Write the executable: the header, which knows the build's folder, and the archive."""
+    build_id = hashlib.sha256(archive).hexdigest()[:16]
+    header = (HERE / "header.sh").read_text().replace("@BUILD@", build_id)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(header.encode() + archive)
+    out.chmod(0o755)
+
+
 def build(out: Path, wheel: Path | None = None) -> list[str]:
     """Build the file, with this wheel or one of the checkout; what it can't serve, in words."""
     gaps = []
     with tempfile.TemporaryDirectory() as scratch:
-        site, archive = Path(scratch, "site"), Path(scratch, "archive")
+        site = Path(scratch)
         install(site, wheel)
         pins = list(extension_packages(site))
         for python in PYTHONS:
@@ -96,13 +120,7 @@ def build(out: Path, wheel: Path | None = None) -> list[str]:
                     for pin in pins
                     if not add_extension_modules(site, pin, python, architecture)
                 ]
-        command = ["shiv", f"--site-packages={site}", "--compressed", "--reproducible"]
-        command += ["--extend-pythonpath", "--entry-point=teeplugin.__main__:run"]
-        subprocess.run([*command, f"--output-file={archive}"], check=True)
-        _, _, zipped = archive.read_bytes().partition(b"\n")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes((HERE / "header.sh").read_bytes() + zipped)
-        out.chmod(0o755)
+        write(out, packed(site))
     return gaps
 
 

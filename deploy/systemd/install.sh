@@ -17,6 +17,12 @@ put() { # mode, file, path on the host
   echo "$3" >> "$destdir$list.new"
 }
 
+link() { # what it leads to, path on the host, which is on PATH
+  mkdir -p "$destdir${2%/*}"
+  ln -sf "$1" "$destdir$2"
+  echo "$2" >> "$destdir$list.new"
+}
+
 install_all() {
   if [ ! -e pkg/tee-device-plugin ]; then
     echo "error: there is no pkg/tee-device-plugin: build it with make executable" >&2
@@ -25,6 +31,7 @@ install_all() {
   mkdir -p "$destdir$share"
   : > "$destdir$list.new"
   put 755 pkg/tee-device-plugin /vendor/bin/tee-device-plugin
+  link /vendor/bin/tee-device-plugin "$prefix/bin/tee-device-plugin"
   if [ -e pkg/libteememca.so ]; then
     put 755 pkg/libteememca.so "$prefix/lib64/libteememca.so"
   fi
@@ -36,6 +43,7 @@ install_all() {
   done
   put 644 deploy/systemd/tee-device-plugin.service \
     "$prefix/lib/systemd/system/tee-device-plugin.service"
+  put 644 deploy/systemd/tmpfiles.conf "$prefix/lib/tmpfiles.d/tee-device-plugin.conf"
   put 644 "$ours" "$share/config.yaml"
   [ -e "$destdir$settings" ] || install -D -m 644 "$ours" "$destdir$settings"
   mv "$destdir$list.new" "$destdir$list"
@@ -44,6 +52,9 @@ install_all() {
   fi
   if on_this_host; then
     systemctl daemon-reload
+    systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/tee-device-plugin.conf"
+    # Unpacked now, and not at a boot that the kubelet waits for.
+    SHIV_ROOT=/var/cache/tee-device-plugin /vendor/bin/tee-device-plugin --version
     echo "start it with: systemctl enable --now tee-device-plugin"
   fi
 }

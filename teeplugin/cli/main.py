@@ -98,9 +98,21 @@ def _daemon(words: Sequence[str]) -> int:
     if "print-config" in line.switches:
         from teeplugin.config.print_config import as_yaml  # noqa: PLC0415 - likewise
 
-        return put(as_yaml(loaded))
+        return put(as_yaml(loaded)) or _check_backend(loaded.settings)
 
     return _serve(loaded, rereader(loaded, line.values, os.environ), line.without_dash)
+
+
+def _check_backend(settings: "Settings") -> int:
+    """Make the backend, which asks no TEE; 0 if that is possible.
+
+    Raises:
+        ConfigError: the plugin would end at once with this backend or its options.
+    """
+    from teeplugin.tee.entry_points import load_backend  # noqa: PLC0415 - not for the daemon's start
+
+    load_backend(settings.backend, settings.backend_options)
+    return 0
 
 
 def _serve(

@@ -12,13 +12,16 @@ from typing import Any
 import anyio
 import h11
 
-from teeplugin.config.validators import split_address
+from teeplugin.config.validators import EVERYWHERE, split_address
 
 ANSWER_SECONDS = 3.0
 """For the connection and the answer, which takes milliseconds."""
 
 MAX_BYTES = 4 * 1024 * 1024
 """The page has hundreds of bytes, and a hundred for each holder."""
+
+NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""What comes for an address that isn't this machine's, or for a family that it hasn't."""
 
 _CHUNK_BYTES = 64 * 1024
 _LOOPBACK = "localhost"
@@ -32,13 +35,14 @@ class NoPluginError(Exception):
 
 
 async def resolve(listen: str) -> Sequence[Address]:
-    """Look the address of `--listen` up; the loopback for one without a host.
+    """Look the address of `--listen` up; the loopback where it stands for all addresses.
 
     Raises:
         socket.gaierror: there is no such host.
     """
     host, port = split_address(listen)
-    return await anyio.getaddrinfo(host or _LOOPBACK, port, type=socket.SOCK_STREAM)
+    host = _LOOPBACK if host in EVERYWHERE else host
+    return await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
 async def get_status(listen: str) -> dict[str, Any]:
@@ -56,10 +60,17 @@ async def get_status(listen: str) -> dict[str, Any]:
 
 
 async def _asked(addresses: Iterable[tuple[str, int]]) -> dict[str, Any]:
+    # asyncio's own words name the address a second time.
+    failure: OSError = ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
     for host, port in (address[:2] for address in addresses):
         try:
             reader, writer = await asyncio.open_connection(host, port)
         except ConnectionRefusedError:
+            continue
+        except OSError as error:
+            # A name like localhost has an IPv6 address even where IPv6 is off.
+            if error.errno not in NOT_OURS:
+                failure = error
             continue
         try:
             status = json.loads(await _page(reader, writer, f"{host}:{port}"))
@@ -70,8 +81,7 @@ async def _asked(addresses: Iterable[tuple[str, int]]) -> dict[str, Any]:
         if not isinstance(status, dict) or "units" not in status:
             raise NoPluginError("the page has no units")
         return status
-    # asyncio's own words name the address a second time.
-    raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    raise failure
 
 
 async def _page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str) -> bytes:

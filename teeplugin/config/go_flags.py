@@ -130,7 +130,6 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
         "\n"
         "flags (defaults); each also as YAML key or as TEEPLUGIN_NAME in the environment:\n"
         f"{flags}"
-        "\n"
         "commands:\n"
         f"{listed}"
     )

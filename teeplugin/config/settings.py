@@ -15,6 +15,7 @@ from teeplugin.config.validators import (
     DEFAULT_KUBELET_DIR,
     DEFAULT_LISTEN,
     MAX_BYTES,
+    any_path,
     existing_directory,
     extended_resource,
     listen_address,
@@ -159,13 +160,25 @@ class Settings(BaseModel):
     )
     kubelet_dir: Annotated[Path, BeforeValidator(existing_directory)] = Field(
         default=DEFAULT_KUBELET_DIR,
-        description="the kubelet's directory",
+        description="where device-plugins is",
         json_schema_extra={
             "key": "kubelet-dir",
             "metavar": "DIR",
             "kind": "an existing directory",
-            "rule": "the kubelet's root directory",
+            "rule": "the one that has device-plugins, whatever the kubelet's --root-dir is",
             "example": "/var/lib/kubelet",
+        },
+    )
+    pod_resources_dir: Annotated[Path | None, BeforeValidator(any_path)] = Field(
+        default=None,
+        description="the kubelet's pod-resources",
+        json_schema_extra={
+            "key": "pod-resources-dir",
+            "metavar": "DIR",
+            "kind": "a directory's path",
+            "rule": "pod-resources in the kubelet's --root-dir; it need not be there yet",
+            "example": "/var/lib/k0s/kubelet/pod-resources",
+            "default": "in kubelet-dir",
         },
     )
     host_root: Annotated[Path, BeforeValidator(existing_directory)] = Field(
@@ -226,7 +239,7 @@ class Settings(BaseModel):
     @property
     def pod_resources_socket(self) -> Path:
         """Where the kubelet tells which pod holds which unit."""
-        return self.kubelet_dir / "pod-resources" / "kubelet.sock"
+        return (self.pod_resources_dir or self.kubelet_dir / "pod-resources") / "kubelet.sock"
 
 
 class Setting(NamedTuple):

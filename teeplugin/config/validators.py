@@ -26,6 +26,9 @@ DEFAULT_HOST_ROOT: Final = Path("/")
 DEFAULT_LISTEN: Final = "127.0.0.1:9840"
 """Loopback, as metrics name pods; 9840 is registered to nobody and no usual exporter's."""
 
+EVERYWHERE: Final = (None, "::")
+"""Hosts of an address that stand for all addresses of both families, as in Go."""
+
 _MAX_PORT = 65535
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 
@@ -108,6 +111,11 @@ def existing_directory(value: object, info: ValidationInfo) -> object:
     if not may_be_missing and not os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for what os.path answers with False
         raise ValueError("not an existing directory")
     return path
+
+
+def any_path(value: object) -> object:
+    """Take a path, also of what isn't there yet: the kubelet makes it, and may start after us."""
+    return Path(value) if isinstance(value, str) and value and "\0" not in value else value
 
 
 def listen_address(value: str) -> str:

@@ -54,6 +54,12 @@ class PluginParts(NamedTuple):
         memory = self.poller.decision.memory
         return check_policy_settings(memory, self.poller.policy_settings) if memory else None
 
+    async def listed(self) -> None:
+        """Wait for the first device list."""
+        async for published_list in self.latest_list.follow():
+            if published_list is not None:
+                return
+
 
 def assemble(
     settings: Settings, backend: TeeBackend, sources: Sources | None = None

@@ -16,6 +16,7 @@ from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.daemon.outstanding import end_process, outstanding
 from teeplugin.daemon.parts import PluginParts, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
+from teeplugin.daemon.systemd import notify_systemd
 from teeplugin.daemon.watchdog import watchdog
 from teeplugin.kubelet.endpoint import (
     LONGEST_SOCKET_PATH,
@@ -90,6 +91,7 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                     tasks.start_soon(parts.poller.run)
                     tasks.start_soon(_register_when_listed, parts)
                     tasks.start_soon(parts.reloader.follow_file)
+                    tasks.start_soon(notify_systemd, parts.listed)
                     await _handle_signals(signals, parts)
                     parts.stopping.set()
                     tasks.cancel_scope.cancel()
@@ -179,9 +181,7 @@ def _exit_after_timeout(endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> 
 
 async def _register_when_listed(parts: PluginParts) -> None:
     """Register once there is a list: a node whose TEE never answered has nothing to offer."""
-    async for published_list in parts.latest_list.follow():
-        if published_list is not None:
-            break
+    await parts.listed()
     await parts.registration.run()
 
 

@@ -98,10 +98,18 @@ def _others_may_write(status: os.stat_result) -> bool:
     return bool(status.st_mode & (stat.S_IWOTH if is_own_group else stat.S_IWOTH | stat.S_IWGRP))
 
 
-def _unknown_owner() -> set[int]:
-    """In a user namespace, as sandboxes have, the uid as which the machine's root is seen."""
+def in_user_namespace() -> bool:
+    """Whether our uids are only some of the machine's, as in sandboxes."""
     try:
         counts = [int(line.split()[2]) for line in _UID_MAP.read_text().splitlines()]
-        return set() if sum(counts) >= _EVERY_UID else {int(_OVERFLOW_UID.read_text())}
     except (OSError, ValueError, IndexError):
+        return False
+    return sum(counts) < _EVERY_UID
+
+
+def _unknown_owner() -> set[int]:
+    """In a user namespace the uid as which the machine's root is seen."""
+    try:
+        return {int(_OVERFLOW_UID.read_text())} if in_user_namespace() else set()
+    except (OSError, ValueError):
         return set()

@@ -5,6 +5,7 @@ so that a directory that is deleted and made again is seen, and a wait always en
 so that nothing depends on inotify alone.
 """
 
+import stat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -42,6 +43,16 @@ def file_identity(path: Path) -> FileIdentity | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino, status.st_ctime_ns
+
+
+def is_missing(directory: Path) -> bool:
+    """Whether there is no such directory; one that can't be looked at may be there."""
+    try:
+        return not stat.S_ISDIR(directory.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 async def is_dead_mount(directory: Path) -> bool:

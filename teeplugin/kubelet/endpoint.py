@@ -20,6 +20,7 @@ import anyio
 from teeplugin.kubelet.device_plugin_service import DevicePluginService, RequestCodec
 from teeplugin.kubelet.directory_safety import UnsafeDirectoryError, weakness_of
 from teeplugin.kubelet.grpc_server import GrpcServer
+from teeplugin.kubelet.permission import REFUSED, who_refuses
 from teeplugin.kubelet.socket_probe import SocketState, state_of
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.logs.setup import get_logger
@@ -73,6 +74,15 @@ class Endpoint:
             UnsafeDirectoryError: others than root and we could put a socket in place of ours.
             OSError: the directory is gone, full, read-only, or we may not write there.
         """
+        try:
+            await self._open()
+        except OSError as error:
+            if error.errno in REFUSED:
+                words = f"{error.strerror}: {who_refuses(self._directory)}"
+                raise PermissionError(error.errno, words) from error
+            raise
+
+    async def _open(self) -> None:
         await self.close()
         if weakness := weakness_of(self._directory):
             raise UnsafeDirectoryError(f"{weakness.problem}: {weakness.fix}")

@@ -17,6 +17,8 @@ from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.protocol import Connection
 
+from teeplugin.kubelet.permission import REFUSED, who_refuses
+
 
 class CallError(Exception):
     """The call came to no answer; the text says why in plain words."""
@@ -49,7 +51,7 @@ async def call(path: Path, method: str, request: bytes, seconds: float) -> bytes
         CallError: whatever came instead of an answer.
     """
     with anyio.move_on_after(seconds):
-        with _translated():
+        with _translated(path):
             answer = await _answer(path, method, request)
         if answer is None:
             raise NoAnswer("it answered OK without a message")
@@ -58,7 +60,7 @@ async def call(path: Path, method: str, request: bytes, seconds: float) -> bytes
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(path: Path) -> Iterator[None]:
     """Turn what grpclib raises into our errors.
 
     It ends a wait by cancelling the task and leaves that counted, so that a later look at
@@ -71,7 +73,7 @@ def _translated() -> Iterator[None]:
     except Exception as error:
         while task and task.cancelling() > cancelling:
             task.uncancel()
-        raise _as_call_error(error) from error
+        raise _as_call_error(error, path) from error
 
 
 async def _answer(path: Path, method: str, request: bytes) -> bytes | None:
@@ -96,11 +98,14 @@ class _Bytes(CodecBase):
         return data
 
 
-def _as_call_error(error: Exception) -> CallError:
+def _as_call_error(error: Exception, path: Path) -> CallError:
     if isinstance(error, GRPCError):
         return CallRefused(error.status, error.message)
     if isinstance(error, OSError):
-        return NoAnswer(error.strerror or str(error), error.errno)
+        words = error.strerror or str(error)
+        if error.errno in REFUSED:
+            words = f"{words}: {who_refuses(path)}"
+        return NoAnswer(words, error.errno)
     return NoAnswer(_in_words(error))
 
 

@@ -5,14 +5,17 @@ A kubelet without PodResources v1 (before 1.20) leaves the allocation records un
 unshown.
 """
 
+import errno
 from collections.abc import Iterable
 from pathlib import Path
 from time import monotonic
 
 import anyio.lowlevel
+from grpclib import Status
 
 from teeplugin.kubelet.directory_watch import FileIdentity, file_identity
-from teeplugin.kubelet.grpc_client import CallError, NoAnswer, call
+from teeplugin.kubelet.grpc_client import CallError, CallRefused, CallTimedOut, NoAnswer, call
+from teeplugin.kubelet.permission import REFUSED
 from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.logs.setup import get_logger
 from teeplugin.policy.allocation_records import AllocationRecords, Holder
@@ -28,6 +31,15 @@ YIELD_SECONDS = 0.002
 
 UNREADABLE_SECONDS = 15.0
 """How long reading must fail before it is logged: longer than a kubelet's restart takes."""
+
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR})
+
+_ROOT_DIR = (
+    "mount <root-dir>/pod-resources here, by default /var/lib/kubelet/pod-resources; without a "
+    "container give it as --pod-resources-dir"
+)
+
+_SEE_WHY = "see its log: journalctl -u kubelet"
 
 _log = get_logger()
 
@@ -52,6 +64,28 @@ async def get_allocatable(socket: Path) -> bytes:
         CallError: there was no answer; kubelets before 1.23 refuse.
     """
     return await call(socket, _GET_ALLOCATABLE, b"", CALL_SECONDS)
+
+
+def unreadable_fix(socket: Path, error: CallError) -> str:
+    """Say what to do when the allocation records can't be read, by what hinders it."""
+    match error:
+        case CallRefused(status=Status.UNIMPLEMENTED):
+            fix = "take Kubernetes 1.20 or newer, whose kubelet serves PodResources v1"
+        case CallRefused(status=Status.RESOURCE_EXHAUSTED):
+            fix = "find out who else on the node asks PodResources so often: the kubelet limits it"
+        case CallTimedOut():
+            fix = f"{_SEE_WHY}; restart it if it hangs"
+        case NoAnswer(errno=errno.ECONNREFUSED):
+            fix = f"start the kubelet: nobody listens there; {_SEE_WHY}"
+        case NoAnswer(errno=number) if number in REFUSED:
+            fix = "do what the error says at its end"
+        case NoAnswer(errno=number) if number in _ABSENT and socket.parent.is_dir():
+            fix = f"start the kubelet, which makes it; if it runs with a --root-dir, {_ROOT_DIR}"
+        case NoAnswer(errno=number) if number in _ABSENT:
+            fix = f"start the kubelet, which makes it; in a container {_ROOT_DIR}"
+        case _:
+            fix = f"see what listens there: it must be the kubelet; {_SEE_WHY}"
+    return fix
 
 
 class PodResourcesClient:
@@ -181,7 +215,7 @@ class PodResourcesClient:
                 effect="shortage is not shown until it can be read"
                 if self._records.holders is None
                 else "what was read last goes on counting, and a shortage stays as it is shown",
-                fix="mount the kubelet's pod-resources directory; it needs Kubernetes 1.20",
+                fix=unreadable_fix(self._socket, error),
             )
 
     def _log_holders(self, holders: Iterable[Holder]) -> None:

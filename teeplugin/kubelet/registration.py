@@ -17,6 +17,7 @@ from teeplugin.kubelet.directory_watch import (
     FileIdentity,
     file_identity,
     is_dead_mount,
+    is_missing,
 )
 from teeplugin.kubelet.endpoint import Endpoint
 from teeplugin.kubelet.grpc_client import call
@@ -134,7 +135,7 @@ class Registration:
                 f"{self._directory} was deleted and made again, and this mount of it is dead: "
                 "restart the plugin's pod, it mounts the new one"
             )
-        if not self._directory.is_dir():
+        if is_missing(self._directory):
             return NotRegistered(f"there is no directory {self._directory}: the kubelet makes it")
         if not self._endpoint.in_place:
             try:

@@ -251,8 +251,16 @@ def _missing_on_node(missing: Sequence[str]) -> Cause:
     return Cause(
         MISSING_ON_NODE,
         f"containers need {', '.join(missing)}, which this node lacks",
-        "load the TEE's driver and start its daemon, or check --host-root",
+        missing_fix(missing),
     )
+
+
+def missing_fix(missing: Sequence[str]) -> str:
+    """Say what to do where the node lacks what containers need."""
+    fix = "load the TEE's driver and start its daemon, or check --host-root"
+    if any(path.startswith("/dev/") for path in missing):
+        fix += "; where an OP-TEE device has another name: --backend-option device=/dev/tee1"
+    return fix
 
 
 def _is_confirmed(answer: TeeError, unconfirmed_answers: Sequence[type[TeeError]]) -> bool:

@@ -1,5 +1,6 @@
 """Serves metrics, liveness and readiness at the address that was chosen."""
 
+import errno
 import json
 import os
 import socket
@@ -8,7 +9,7 @@ from http import HTTPStatus
 
 import anyio
 
-from teeplugin.config.validators import split_address
+from teeplugin.config.validators import EVERYWHERE, split_address
 from teeplugin.daemon.parts import PluginParts
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread
@@ -19,6 +20,8 @@ from teeplugin.telemetry.status_page import status_of
 RETRY_SECONDS = 5.0
 """How often a taken address is tried again: an older instance that is leaving frees it."""
 
+_NOT_OURS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
 _log = get_logger()
 
 
@@ -27,7 +30,7 @@ async def serve(address: str, parts: PluginParts) -> None:
     listeners = await _listeners(address)
     try:
         for listener in listeners:
-            _log.info("telemetry_listening", address=_shown(listener))
+            _log.info("telemetry_listening", address=_askable(listener), listen=address)
         await HttpServer(_pages(parts)).serve(listeners)
     finally:
         for listener in listeners:
@@ -90,16 +93,30 @@ async def _listeners(address: str) -> list[socket.socket]:
 
 
 async def _listen(address: str) -> list[socket.socket]:
+    """Listen at the addresses of the host's name that are this machine's, or at all, as Go does.
+
+    Raises:
+        OSError: none of them can be had, or one that is this machine's can't.
+    """
     host, port = split_address(address)
-    if host is None:
+    if host in EVERYWHERE:
         if socket.has_dualstack_ipv6():
             return [socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)]
         return [socket.create_server(("", port))]
     found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     listeners: list[socket.socket] = []
+    lacking: OSError | None = None
     try:
         for family, _, _, _, where in dict.fromkeys(found):
-            listeners.append(socket.create_server(where[:2], family=family))
+            try:
+                listeners.append(socket.create_server(where[:2], family=family))
+            except OSError as error:
+                # A name like localhost has an IPv6 address even where IPv6 is off.
+                if error.errno not in _NOT_OURS:
+                    raise
+                lacking = error
+        if lacking and not listeners:
+            raise lacking
     except OSError:
         for listener in listeners:
             listener.close()
@@ -114,6 +131,9 @@ def _words(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
-def _shown(listener: socket.socket) -> str:
+def _askable(listener: socket.socket) -> str:
+    """Give the address to ask at on this machine: of all addresses the loopback's."""
     host, port = listener.getsockname()[:2]
+    if host in ("::", "0.0.0.0"):  # noqa: S104 - nothing is bound here
+        host = "127.0.0.1"
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

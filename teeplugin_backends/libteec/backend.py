@@ -107,11 +107,18 @@ class LibTeec(TeeBackend):
 
     def identity(self) -> Identity | None:
         """Who the helper is to iTrustee; OP-TEE asks nobody who they are."""
-        if self._flavour == OPTEE:
+        if (self._flavour or self._flavour_of_library()) == OPTEE:
             return None
         path, user = self._options.identity, self._options.user
         name = user.encode().ljust(_USER_BYTES, b"\0")
         return Identity(path, user, sha256(path.encode() + name).hexdigest())
+
+    def _flavour_of_library(self) -> str | None:
+        """OP-TEE, if the library that would be loaded has its symbols."""
+        from teeplugin_backends.libteec import abi, files  # noqa: PLC0415 - not for the daemon's start
+
+        library = files.find_library(self._options.libraries(AUTO))
+        return OPTEE if files.has_symbol(library, abi.OPTEE_SYMBOLS) else None
 
     async def checks(self, host_root: Path) -> Sequence[Finding]:
         """Library, driver, daemon, identity and trusted application, in this order."""

@@ -209,7 +209,7 @@ class Way:
         if not os.path.lexists(device):
             fix = (
                 "load the kernel's driver optee; in a container give it the device, which only a "
-                "privileged one may open"
+                "privileged one may open; where it has another name: --backend-option device="
             )
             return Finding.failed(check, f"there is no {device}", fix)
         if self._told.get("failed") == _INITIALIZE:

@@ -36,6 +36,15 @@ def _listed(cache: bytes, name: str) -> str:
     return ""
 
 
+def has_symbol(library: str, symbols: tuple[str, ...]) -> bool:
+    """Whether one of these symbols is named in a library, which isn't loaded for it."""
+    try:
+        content = Path(library).read_bytes()
+    except OSError:
+        return False
+    return any(b"\0%b\0" % symbol.encode() in content for symbol in symbols)
+
+
 def problem_of_application(path: Path) -> str:
     """What is wrong with the file of a trusted application; empty if nothing is."""
     try:

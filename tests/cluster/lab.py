@@ -161,6 +161,17 @@ class Lab(Client):
         """Stop the kubelet as a crash would."""
         self.kubelet_stop(signal.SIGKILL)
 
+    def crash_node(self) -> None:
+        """End the node as a power cut does: kubelet, runtime, containers, plugins; pods stay."""
+        for name in (_KUBELET, _CONTAINERD):
+            self._machine.stop(name, signal.SIGKILL, _STOP_SECONDS)
+        self._machine.kill_all_but(*_CONTROL_PLANE, *_CONTROLLERS)
+
+    def containerd_start(self) -> None:
+        """Start the runtime unless it runs, and wait until it answers."""
+        self._ensure(_CONTAINERD)
+        self._wait("containerd answers", lambda: self._ctr("version").returncode == 0, _CONTAINERD)
+
     # --- how
 
     def _own(self) -> None:

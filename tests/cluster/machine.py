@@ -111,6 +111,22 @@ class Machine:
             explain=lambda: tail(self.log(name)),
         )
 
+    def kill_all_but(self, *names: str) -> None:
+        """End everything that runs inside but the programs of these names, at once."""
+        spared = {_HOLDER, *names}
+        kept = {process.pid for process in map(self.process, spared) if process}
+        wait_until(
+            f"all but {', '.join(sorted(spared))} end",
+            lambda: [self._kill(one) for one in self.group.processes() if one.pid not in kept],
+            _COMMAND_SECONDS,
+            accept=lambda killed: not killed,
+        )
+
+    @staticmethod
+    def _kill(process: Process) -> int:
+        process.send(signal.SIGKILL)
+        return process.pid
+
     def log(self, name: str) -> Path:
         """Name the file that has what the program of this name printed."""
         return self.settings.logs / f"{name}.log"

@@ -9,6 +9,7 @@ import pytest
 from teeplugin.config.go_flags import read_flags
 from teeplugin.config.settings import Settings
 from teeplugin.config.sources import load
+from teeplugin.daemon import watchdog
 from tests.deploy.files import DEPLOY, checkout, run, tree
 from tests.needs import need
 
@@ -48,13 +49,16 @@ def test_an_install_puts_each_file_where_the_guide_has_it(host: Path) -> None:
     assert tree(host) - before == {
         "data/ours.sec",
         SETTINGS,
+        "usr/bin/tee-device-plugin",
         "usr/lib64/libteememca.so",
         UNIT_ON_HOST,
+        "usr/lib/tmpfiles.d/tee-device-plugin.conf",
         "usr/share/tee-device-plugin/config.yaml",
         "usr/share/tee-device-plugin/installed",
         "vendor/bin/tee-device-plugin",
     }
     assert os.access(host / "vendor/bin/tee-device-plugin", os.X_OK)
+    assert (host / "usr/bin/tee-device-plugin").readlink() == Path("/vendor/bin/tee-device-plugin")
 
 
 def test_an_uninstall_leaves_what_was_there_and_nothing_else(host: Path) -> None:
@@ -86,6 +90,7 @@ def test_a_prefix_moves_what_the_tee_does_not_know_by_its_path(host: Path) -> No
     make(host, "install", PREFIX="/usr/local")
     installed = tree(host)
     assert "usr/local/lib64/libteememca.so" in installed
+    assert "usr/local/bin/tee-device-plugin" in installed
     assert "vendor/bin/tee-device-plugin" in installed
     assert "data/ours.sec" in installed
 
@@ -107,6 +112,45 @@ def test_nothing_built_and_nothing_installed_are_told_in_one_line(host: Path) ->
 def test_the_units_settings_are_the_plugins_defaults() -> None:
     read = load(read_flags(["--config", str(DEPLOY / "systemd/config.yaml")], {}).values, {})
     assert read.settings == Settings()
+
+
+def values(section: str, key: str) -> list[str]:
+    lines = UNIT.read_text().partition(f"[{section}]")[2].partition("\n[")[0].splitlines()
+    return [
+        word
+        for line in lines
+        if line.startswith(f"{key}=")
+        for word in line.partition("=")[2].split()
+    ]
+
+
+def test_the_service_is_up_before_any_kubelet_and_waits_for_none() -> None:
+    kubelets = {"kubelet.service", "k0sworker.service", "k3s.service", "k3s-agent.service"}
+    assert kubelets | {"rke2-agent.service"} <= set(values("Unit", "Before"))
+    ordered = {*values("Unit", "After"), *values("Unit", "Requires"), *values("Unit", "Wants")}
+    assert ordered == {"teecd.service", "modprobe@tee.service"}
+    # The kubelet waits until the plugin has a list: see teeplugin/daemon/systemd.py.
+    assert values("Service", "Type") == ["notify"]
+
+
+def test_systemd_waits_longer_than_the_plugins_own_watchdog() -> None:
+    (seconds,) = values("Service", "WatchdogSec")
+    assert float(seconds) > watchdog.BLOCKED_SECONDS + watchdog.LOOK_SECONDS
+
+
+def test_a_helper_in_the_tee_keeps_the_service_from_nothing() -> None:
+    assert values("Service", "KillMode") == ["process"]
+
+
+def test_the_device_class_is_known_when_the_service_starts() -> None:
+    assert values("Service", "DeviceAllow") == ["char-tee", "rw"]
+    for key in ("Wants", "After"):
+        assert "modprobe@tee.service" in values("Unit", key)
+
+
+def test_a_node_on_which_no_kubelet_ever_ran_has_the_directory_before_it_is_mounted() -> None:
+    _, path, mode, *_ = (DEPLOY / "systemd/tmpfiles.conf").read_text().splitlines()[-1].split()
+    assert (values("Service", "ReadWritePaths"), mode) == ([path], "0750")
 
 
 def systemd(*arguments: str) -> str:

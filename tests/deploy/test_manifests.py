@@ -172,6 +172,21 @@ def test_the_newer_pod_is_there_before_the_older_one_goes() -> None:
     assert all("hostPort" not in port for port in CONTAINER["ports"])
 
 
+def test_the_kubelets_directories_are_those_of_every_kubelet() -> None:
+    paths = host_paths()
+    assert paths["device-plugins"] == str(Settings().device_plugins_dir)
+    assert paths["pod-resources"] == str(Settings().pod_resources_socket.parent)
+
+
+def test_another_root_directory_moves_pod_resources_and_nothing_else() -> None:
+    patch = document(DEPLOY / "components" / "k0s" / "pod-resources.yaml", "DaemonSet")
+    assert patch["spec"]["template"]["spec"] == {
+        "volumes": [
+            {"name": "pod-resources", "hostPath": {"path": "/var/lib/k0s/kubelet/pod-resources"}}
+        ]
+    }
+
+
 # Overlays
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.notify_socket import notify_socket
 from tests.plugin_process import plain_environment
 from tests.waiting import eventually
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 PLUGIN = """
 import asyncio, contextlib, pathlib, time
 import teeplugin.daemon.run as daemon
-from teeplugin.daemon.watchdog import watchdog
+from teeplugin.daemon.watchdog import watchdog; from teeplugin_backends.base import TeeMemory
 from teeplugin_backends.simulated import SimulatedTee
 original = SimulatedTee.{method}
 async def {method}(self, *_):
@@ -50,7 +51,12 @@ BLOCKS = {
 
 @contextmanager
 def blocked_plugin(
-    directory: Path, kubelet_dir: Path, method: str, blocks: str, seconds: float
+    directory: Path,
+    kubelet_dir: Path,
+    method: str,
+    blocks: str,
+    seconds: float,
+    **environment: str,
 ) -> Iterator["tuple[subprocess.Popen[str], Path]"]:
     asked = directory / "asked"
     script = PLUGIN.format(asked=str(asked), method=method, blocks=blocks, seconds=seconds)
@@ -59,7 +65,7 @@ def blocked_plugin(
         [sys.executable, "-c", script, *settings],
         stderr=subprocess.PIPE,
         text=True,
-        env=plain_environment(),
+        env=plain_environment() | environment,
     ) as process:
         try:
             yield process, asked
@@ -75,7 +81,7 @@ def test_a_blocked_event_loop_ends_the_process_and_says_where(
     with blocked_plugin(tmp_path, kubelet_dir, method, blocks, 1) as (process, _):
         _, told = process.communicate(timeout=20)
     (line,) = [line for line in told.splitlines() if "event=event_loop_blocked" in line]
-    assert "where=<string>:9 " in line
+    assert "where=<string>:10 " in line
     assert process.returncode == 70
 
 
@@ -166,3 +172,34 @@ def test_sigterm_before_the_signals_are_handled_leaves_nothing_behind(
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=5) in (0, -signal.SIGTERM)
         assert not list((kubelet_dir / "device-plugins").iterdir())
+
+        assert process.wait(timeout=5) == 0
+
+
+@pytest.mark.parametrize("blocks", BLOCKS.values(), ids=BLOCKS.keys())
+async def test_keep_alives_for_systemd_stop_with_the_event_loop(
+    tmp_path: Path, kubelet_dir: Path, blocks: str
+) -> None:
+    address, blocked = kubelet_dir / "notify", tmp_path / "blocked"
+    at_the_second_query = f"""
+    if "was_asked" not in globals():
+        globals()["was_asked"] = True
+        return TeeMemory(2**30, 2**30)
+    pathlib.Path({str(blocked)!r}).touch()
+    {blocks}
+"""
+    environment = {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "50000"}
+    with (
+        notify_socket(str(address)) as socket,
+        blocked_plugin(tmp_path, kubelet_dir, "memory", at_the_second_query, 60, **environment) as (
+            process,
+            _,
+        ),
+    ):
+        await eventually("keep-alives", lambda: socket.sent, until=lambda sent: len(sent) > 2)
+        process.send_signal(signal.SIGHUP)
+        await eventually("the backend blocks", blocked.exists)
+        sent = len(socket.sent)
+        # Ten times as long as between two of them.
+        with pytest.raises(AssertionError):
+            await eventually("another", lambda: socket.sent, 0.5, until=lambda now: len(now) > sent)

@@ -22,6 +22,7 @@ from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.directory_safety import weakness_of
 from teeplugin.kubelet.directory_watch import is_dead_mount
 from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET, socket_path_fits
+from teeplugin.kubelet.permission import REFUSED, who_refuses
 from teeplugin.kubelet.socket_probe import ANSWER_SECONDS, connected, silence_of, state_of
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import missing_below
@@ -113,12 +114,15 @@ def _directory(path: Path) -> DirectorySeen:
     except (FileNotFoundError, NotADirectoryError):
         return DirectorySeen(path, is_missing=True)
     except OSError as error:
-        return DirectorySeen(path, problem=error.strerror or str(error))
+        refused_by = who_refuses(path) if error.errno in REFUSED else ""
+        return DirectorySeen(path, problem=error.strerror or str(error), refused_by=refused_by)
     if not stat.S_ISDIR(status.st_mode):
         return DirectorySeen(path, problem="is no directory")
+    is_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     return DirectorySeen(
         path,
         is_writable=os.access(path, os.W_OK | os.X_OK),
+        refused_by="" if is_read_only else who_refuses(path),
         weakness=weakness,
         mode=stat.S_IMODE(status.st_mode),
     )
@@ -133,4 +137,5 @@ def _sockets(directory: Path) -> SocketsSeen:
         pids=tuple(pid for _, pid in plugins.values() if pid is not None),
         original=original,
         original_state=state_of(original),
+        refused_by=who_refuses(directory / "kubelet.sock"),
     )

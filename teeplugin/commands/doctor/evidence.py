@@ -55,6 +55,8 @@ class DirectorySeen:
     is_missing: bool = False
     is_dead_mount: bool = False
     is_writable: bool = False
+    refused_by: str = ""
+    """Who refuses it and what to do, where that is a matter of permission."""
     weakness: Weakness | None = None
     """Why the plugin wouldn't listen there: others could exchange its socket for theirs."""
     mode: int = 0
@@ -71,6 +73,8 @@ class SocketsSeen:
     original_state: SocketState = SocketState.MISSING
     silent: Mapping[Path, str] = field(default_factory=dict)
     """Those of live plugins that didn't answer a call, and what happened instead."""
+    refused_by: str = ""
+    """Who would refuse a connection to the kubelet's, and what to do."""
 
     def ours(self, *states: SocketState) -> list[Path]:
         """The sockets of this plugin's pattern in one of these states."""
@@ -87,14 +91,14 @@ class RecordsSeen:
     """What the kubelet's PodResources told of our resource.
 
     `allocated` is by namespace, pod and container. `listed` is how many healthy units the kubelet
-    knows, None where it doesn't tell. `error` is why nothing was told; `is_old` if for its age,
+    knows, None where it doesn't tell. `error` is why nothing was told, `fix` what to do;
     `is_silent` if it took the connection and never answered.
     """
 
     allocated: Mapping[tuple[str, str, str], IdSet] = field(default_factory=dict)
     listed: int | None = None
     error: str = ""
-    is_old: bool = False
+    fix: str = ""
     is_silent: bool = False
 
     @property

@@ -1,14 +1,17 @@
 """Asks the kubelet's PodResources which units pods hold, and how many units are allocatable."""
 
-from errno import ENOENT
+import errno
 from pathlib import Path
-
-from grpclib import Status
 
 from teeplugin.commands.doctor.evidence import RecordsSeen
 from teeplugin.kubelet.grpc_client import CallError, CallRefused, CallTimedOut, NoAnswer
 from teeplugin.kubelet.pod_resources_answer import allocatable_units, holders_in
-from teeplugin.kubelet.pod_resources_client import CALL_SECONDS, get_allocatable, list_pods
+from teeplugin.kubelet.pod_resources_client import (
+    CALL_SECONDS,
+    get_allocatable,
+    list_pods,
+    unreadable_fix,
+)
 from teeplugin.policy.device_list import IdSet
 
 
@@ -20,17 +23,28 @@ async def look_at_records(path: Path, resource_name: str) -> RecordsSeen:
             if holder is not None:
                 key = (holder.namespace, holder.pod, holder.container)
                 allocated[key] = allocated.get(key, IdSet()) | holder.ids
-    except CallRefused as error:
-        is_old = error.status is Status.UNIMPLEMENTED
-        return RecordsSeen(error=f"refuses List ({error.status.name})", is_old=is_old)
-    except CallTimedOut:
-        return RecordsSeen(error=f"didn't answer within {CALL_SECONDS:g} s", is_silent=True)
-    except NoAnswer as error:
-        is_missing = error.errno == ENOENT
-        return RecordsSeen(error="isn't there" if is_missing else f"doesn't answer ({error})")
     except ValueError as error:
-        return RecordsSeen(error=f"gives no answer of PodResources ({error})")
+        words = f"gives no answer of PodResources ({error})"
+        return RecordsSeen(error=words, fix=unreadable_fix(path, NoAnswer(words)))
+    except CallError as error:
+        return RecordsSeen(
+            error=_in_words(error),
+            fix=unreadable_fix(path, error),
+            is_silent=isinstance(error, CallTimedOut),
+        )
     return RecordsSeen(allocated, await _listed(path, resource_name))
+
+
+def _in_words(error: CallError) -> str:
+    match error:
+        case CallRefused():
+            return f"refuses List ({error.status.name})"
+        case CallTimedOut():
+            return f"didn't answer within {CALL_SECONDS:g} s"
+        case NoAnswer(errno=errno.ENOENT):
+            return "isn't there"
+        case _:
+            return f"doesn't answer ({error})"
 
 
 async def _listed(path: Path, resource_name: str) -> int | None:

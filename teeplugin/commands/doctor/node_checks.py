@@ -7,6 +7,12 @@ from pathlib import Path
 from teeplugin.commands.doctor.evidence import Evidence, SocketsSeen, seen
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.decide import missing_fix
+
+_WHERE = (
+    "device-plugins is in /var/lib/kubelet whatever the kubelet's --root-dir is, so leave "
+    "--kubelet-dir out"
+)
 
 
 def containers(evidence: Evidence) -> Outcome:
@@ -17,11 +23,8 @@ def containers(evidence: Evidence) -> Outcome:
     root = evidence.settings.host_root
     if evidence.missing_paths:
         text = f"{', '.join(evidence.missing_paths)}, which containers need, aren't below {root}"
-        fix = (
-            "load the TEE's driver and start its daemon on the node; in a container mount the "
-            "node's paths where --host-root has them"
-        )
-        return failed(text, fix)
+        fix = "in a container mount the node's paths where --host-root has them"
+        return failed(text, f"{missing_fix(evidence.missing_paths)}; {fix}")
     if not answer.host_paths:
         return ok("containers need nothing of the node")
     return ok(f"{', '.join(answer.host_paths)}: all there")
@@ -32,19 +35,15 @@ def kubelet_directory(evidence: Evidence) -> Outcome:
     directory = seen(evidence.directory, "the kubelet's directory")
     path = directory.path
     if directory.is_missing:
-        fix = (
-            "start the kubelet, which makes it, or give its --root-dir as --kubelet-dir; in a "
-            "container mount the directory from the node"
-        )
+        fix = f"start the kubelet, which makes it; in a container mount it from the node; {_WHERE}"
         return failed(f"there is no {path}", fix)
     if directory.problem:
-        fix = "give the kubelet's --root-dir as --kubelet-dir, and run the plugin as root"
-        return failed(f"{path}: {directory.problem}", fix)
+        return failed(f"{path}: {directory.problem}", directory.refused_by or _WHERE)
     if directory.is_dead_mount:
         text = f"{path} was deleted and made again, and this mount of it is dead"
         return failed(text, "restart the plugin's pod, which mounts the new one")
     if not directory.is_writable:
-        fix = "run the plugin as root, and in a container don't mount the directory read-only"
+        fix = directory.refused_by or "in a container don't mount the directory read-only"
         return failed(f"{path} can't be written to", fix)
     if directory.weakness:
         weakness = directory.weakness
@@ -59,16 +58,16 @@ def kubelet_socket(evidence: Evidence) -> Outcome:
     sockets = seen(evidence.sockets, "the sockets")
     if directory.is_missing:
         return not_applicable("there is no directory it could be in: see kubelet-directory")
-    return _answers(directory.path / "kubelet.sock", sockets.kubelet)
+    return _answers(directory.path / "kubelet.sock", sockets.kubelet, sockets.refused_by)
 
 
-def _answers(path: Path, state: SocketState) -> Outcome:
+def _answers(path: Path, state: SocketState, refused_by: str) -> Outcome:
     start, why = "start the kubelet", "to see why it doesn't run:\nsystemctl status kubelet"
     match state:
         case SocketState.LISTENS:
             return ok(f"somebody listens at {path}")
         case SocketState.MISSING:
-            fix = f"{start}, or if it runs give its --root-dir as --kubelet-dir; {why}"
+            fix = f"{start}; {_WHERE}; {why}"
             return failed(f"there is no {path}", fix)
         case SocketState.REFUSES:
             return failed(
@@ -81,7 +80,7 @@ def _answers(path: Path, state: SocketState) -> Outcome:
             remove = shlex.join(["rm", str(path)])
             return failed(f"{path} is no socket", f"remove it, and restart the kubelet:\n{remove}")
         case SocketState.FORBIDDEN:
-            return failed(f"{path} can't be connected to", "run the plugin as root")
+            return failed(f"{path} can't be connected to", refused_by)
 
 
 def stale_sockets(evidence: Evidence) -> Outcome:

@@ -1,14 +1,19 @@
 """Looks at the page /status of the running plugin, or at what else is at its address."""
 
-import errno
 import socket
 from collections.abc import Iterable
 
 import anyio
 
 from teeplugin.commands.doctor.evidence import PageSeen, PageState, PluginStatus
-from teeplugin.commands.status_client import ANSWER_SECONDS, NoPluginError, get_status, resolve
-from teeplugin.config.validators import split_address
+from teeplugin.commands.status_client import (
+    ANSWER_SECONDS,
+    NOT_OURS,
+    NoPluginError,
+    get_status,
+    resolve,
+)
+from teeplugin.config.validators import EVERYWHERE, split_address
 
 
 async def look_at_page(listen: str) -> PageSeen:
@@ -30,22 +35,23 @@ async def look_at_page(listen: str) -> PageSeen:
 async def _look(listen: str) -> PageSeen:
     with anyio.move_on_after(ANSWER_SECONDS):
         addresses = await resolve(listen)
-        if split_address(listen)[0] is not None and not _is_ours(addresses):
+        if split_address(listen)[0] not in EVERYWHERE and not _is_ours(addresses):
             return PageSeen(PageState.NO_SUCH_ADDRESS)
         return PageSeen(PageState.OURS, PluginStatus.parse(await get_status(listen)))
     raise TimeoutError(f"no answer within {ANSWER_SECONDS:g} s")
 
 
 def _is_ours(addresses: Iterable[tuple[int, int, int, str, tuple[str, int]]]) -> bool:
-    """Whether every address is one of this machine's: tried with a port that nobody has asked for.
+    """Whether one of them is this machine's: tried with a port that nobody has asked for.
 
     The plugin listens at each; binding its own port could take it from a plugin that starts.
     """
     for family, _, _, _, where in addresses:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            try:
+        try:
+            with socket.socket(family, socket.SOCK_STREAM) as probe:
                 probe.bind((where[0], 0))
-            except OSError as error:
-                if error.errno == errno.EADDRNOTAVAIL:
-                    return False
-    return True
+        except OSError as error:
+            if error.errno in NOT_OURS:
+                continue
+        return True
+    return False

@@ -111,16 +111,13 @@ def pod_resources(evidence: Evidence) -> Outcome:
         lesser = (
             "no shortage is shown, and a capacity that shrinks may take units that are allocated"
         )
-        fix = "mount the kubelet's pod-resources directory, and run the plugin as root"
-        if records.is_old:
-            fix = "take Kubernetes 1.20 or newer"
         if seen(evidence.sockets, "the sockets").kubelet in _KUBELET_DOWN:
             text = f"the kubelet is down, so {path} doesn't answer ({records.error}): {lesser}"
             return warning(text, "start the kubelet: see kubelet-socket")
         if records.is_silent:
             text = f"the kubelet hangs or is overloaded: {path} {records.error}: {lesser}"
             return failed(text, "see why, and restart it if it hangs:\nsystemctl status kubelet")
-        return warning(f"{path} {records.error}: {lesser}", fix)
+        return warning(f"{path} {records.error}: {lesser}", records.fix)
     holders = _counted(len(records.allocated))
     text = f"{records.allocated_units} units of {resource} are allocated to {holders}"
     if records.listed is not None:

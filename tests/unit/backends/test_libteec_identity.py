@@ -1,6 +1,7 @@
 """`tee-device-plugin identity`: what a trusted application's allowlist has to admit."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +58,20 @@ def test_a_mistake_is_one_line(
     complaint = capsys.readouterr().err
     assert complaint.startswith(f"tee-device-plugin: {line}")
     assert complaint.count("\n") == 1
+
+
+def library(directory: Path, symbol: str) -> str:
+    path = directory / "libteec.so"
+    path.write_bytes(b"\x7fELF\0TEEC_InitializeContext\0" + symbol.encode() + b"\0")
+    return f"library={path}"
+
+
+def test_with_flavour_auto_the_library_tells_whose_identity_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    optee = library(tmp_path, "TEEC_RegisterSharedMemoryFileDescriptor")
+    assert cli.main(["identity", "--backend-option", optee]) == 2
+    assert "its TEE asks nobody who they are" in capsys.readouterr().err
+    itrustee = library(tmp_path, "TEEC_EXT_RegisterAgent")
+    assert cli.main(["identity", "--backend-option", itrustee]) == 0
+    assert cli.main(["identity", "--backend-option", "library=/nowhere/libteec.so"]) == 0

@@ -162,15 +162,21 @@ def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"tee-device-plugin {__version__}\n"
 
 
-def test_print_config_touches_no_backend(
+def test_print_config_ends_as_the_plugin_would_with_this_backend(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(sys.modules, "teeplugin.tee.entry_points", None)
     monkeypatch.setitem(sys.modules, "teeplugin.daemon.run", None)
-    assert cli.main(["-precision", "600", "--backend", "no-such", "--print-config"]) == 0
-    out = capsys.readouterr().out
-    assert "precision: 600" in out
-    assert "# flag -precision\n" in out
+    assert cli.main(["-precision", "600", "--print-config"]) == 0
+    assert capsys.readouterr().err == ""
+    for words, complaint in (
+        (["--backend", "nosuch"], "--backend nosuch: no such backend: "),
+        (["--backend-option", "uid=1"], "--backend libteec: option uid=1: "),
+    ):
+        assert cli.main(["-precision", "600", *words, "--print-config"]) == 2
+        out, err = capsys.readouterr()
+        assert "precision: 600" in out
+        assert "# flag -precision\n" in out
+        assert err.startswith(f"tee-device-plugin: {complaint}")
 
 
 @pytest.mark.parametrize(

@@ -84,8 +84,12 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("a file for the kubelet's socket", "kubelet-socket",
      {"sockets": sockets(kubelet=SocketState.NO_SOCKET)}, "is no socket",
      "rm /k/device-plugins/kubelet.sock"),
-    ("a forbidden socket", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.FORBIDDEN)},
+    ("a forbidden socket", "kubelet-socket",
+     {"sockets": sockets(kubelet=SocketState.FORBIDDEN, refused_by="run it as root")},
      "can't be connected to", "as root"),
+    ("a directory that SELinux refuses", "kubelet-directory",
+     {"directory": directory(is_writable=False, refused_by="SELinux refuses it: look")},
+     "can't be written to", "SELinux refuses it: look"),
     ("no plugin", "plugin", {"sockets": sockets(plugins={}), "page": PageSeen(PageState.NOBODY)},
      "no plugin listens", "start it"),
     ("the original plugin", "plugin",
@@ -192,7 +196,7 @@ def test_the_fix_for_too_small_a_reserve_mends_it() -> None:
 
 def test_the_reserve_isnt_judged_where_nobody_knows_who_holds_what() -> None:
     unknown = {
-        "records": RecordsSeen(error="isn't there"),
+        "records": RecordsSeen(error="isn't there", fix="mount it"),
         "page": PageSeen(PageState.NOBODY),
     }
     report = judged(answer=answer(free=40 * MIB), **unknown)
@@ -235,8 +239,12 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("a suspected fault", "listed-units",
      {"page": page(trouble=Trouble("busy", "no session", "wait", confirmed=False))},
      "busy: no session", "wait"),
-    ("an old kubelet", "pod-resources", {"records": RecordsSeen(error="refuses List", is_old=True)},
+    ("an old kubelet", "pod-resources",
+     {"records": RecordsSeen(error="refuses List", fix="take Kubernetes 1.20")},
      "refuses List: no shortage is shown", "Kubernetes 1.20"),
+    ("no records", "pod-resources",
+     {"records": RecordsSeen(error="isn't there", fix="mount pod-resources")}, "isn't there",
+     "mount pod-resources"),
     ("no records", "pod-resources", {"records": RecordsSeen(error="isn't there")}, "isn't there",
      "mount the kubelet's pod-resources directory"),
     ("a precision that waits", "running-settings",

@@ -212,6 +212,23 @@ def test_a_directory_given_by_hand_must_exist(key: str, text: str) -> None:
     assert "not an existing directory: give " in refusal((key, text))
 
 
+def test_the_directory_of_pod_resources_is_the_other_ones_unless_it_is_given(
+    tmp_path: Path,
+) -> None:
+    derived = loaded_from(("kubelet-dir", str(tmp_path))).settings
+    assert derived.pod_resources_socket == tmp_path / "pod-resources" / "kubelet.sock"
+    # It need not be there: the kubelet that makes it may start later.
+    flags = ("kubelet-dir", str(tmp_path)), ("pod-resources-dir", "/nowhere/pod-resources")
+    given_too = loaded_from(*flags).settings
+    assert given_too.pod_resources_socket == Path("/nowhere/pod-resources/kubelet.sock")
+    assert given_too.device_plugins_dir == tmp_path / "device-plugins"
+
+
+@pytest.mark.parametrize("text", ["", "nul\0byte"])
+def test_what_is_no_path_is_refused(text: str) -> None:
+    assert "not a directory's path: give pod-resources in " in refusal(("pod-resources-dir", text))
+
+
 @pytest.fixture
 def missing_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A default for --kubelet-dir that isn't there, whatever this machine has."""
@@ -221,7 +238,7 @@ def missing_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_default_directory_given_by_flag_or_variable_must_exist(missing_default: Path) -> None:
-    fault = f"{missing_default}: not an existing directory: give the kubelet's root directory, "
+    fault = f"{missing_default}: not an existing directory: give the one that has device-plugins, "
     assert refusal(("kubelet-dir", str(missing_default))).startswith(f"--kubelet-dir {fault}")
     told = refusal(environ={"TEEPLUGIN_KUBELET_DIR": str(missing_default)})
     assert told.startswith(f"environment TEEPLUGIN_KUBELET_DIR={fault}")

@@ -53,6 +53,16 @@ async def test_a_directory_we_may_not_write_is_told_once_and_tried_again(
     assert "Read-only file system" in entry["error"]
 
 
+async def test_a_directory_that_cannot_be_looked_at_ends_nothing(directory: Path) -> None:
+    # What the system refuses here is a name that is too long; a permission is refused likewise.
+    with capture_logs() as logs:
+        async with registering(directory / ("d" * 300)):
+            await eventually("it is told", lambda: said(logs, "not_registered"))
+    (entry,) = said(logs, "not_registered")
+    assert entry["reason"].startswith("can't listen on ")
+    assert "File name too long" in entry["error"]
+
+
 async def test_a_directory_made_later_is_found_at_once(
     kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ from teeplugin.policy.decide import (
     PolicySettings,
     check_policy_settings,
     decide,
+    missing_fix,
 )
 from teeplugin.policy.device_list import DeviceList, IdSet
 from teeplugin.policy.units import MAX_UNITS
@@ -176,3 +177,8 @@ def test_a_precision_larger_than_the_capacity_is_refused() -> None:
     assert problem is not None
     assert "-precision 51200" in problem
     assert "50688 KB" in problem
+
+
+def test_a_missing_device_is_perhaps_one_of_another_name() -> None:
+    assert "--backend-option device=" in missing_fix(["/dev/tee0"])
+    assert "--backend-option" not in missing_fix(["/var/itrustee/teecd"])
