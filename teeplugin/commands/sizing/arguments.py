@@ -4,6 +4,7 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from teeplugin.cli.parser import Parser
@@ -70,7 +71,10 @@ def estimate(flags: argparse.Namespace) -> Estimate:
     settings = _settings(flags)
     descriptions = read_descriptions(flags.files)
     sessions = _sessions(flags.sessions, descriptions)
-    binaries = _binaries(flags.binary, descriptions)
+    paths = _binaries(flags.binary, descriptions)
+    binaries = {
+        index: (code_bytes(path), Path(path).stat().st_size) for index, path in paths.items()
+    }
     applications = tuple(
         Application(
             each,
@@ -80,10 +84,11 @@ def estimate(flags: argparse.Namespace) -> Estimate:
                 single_instance=each.single_instance,
                 multi_session=each.multi_session,
                 sessions=sessions[index],
-                code_bytes=binaries.get(index),
+                code_bytes=binaries[index][0] if index in binaries else None,
                 heap_stated="heap_size" in each.written,
                 stack_stated="stack_size" in each.written,
             ),
+            binary_bytes=binaries[index][1] if index in binaries else None,
         )
         for index, each in enumerate(descriptions)
     )
@@ -131,9 +136,9 @@ def _check_sessions(text: str, description: Description, sessions: int) -> None:
         )
 
 
-def _binaries(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, int]:
-    """Give the bytes of code of the TAs whose binary is named, by their places in the list."""
-    found: dict[int, int] = {}
+def _binaries(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, str]:
+    """Give the paths of the binaries that are named, by their TAs' places in the list."""
+    found: dict[int, str] = {}
     for text in texts:
         choice = _choice("--binary", text, descriptions)
         if choice.ta is None and len(descriptions) > 1:
@@ -141,7 +146,7 @@ def _binaries(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapp
                 f"--binary {shown(text)}: doesn't say of which TA: give --binary TA=FILE, "
                 f"with {_names(descriptions)}"
             )
-        found[choice.ta or 0] = code_bytes(choice.text)
+        found[choice.ta or 0] = choice.text
     return found
 
 
