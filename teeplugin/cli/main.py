@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from teeplugin.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, PROGRAM, complain, put
+from teeplugin.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, PROGRAM, complain, put, warn
 
 if TYPE_CHECKING:
     from teeplugin.config.settings import Settings
@@ -98,10 +98,13 @@ def _daemon(words: Sequence[str]) -> int:
     if "print-config" in line.switches:
         from teeplugin.config.print_config import as_yaml  # noqa: PLC0415 - likewise
 
+        warn(doubt.line for doubt in loaded.doubts)
         return put(as_yaml(loaded))
 
     def read_again() -> "Settings":
-        return load(line.values, os.environ, file_may_be_blank=False).settings
+        again = load(line.values, os.environ, file_may_be_blank=False)
+        _log_doubts(again)
+        return again.settings
 
     return _serve(loaded, read_again, line.without_dash)
 
@@ -121,6 +124,7 @@ def _serve(
             "flag_without_dash", word=word, effect="taken as it is meant", fix=f"write -{word}"
         )
 
+    _log_doubts(loaded)
     from teeplugin.daemon.reload import Sources  # noqa: PLC0415 - likewise
     from teeplugin.daemon.run import run  # noqa: PLC0415 - the daemon's rest, after all mistakes
 
@@ -132,6 +136,13 @@ def _serve(
         # Whoever reads the log reads lines, perhaps of JSON: a bug is told in one as well.
         get_logger().critical("plugin_bug", exc_info=True)
         return EXIT_FAILURE
+
+
+def _log_doubts(loaded: "Loaded") -> None:
+    from teeplugin.logs.setup import get_logger  # noqa: PLC0415 - imported by now
+
+    for doubt in loaded.doubts:
+        get_logger().warning("implausible_setting", **doubt._asdict())
 
 
 @contextlib.contextmanager

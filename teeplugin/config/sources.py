@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from teeplugin.config.doubts import Doubt, doubts_of
 from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
 from teeplugin.config.settings import ENVIRONMENT_PREFIX, SETTINGS, ConfigError, Settings, shown
 
@@ -32,12 +33,14 @@ class FlagValue(NamedTuple):
 class Loaded(NamedTuple):
     """The settings and where each came from, by key; options by `backend-options.NAME`.
 
-    `file` is the YAML file among the sources, if there was one.
+    `file` is the YAML file among the sources, if there was one; `doubts` are on values that were
+    hardly meant.
     """
 
     settings: Settings
     provenance: Mapping[str, str]
     file: Path | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 def load(
@@ -70,7 +73,7 @@ def load(
     by_hand = environment_layer.values.keys() | flag_layer.values.keys()
     settings = validated(values, options, by_hand)
     path = config_path(file) if file is not None else None
-    return Loaded(settings, _provenance(values, options), path)
+    return Loaded(settings, _provenance(values, options), path, tuple(doubts_of(values)))
 
 
 def _from_flags(flags: Sequence[FlagValue]) -> Layer:

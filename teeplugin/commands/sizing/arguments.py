@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from teeplugin.cli.console import warn
 from teeplugin.cli.parser import Parser
 from teeplugin.commands.sizing.binary import code_bytes
 from teeplugin.commands.sizing.description import Description
@@ -109,7 +110,9 @@ def _settings(flags: argparse.Namespace) -> Settings:
     given = {"precision": flags.precision, "resource-name": flags.resource_name}
     values = [FlagValue(key, f"--{key}", text) for key, text in given.items() if text is not None]
     # The daemon's others, like its directory, needn't make sense where this runs.
-    return load(values, os.environ, _READ_SETTINGS).settings
+    loaded = load(values, os.environ, _READ_SETTINGS)
+    warn(doubt.line for doubt in loaded.doubts)
+    return loaded.settings
 
 
 def _sessions(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, int]:
