@@ -90,6 +90,17 @@ def test_the_pods_name_is_made_from_the_first_tas(
     assert manifest(*IMAGE, EXAMPLE)["metadata"]["name"] == "demo-ta"
 
 
+def test_a_pod_that_is_not_root_is_told_whose_the_log_is() -> None:
+    assert "/dev/teelog" not in pod(*IMAGE, EXAMPLE)
+    assert "only root can open /dev/teelog (0600)" in pod(*IMAGE, "--user", "1000", EXAMPLE)
+
+
+def test_the_comments_name_what_secure_storage_needs() -> None:
+    text = pod(*IMAGE, EXAMPLE)
+    assert "Secure storage and derived" in text
+    assert "the vendor's OCI hook" in text
+
+
 def test_the_comments_name_the_tas_and_their_files() -> None:
     text = pod(*IMAGE, EXAMPLE, PLUGIN)
     for part in ("# - demo-ta: ", "# - tee-memory: ", f"/var/itrustee/ta/{UUID}.sec", "passwd"):
