@@ -134,7 +134,7 @@ def types(session: nox.Session) -> None:
     """Strict type checks of the tests and the scripts."""
     _dependency_group(session, "lint", "test", "monitoring")
     session.install("-e", ".[simulate]")
-    session.run("mypy", "tests", "noxfile.py", "ta/manifest.py", "deploy/executable/build.py")
+    session.run("mypy", "tests", "noxfile.py", "ta/signing.py", "deploy/executable/build.py")
     session.run("mypy", "hatch_build.py", "deploy/executable/unpack.py")
     session.run("mypy", "deploy/release/release.py", "deploy/release/debian_base.py")
     # One at a time: both are scripts of their own, and no package holds them.

@@ -1,22 +1,20 @@
-"""Makes the TA's manifest.txt from the configs.xml its certificate was issued for; ta/Makefile.
+"""Reads and writes what describes a TA: configs.xml, manifest.txt, and one value of either.
 
-A TA whose manifest differs from its certificate is signed without a word and refused on the server,
-so everything that can differ is compared here. Standard library only: it runs where the SDK does.
-"""  # noqa: INP001 - a tool on its own beside its Makefile
+Standard library only, for Python 3.9 and newer: it runs where the SDK does.
+"""
 
 from __future__ import annotations
 
-import argparse
-import sys
+import re
 import uuid
 import xml.etree.ElementTree as ET
-from pathlib import Path
+from typing import NamedTuple
 
 ROOT = "ConfigInfo"
 BASIC = "TA_Basic_Info"
 MANIFEST = "TA_Manifest_Info"
 
-# Which property of manifest.txt says what a tag of configs.xml says: the SDK's names for both.
+# The property of manifest.txt for each tag of configs.xml, by the SDK's own table of them.
 PROPERTIES = {
     BASIC: {
         "uuid": "gpd.ta.appID",
@@ -34,17 +32,42 @@ PROPERTIES = {
         "sdk_version": "gpd.sdk.version",
         "target_version": "gpd.elf.target_version",
         "distribution": "gpd.ta.distribution",
+        "hardWareType": "gpd.ta.hardWareType",
+        "objectEnumEnable": "gpd.ta.objectEnumEnable",
+        "is_lib": "gpd.ta.is_lib",
+        "is_tee_service": "gpd.ta.is_tee_service",
     },
 }
-MAX_SERVICE_NAME = 64
+NAMES = {tag: name for tags in PROPERTIES.values() for tag, name in tags.items()}
+
+SIZES = ("heap_size", "stack_size")
+SWITCHES = (
+    *("single_instance", "multi_session", "multi_command", "instance_keep_alive"),
+    *("mem_page_align", "is_lib"),
+)
+
+# The signing tool refuses other names; a driver's may have 31 characters, but this is no driver.
+SERVICE_NAME = re.compile(r"[A-Za-z0-9_-]{1,36}")
+SERVICE_NAME_RULE = "1 to 36 letters A-Z a-z, digits, - and _"
 
 
-class MismatchError(Exception):
-    """The configuration can't be signed for; the message is one line that says why."""
+class FaultError(Exception):
+    """Something can't be signed or read; the message is one line that says why."""
+
+
+class Stated(NamedTuple):
+    """What a file says: normal values by tag, and notes on what was skipped."""
+
+    values: dict[str, str]
+    notes: list[str]
 
 
 def normal(tag: str, text: str) -> str:
-    """Write a value the one way it is compared and written in."""
+    """Write a value in the one form that is compared and written.
+
+    Raises:
+        FaultError: the value breaks its rule.
+    """
     text = text.strip()
     if tag == "uuid":
         try:
@@ -52,66 +75,91 @@ def normal(tag: str, text: str) -> str:
                 return str(uuid.UUID(text))
         except ValueError:
             pass
-        raise MismatchError(f"uuid is {text!r}, which is no UUID")
-    if tag in {"heap_size", "stack_size"}:
+        raise FaultError(f"uuid is {text!r}, which is no UUID")
+    if tag in SIZES:
         if not (text.isascii() and text.isdigit()) or int(text) == 0:
-            raise MismatchError(f"{tag} is {text!r}, which is no number of bytes")
+            raise FaultError(f"{tag} is {text!r}, which is no number of bytes")
         return str(int(text))
-    if tag in {"single_instance", "multi_session", "multi_command", "instance_keep_alive"}:
+    if tag in SWITCHES:
         if text.lower() not in {"true", "false"}:
-            raise MismatchError(f"{tag} is {text!r}, neither true nor false")
+            raise FaultError(f"{tag} is {text!r}, neither true nor false")
         return text.lower()
+    if tag == "service_name" and not SERVICE_NAME.fullmatch(text):
+        raise FaultError(
+            f"service_name is {text!r}, which the signing tool refuses: it takes "
+            f"{SERVICE_NAME_RULE}: apply for a certificate with such a name"
+        )
     if not text or any(ord(character) < ord(" ") for character in text):
-        raise MismatchError(f"{tag} is {text!r}, which can't stand in a manifest")
-    if tag == "service_name" and len(text) > MAX_SERVICE_NAME:
-        raise MismatchError(f"service_name has more than {MAX_SERVICE_NAME} characters")
+        raise FaultError(f"{tag} is {text!r}, which can't stand in a manifest")
     return text
 
 
-def read_configs(text: bytes) -> dict[str, str]:
-    """Read a configs.xml: normal values by tag, in the order of PROPERTIES."""
+def read_configs(text: bytes) -> Stated:
+    """Read a configs.xml; what has no property in a manifest is skipped with a note.
+
+    Raises:
+        FaultError: it is no configs.xml, or a value breaks its rule.
+    """
     try:
         root = ET.fromstring(text)  # noqa: S314 - the developer's own file
     except ET.ParseError as error:
-        raise MismatchError(f"not XML: {error}") from None
+        raise FaultError(f"not XML: {error}") from None
     if root.tag != ROOT:
-        raise MismatchError(f"its outermost element is {root.tag}, not {ROOT}")
-    found: dict[str, str] = {}
+        raise FaultError(f"its outermost element is {root.tag}, not {ROOT}")
+    pairs, skipped = [], []
     for part in root:
         known = PROPERTIES.get(part.tag)
         if known is None:
-            raise MismatchError(f"{part.tag} can't be carried over into a manifest")
-        for element in part:
-            if element.tag not in known:
-                raise MismatchError(f"{element.tag} can't be carried over into a manifest")
-            if element.tag in found:
-                raise MismatchError(f"{element.tag} stands there twice")
-            found[element.tag] = normal(element.tag, element.text or "")
-    order = [tag for tags in PROPERTIES.values() for tag in tags]
-    return {tag: found[tag] for tag in order if tag in found}
+            skipped.append(part.tag)
+            continue
+        skipped += [element.tag for element in part if element.tag not in known]
+        pairs += [(each.tag, each.text or "") for each in part if each.tag in known]
+    return _stated(pairs, skipped)
 
 
-def check(configs: dict[str, str], expected: dict[str, str]) -> None:
-    """Compare what the certificate was issued for with what is being built."""
-    for tag, value in expected.items():
-        if tag not in configs:
-            raise MismatchError(f"it doesn't say {tag}, and this TA is built with {value}")
-        if configs[tag] != value:
-            raise MismatchError(
-                f"{tag} is {configs[tag]} there, but this TA is built with {value}: "
-                "the server would refuse it"
-            )
+def read_manifest(text: bytes) -> Stated:
+    """Read a manifest.txt; names count in any case, as for the signing tool.
+
+    Raises:
+        FaultError: it is no manifest.txt, or a value breaks its rule.
+    """
+    tags = {name.lower(): tag for tag, name in NAMES.items()}
+    pairs, skipped = [], []
+    try:
+        lines = text.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise FaultError("it is no text in UTF-8") from None
+    for line in lines:
+        if line.startswith("#") or not line.strip():
+            continue
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise FaultError(f"{line!r} is no line of the form `name: value`")
+        tag = tags.get(name.strip().lower())
+        if tag is None:
+            skipped.append(name.strip())
+        else:
+            pairs.append((tag, value))
+    return _stated(pairs, skipped)
 
 
-def manifest(configs: dict[str, str]) -> str:
-    """Write the manifest.txt that says the same."""
-    names = {tag: name for tags in PROPERTIES.values() for tag, name in tags.items()}
-    return "".join(f"{names[tag]}: {value}\n" for tag, value in configs.items())
+def _stated(pairs: list[tuple[str, str]], skipped: list[str]) -> Stated:
+    values: dict[str, str] = {}
+    for tag, text in pairs:
+        if tag in values:
+            raise FaultError(f"{tag} stands there twice")
+        values[tag] = normal(tag, text)
+    notes = [f"{name} has no property that is known here: skipped" for name in skipped]
+    return Stated(values, notes)
 
 
-def request(expected: dict[str, str], service_name: str) -> str:
-    """Write the configs.xml to apply for a certificate with."""
-    values = {"service_name": service_name, **expected}
+def manifest_text(values: dict[str, str]) -> str:
+    """Write a manifest.txt."""
+    return "".join(f"{NAMES[tag]}: {values[tag]}\n" for tag in NAMES if tag in values)
+
+
+def configs_text(values: dict[str, str]) -> str:
+    """Write a configs.xml, as one applies for a certificate with."""
     root = ET.Element(ROOT)
     for part, tags in PROPERTIES.items():
         parent = ET.SubElement(root, part)
@@ -120,59 +168,3 @@ def request(expected: dict[str, str], service_name: str) -> str:
                 ET.SubElement(parent, tag).text = values[tag]
     ET.indent(root)
     return f'<?xml version="1.0" encoding="utf-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
-
-
-def _arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--uuid", required=True)
-    shared.add_argument("--service-name", default="tee-memory")
-    shared.add_argument("--heap", required=True, dest="heap_size")
-    shared.add_argument("--stack", required=True, dest="stack_size")
-    shared.add_argument("--single-instance", default="true", dest="single_instance")
-    shared.add_argument("--multi-session", default="true", dest="multi_session")
-    shared.add_argument("--keep-alive", default="true", dest="instance_keep_alive")
-    making = commands.add_parser(
-        "manifest", parents=[shared], help="check, then write manifest.txt"
-    )
-    making.add_argument("configs", type=Path)
-    making.add_argument("--output", type=Path, required=True)
-    commands.add_parser("request", parents=[shared], help="print a configs.xml to apply with")
-    return parser
-
-
-def _expected(arguments: argparse.Namespace) -> dict[str, str]:
-    tags = (
-        *("uuid", "heap_size", "stack_size"),
-        *("single_instance", "multi_session", "instance_keep_alive"),
-    )
-    return {tag: normal(tag, getattr(arguments, tag)) for tag in tags}
-
-
-def _make_manifest(arguments: argparse.Namespace, expected: dict[str, str]) -> None:
-    try:
-        configs = read_configs(arguments.configs.read_bytes())
-        check(configs, expected)
-    except (MismatchError, OSError) as error:
-        # What an earlier run left must not be signed instead.
-        arguments.output.unlink(missing_ok=True)
-        raise MismatchError(f"{arguments.configs}: {error}") from None
-    arguments.output.write_text(manifest(configs))
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run one of the two commands; a mismatch is one line and exit status 1."""
-    parsed = _arguments().parse_args(arguments)
-    try:
-        expected = _expected(parsed)
-        if parsed.command == "request":
-            sys.stdout.write(request(expected, normal("service_name", parsed.service_name)))
-        else:
-            _make_manifest(parsed, expected)
-    except MismatchError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

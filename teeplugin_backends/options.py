@@ -33,7 +33,7 @@ _LONGEST_SHOWN: Final = 300
 _LONGEST_GUESSED: Final = 80
 
 # More digits are no TEE's, and Python refuses 4,301.
-_SIZE: Final = re.compile(r"([0-9]{1,20})\s*(?:([kmgt])(?:i?b)?|b?)", re.IGNORECASE)
+_SIZE: Final = re.compile(r"([0-9]{1,20})\s*(?:([kmgt])(?:ib?|b)?|b?)", re.IGNORECASE)
 
 T = TypeVar("T")
 Text = TypeVar("Text", str, str | None)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import sys
+from collections.abc import Iterable
 
 PROGRAM = "tee-device-plugin"
 EXIT_FAILURE = 1
@@ -29,6 +30,12 @@ def put(text: str) -> int:
             complain(f"standard output: can't be written ({error.strerror}): free its device")
         return EXIT_FAILURE
     return 0
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Write warnings to standard error, one line each."""
+    for line in lines:
+        complain(f"warning: {line}")
 
 
 def complain(message: str) -> None:

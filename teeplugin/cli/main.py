@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from teeplugin.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, PROGRAM, complain, put
+from teeplugin.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, PROGRAM, complain, put, warn
 
 if TYPE_CHECKING:
     from teeplugin.config.settings import Settings
@@ -84,7 +84,7 @@ def _command(command: Command, words: Sequence[str]) -> int:
 
 def _daemon(words: Sequence[str]) -> int:
     from teeplugin.config.go_flags import help_text, read_flags  # noqa: PLC0415 - not for commands
-    from teeplugin.config.sources import load, rereader  # noqa: PLC0415 - likewise
+    from teeplugin.config.sources import load, reloading  # noqa: PLC0415 - likewise
 
     summaries = {name: command.summary for name, command in COMMANDS.items()}
     line = read_flags(words, summaries)
@@ -98,9 +98,17 @@ def _daemon(words: Sequence[str]) -> int:
     if "print-config" in line.switches:
         from teeplugin.config.print_config import as_yaml  # noqa: PLC0415 - likewise
 
+        warn(doubt.line for doubt in loaded.doubts)
         return put(as_yaml(loaded)) or _check_backend(loaded.settings)
 
-    return _serve(loaded, rereader(loaded, line.values, os.environ), line.without_dash)
+    load_again = reloading(loaded, line.values, os.environ)
+
+    def read_again() -> "Settings":
+        again = load_again()
+        _log_doubts(again)
+        return again.settings
+
+    return _serve(loaded, read_again, line.without_dash)
 
 
 def _check_backend(settings: "Settings") -> int:
@@ -130,6 +138,7 @@ def _serve(
             "flag_without_dash", word=word, effect="taken as it is meant", fix=f"write -{word}"
         )
 
+    _log_doubts(loaded)
     from teeplugin.daemon.reload import Sources  # noqa: PLC0415 - likewise
     from teeplugin.daemon.run import run  # noqa: PLC0415 - the daemon's rest, after all mistakes
 
@@ -141,6 +150,13 @@ def _serve(
         # Whoever reads the log reads lines, perhaps of JSON: a bug is told in one as well.
         get_logger().critical("plugin_bug", exc_info=True)
         return EXIT_FAILURE
+
+
+def _log_doubts(loaded: "Loaded") -> None:
+    from teeplugin.logs.setup import get_logger  # noqa: PLC0415 - imported by now
+
+    for doubt in loaded.doubts:
+        get_logger().warning("implausible_setting", **doubt._asdict())
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NoReturn
 
-from teeplugin.cli.console import PROGRAM, put
+from teeplugin.cli.console import PROGRAM, put, warn
 from teeplugin.config.go_flags import read_flags
 from teeplugin.config.settings import ConfigError
 from teeplugin.config.sources import FlagValue, Loaded, load
@@ -89,4 +89,6 @@ class CommandParser(Parser):
         if found is None:
             return None
         flags, values = found
-        return flags, load(values, os.environ)
+        loaded = load(values, os.environ)
+        warn(doubt.line for doubt in loaded.doubts)
+        return flags, loaded

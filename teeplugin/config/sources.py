@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from teeplugin.config.doubts import Doubt, doubts_of
 from teeplugin.config.given import OPTIONS_KEY, Given, Layer, config_path
 from teeplugin.config.settings import ENVIRONMENT_PREFIX, SETTINGS, ConfigError, Settings, shown
 
@@ -32,13 +33,15 @@ class FlagValue(NamedTuple):
 class Loaded(NamedTuple):
     """The settings and where each came from, by key; options by `backend-options.NAME`.
 
-    `file` is the YAML file among the sources, if there was one, and `text` what was in it.
+    `file` is the YAML file among the sources, if there was one, and `text` what was in it; `doubts`
+    are on values that were hardly meant.
     """
 
     settings: Settings
     provenance: Mapping[str, str]
     file: Path | None = None
     text: str | None = None
+    doubts: tuple[Doubt, ...] = ()
 
 
 def load(
@@ -74,20 +77,20 @@ def load(
     by_hand = environment_layer.values.keys() | flag_layer.values.keys()
     settings = validated(values, options, by_hand)
     path = config_path(file) if file is not None else None
-    return Loaded(settings, _provenance(values, options), path, text)
+    return Loaded(settings, _provenance(values, options), path, text, tuple(doubts_of(values)))
 
 
-def rereader(
+def reloading(
     loaded: Loaded, flags: Sequence[FlagValue], environ: Mapping[str, str]
-) -> Callable[[], Settings]:
+) -> Callable[[], Loaded]:
     """Make a function that reads all sources again, and raises ConfigError as `load` does."""
 
-    def read() -> Settings:
+    def load_again() -> Loaded:
         nonlocal loaded
         loaded = load(flags, environ, before=loaded.text)
-        return loaded.settings
+        return loaded
 
-    return read
+    return load_again
 
 
 def _from_flags(flags: Sequence[FlagValue]) -> Layer:

@@ -38,7 +38,7 @@ _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _MAX_DIGITS = 40
 
 _MORE_DIGITS = re.compile(rf"\A([1-9][0-9]{{{_MAX_DIGITS - 1}}})[0-9]+")
-_PIB_OR_EIB = re.compile(r"([0-9.]+\s*)([pe])(i?b)?", re.IGNORECASE)
+_PIB_OR_EIB = re.compile(r"([0-9.]+\s*)([pe])(ib?|b)?", re.IGNORECASE)
 _LONGEST_SIZE = 2 * _MAX_DIGITS
 
 _MAY_BE_MISSING = {"kubelet_dir": DEFAULT_KUBELET_DIR, "host_root": DEFAULT_HOST_ROOT}

@@ -30,12 +30,12 @@ _SIZE = re.compile(
 _SUFFIX_BYTES = {"": 1, "b": 1} | {
     spelling: KIB**power
     for power, letter in enumerate("kmgt", start=1)
-    for spelling in (letter, f"{letter}b", f"{letter}ib")
+    for spelling in (letter, f"{letter}b", f"{letter}i", f"{letter}ib")
 }
 
 
 def parse_size(text: str) -> int:
-    """Turn `600MiB`, `2.5M`, `512 KB` or `4096` into bytes; every suffix counts in 1,024s.
+    """Turn `600MiB`, `600Mi`, `2.5M`, `512 KB` or `4096` into bytes; all suffixes count in 1,024s.
 
     Raises:
         ValueError: the text is no size, or not a whole number of bytes.

@@ -54,7 +54,8 @@ class LibTeec(TeeBackend):
     Options: `flavour` (`itrustee`, `optee`, or `auto`: told by the library's symbols), `library`
     (its absolute path; else the loader's search finds it). For iTrustee: `uuid` and `ta-path` (the
     trusted application and its signed file, by default /data/<uuid>.sec), `identity` and `user`
-    (the path and the user's name that it admits). For OP-TEE: `device` (what containers are given).
+    (the path and the user's name that it admits), `confidential-node` (false: containers aren't
+    given /dev/tc_ns_cvm). For OP-TEE: `device` (what containers are given).
     """
 
     def __init__(self, options: Options) -> None:
@@ -95,9 +96,10 @@ class LibTeec(TeeBackend):
         if self._known_flavour() == OPTEE:
             device = self._options.device
             return ContainerAccess(devices=(Device(device, device, "rw"),))
+        nodes = (LOG_NODE, CONFIDENTIAL_NODE) if self._options.confidential_node else (LOG_NODE,)
         return ContainerAccess(
             mounts=(Mount(TEECD, TEECD, read_only=True),),
-            devices=tuple(Device(node, node, "rw") for node in (LOG_NODE, CONFIDENTIAL_NODE)),
+            devices=tuple(Device(node, node, "rw") for node in nodes),
         )
 
     @property

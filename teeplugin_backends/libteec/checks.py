@@ -138,6 +138,8 @@ class Way:
         node, check = self._on_node(CONFIDENTIAL_NODE), "confidential-os"
         if os.path.lexists(node):
             return Finding.ok(check, f"{node} is there")
+        if not self._options.confidential_node:
+            return Finding.not_applicable(check, f"there is no {node}, and containers get none")
         fix = (
             "install a TEE OS and a driver with confidential containers; in a container mount the "
             "node's /dev where --host-root has it"

@@ -8,7 +8,7 @@ from typing import Final
 
 from teeplugin_backends.base import OptionError
 from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
-from teeplugin_backends.options import choice, option, path, text
+from teeplugin_backends.options import boolean, choice, option, path, text
 
 AUTO = "auto"
 FLAVOURS = (AUTO, ITRUSTEE, OPTEE)
@@ -60,6 +60,7 @@ class Options:
     identity: str = path(DEFAULT_IDENTITY, longest=255)
     user: str = text(DEFAULT_USER, pattern=_USER, rule="a user's name as in /etc/passwd")
     device: str = path(DEFAULT_DEVICE, under="/dev/")
+    confidential_node: bool = boolean(default=True)
 
     @property
     def ta_file(self) -> str:

@@ -81,7 +81,7 @@ def test_a_blocked_event_loop_ends_the_process_and_says_where(
     with blocked_plugin(tmp_path, kubelet_dir, method, blocks, 1) as (process, _):
         _, told = process.communicate(timeout=20)
     (line,) = [line for line in told.splitlines() if "event=event_loop_blocked" in line]
-    assert "where=<string>:10 " in line
+    assert "where=<string>:9 " in line
     assert process.returncode == 70
 
 

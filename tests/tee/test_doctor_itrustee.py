@@ -45,6 +45,8 @@ async def test_an_os_that_isnt_confidential(site: Site) -> None:
     fix = broken(report, "confidential-os", "which only a confidential OS has")
     assert "where --host-root has it" in fix
     assert "containers" in report.failures
+    without = await site.examined(confidential_node="false")
+    assert not {"confidential-os", "containers"} & {*without.failures}
     node.touch()
     mended(await site.examined(), "confidential-os")
 

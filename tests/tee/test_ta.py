@@ -1,24 +1,18 @@
-"""The trusted application: what it answers, what it refuses, and what its manifest says."""
+"""The trusted application: what it answers and what it refuses."""
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from tests.needs import need
-from tests.tee.build import HERE, ROOT, SAMPLE_UUID, Built, layout, make
-from tests.tee.configs import configs_xml
+from tests.tee.build import HERE, ROOT, Built, layout
 
 TA = ROOT / "ta"
-FAKE_SDK = HERE / "fake_sdk"
-OTHER_UUID = "01234567-89ab-cdef-0123-456789abcdef"
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -113,110 +107,3 @@ def _foreign(built: Built, state: Path) -> subprocess.CompletedProcess[str]:
         timeout=30,
         check=True,
     )
-
-
-# ---- configs.xml and manifest.txt
-
-
-@pytest.fixture(scope="module")
-def manifest() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("ta_manifest", TA / "manifest.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def run_manifest(
-    tmp_path: Path, xml: str, uuid: str = SAMPLE_UUID
-) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "configs.xml").write_text(xml)
-    return subprocess.run(
-        [
-            *(sys.executable, "-I", "-S", str(TA / "manifest.py"), "manifest"),
-            *(str(tmp_path / "configs.xml"), "--output", str(tmp_path / "manifest.txt")),
-            *("--uuid", uuid, "--heap", "81920", "--stack", "8192"),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def test_the_manifest_says_what_the_configuration_says(tmp_path: Path) -> None:
-    result = run_manifest(tmp_path, configs_xml())
-    assert (result.returncode, result.stderr) == (0, "")
-    assert (tmp_path / "manifest.txt").read_text() == (
-        "gpd.ta.appID: e3d37f4a-f24c-48d0-8884-3bdd6c44e988\n"
-        "gpd.ta.service_name: tee-memory\n"
-        "gpd.ta.singleInstance: true\n"
-        "gpd.ta.multiSession: true\n"
-        "gpd.ta.multicommand: false\n"
-        "gpd.ta.instanceKeepAlive: true\n"
-        "gpd.ta.dataSize: 81920\n"
-        "gpd.ta.stackSize: 8192\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "says"),
-    [
-        ({"uuid": OTHER_UUID}, "uuid is 01234567-89ab-cdef-0123-456789abcdef there"),
-        ({"heap_size": "16384"}, "heap_size is 16384 there, but this TA is built with 81920"),
-        ({"stack_size": "2048"}, "stack_size is 2048 there"),
-        ({"multi_session": "false"}, "multi_session is false there"),
-        ({"single_instance": "false"}, "single_instance is false there"),
-        ({"instance_keep_alive": "false"}, "instance_keep_alive is false there"),
-        ({"heap_size": None}, "it doesn't say heap_size"),
-        ({"heap_size": "80K"}, "heap_size is '80K', which is no number of bytes"),
-        ({"heap_size": "0"}, "no number of bytes"),
-        ({"uuid": "e3d37f4af24c48d088843bdd6c44e988"}, "no UUID"),
-        ({"multi_session": "yes"}, "neither true nor false"),
-        ({"service_name": "x" * 65}, "more than 64 characters"),
-        ({"service_name": "a\nb"}, "can't stand in a manifest"),
-        ({"unknown_tag": "1"}, "unknown_tag can't be carried over"),
-    ],
-)
-def test_a_mismatch_is_one_line_and_leaves_no_manifest(
-    tmp_path: Path, changes: dict[str, str | None], says: str
-) -> None:
-    (tmp_path / "manifest.txt").write_text("of an earlier run\n")
-    result = run_manifest(tmp_path, configs_xml(**changes))
-    assert result.returncode == 1
-    assert result.stderr.startswith(f"error: {tmp_path}/configs.xml: ")
-    assert says in result.stderr
-    assert result.stderr.count("\n") == 1
-    assert not (tmp_path / "manifest.txt").exists()
-
-
-@pytest.mark.parametrize(
-    ("xml", "says"),
-    [
-        ("", "not XML"),
-        ("<other/>", "outermost element is other"),
-        ("<ConfigInfo><What/></ConfigInfo>", "What can't be carried over"),
-        (configs_xml().replace("<uuid>", "<uuid>x</uuid><uuid>"), "no UUID"),
-        (configs_xml().replace("<heap", "<heap_size>1</heap_size><heap"), "stands there twice"),
-    ],
-)
-def test_what_is_no_configuration_is_one_line(tmp_path: Path, xml: str, says: str) -> None:
-    result = run_manifest(tmp_path, xml)
-    assert result.returncode == 1
-    assert says in result.stderr
-    assert result.stderr.count("\n") == 1
-
-
-def test_a_uuid_may_be_written_in_capitals(tmp_path: Path) -> None:
-    result = run_manifest(tmp_path, configs_xml(uuid=SAMPLE_UUID.upper()))
-    assert result.returncode == 0
-    assert SAMPLE_UUID in (tmp_path / "manifest.txt").read_text()
-
-
-def test_the_request_is_a_configuration_that_passes(manifest: ModuleType, tmp_path: Path) -> None:
-    text = make(TA, ["request", f"UUID={OTHER_UUID}", "SERVICE_NAME=ours"])
-    values = manifest.read_configs(text.encode())
-    assert values["uuid"] == OTHER_UUID
-    assert values["service_name"] == "ours"
-    assert run_manifest(tmp_path, text, OTHER_UUID).returncode == 0

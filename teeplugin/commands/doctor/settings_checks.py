@@ -53,6 +53,9 @@ def configuration(evidence: Evidence) -> Outcome:
             f"{LONGEST_SOCKET_PATH} bytes, the longest there is"
         )
         return failed(text, "give a shorter --kubelet-dir, for instance a link to it")
+    if evidence.loaded and (doubts := evidence.loaded.doubts):
+        found = [f"{each.setting} {each.value}: {each.effect}" for each in doubts]
+        return warning("; ".join(found), "; ".join(each.fix for each in doubts))
     given = [
         f"{key} {setting.value} ({setting.origin})"
         for key, setting in settings_in_force(evidence).items()

@@ -4,8 +4,10 @@ import argparse
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from teeplugin.cli.console import warn
 from teeplugin.cli.parser import Parser
 from teeplugin.commands.sizing.binary import code_bytes
 from teeplugin.commands.sizing.description import Description
@@ -70,7 +72,10 @@ def estimate(flags: argparse.Namespace) -> Estimate:
     settings = _settings(flags)
     descriptions = read_descriptions(flags.files)
     sessions = _sessions(flags.sessions, descriptions)
-    binaries = _binaries(flags.binary, descriptions)
+    paths = _binaries(flags.binary, descriptions)
+    binaries = {
+        index: (code_bytes(path), Path(path).stat().st_size) for index, path in paths.items()
+    }
     applications = tuple(
         Application(
             each,
@@ -80,10 +85,11 @@ def estimate(flags: argparse.Namespace) -> Estimate:
                 single_instance=each.single_instance,
                 multi_session=each.multi_session,
                 sessions=sessions[index],
-                code_bytes=binaries.get(index),
+                code_bytes=binaries[index][0] if index in binaries else None,
                 heap_stated="heap_size" in each.written,
                 stack_stated="stack_size" in each.written,
             ),
+            binary_bytes=binaries[index][1] if index in binaries else None,
         )
         for index, each in enumerate(descriptions)
     )
@@ -104,7 +110,9 @@ def _settings(flags: argparse.Namespace) -> Settings:
     given = {"precision": flags.precision, "resource-name": flags.resource_name}
     values = [FlagValue(key, f"--{key}", text) for key, text in given.items() if text is not None]
     # The daemon's others, like its directory, needn't make sense where this runs.
-    return load(values, os.environ, _READ_SETTINGS).settings
+    loaded = load(values, os.environ, _READ_SETTINGS)
+    warn(doubt.line for doubt in loaded.doubts)
+    return loaded.settings
 
 
 def _sessions(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, int]:
@@ -131,9 +139,9 @@ def _check_sessions(text: str, description: Description, sessions: int) -> None:
         )
 
 
-def _binaries(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, int]:
-    """Give the bytes of code of the TAs whose binary is named, by their places in the list."""
-    found: dict[int, int] = {}
+def _binaries(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapping[int, str]:
+    """Give the paths of the binaries that are named, by their TAs' places in the list."""
+    found: dict[int, str] = {}
     for text in texts:
         choice = _choice("--binary", text, descriptions)
         if choice.ta is None and len(descriptions) > 1:
@@ -141,7 +149,7 @@ def _binaries(texts: Sequence[str], descriptions: Sequence[Description]) -> Mapp
                 f"--binary {shown(text)}: doesn't say of which TA: give --binary TA=FILE, "
                 f"with {_names(descriptions)}"
             )
-        found[choice.ta or 0] = code_bytes(choice.text)
+        found[choice.ta or 0] = choice.text
     return found
 
 

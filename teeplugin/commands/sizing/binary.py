@@ -4,8 +4,8 @@ import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from teeplugin.commands.sizing.description import MAX_SIZE_BYTES
-from teeplugin.commands.sizing.memory import PAGE_BYTES, page_up
+from teeplugin.commands.sizing.description import MAX_SIZE_BYTES, PAGE_BYTES
+from teeplugin.commands.sizing.memory import page_up
 from teeplugin.commands.sizing.opening import opened
 from teeplugin.config.settings import ConfigError, shown_path
 

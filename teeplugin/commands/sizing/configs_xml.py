@@ -35,6 +35,8 @@ SECTIONS: Mapping[str, str] = {
     "multi_session": "TA_Manifest_Info",
     "instance_keep_alive": "TA_Manifest_Info",
     "target_type": "TA_Manifest_Info",
+    "mem_page_align": "TA_Manifest_Info",
+    "is_lib": "TA_Manifest_Info",
 }
 """The tags that matter here, each with the section that it belongs into."""
 

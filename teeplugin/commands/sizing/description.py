@@ -20,14 +20,23 @@ LEAST_SIZE_BYTES = 1024
 MAX_SIZE_BYTES = 2**32 - 1
 """The signed file keeps each size in 32 bits."""
 
-MAX_NAME_LENGTH = 64
-"""The longest service name that the signing tool takes."""
+PAGE_BYTES = 4096
+"""The TEE's pages, in which sizes count where mem_page_align is true."""
+
+MAX_NAME_LENGTH = 36
+MAX_DRIVER_NAME_LENGTH = 31
+"""The longest service names that the signing tool takes."""
 
 MAX_TARGET_TYPE = 0xFFFF
 """The signing tool takes this range."""
 
+DRIVER_TARGET_TYPE = "1"
+
 APP_TARGET_TYPES = {"6": "a Python application", "7": "a Java application"}
 """What the SDK packs that isn't a TA in machine code, by target type."""
+
+NO_TA_TARGET_TYPES = {DRIVER_TARGET_TYPE: "a driver", "8": "a library"}
+"""What no pod loads, by target type."""
 
 DEFAULTS: Mapping[str, str] = {
     "heap_size": "16384",
@@ -37,6 +46,14 @@ DEFAULTS: Mapping[str, str] = {
     "instance_keep_alive": "false",
 }
 """What the signing tool writes for what a file leaves out."""
+
+_SILENT_DEFAULTS: Mapping[str, str] = {"mem_page_align": "false", "is_lib": "false"}
+"""Likewise for what few files say, so that leaving it out is worth no note."""
+
+_ALL_DEFAULTS = {**DEFAULTS, **_SILENT_DEFAULTS}
+
+COMPARED = ("service_name", "target_type", *_ALL_DEFAULTS)
+"""The tags that two files of one TA have to agree in."""
 
 MAX_UNKNOWN = 20
 """Of so many unknown names in a file it is asked what they were meant to be; each takes a while."""
@@ -70,8 +87,9 @@ class Description:
     """A TA as its file describes it, or its two files that agree.
 
     `kinds` are `configs.xml` and `manifest.txt`, one for each of the `files`, which are paths as
-    they were given; `written` has what any of the files says, by the tags of configs.xml; `doubts`
-    are notes of what was probably meant to be such a tag.
+    they were given; with `in_pages` they give heap and stack in pages, which are bytes here;
+    `written` has what any of the files says, by the tags of configs.xml; `doubts` are notes of what
+    was probably meant to be such a tag.
     """
 
     files: tuple[str, ...]
@@ -84,6 +102,8 @@ class Description:
     multi_session: bool
     keep_alive: bool
     target_type: str | None
+    in_pages: bool
+    is_library: bool
     written: Mapping[str, Written]
     doubts: tuple[str, ...] = ()
 
@@ -106,8 +126,8 @@ class Description:
 
     def value(self, tag: str) -> str | None:
         """Give what counts for a tag, in a form that can be compared."""
-        text = self.written[tag].text if tag in self.written else DEFAULTS.get(tag)
-        if text is None or tag not in {"target_type", *DEFAULTS}:
+        text = self.written[tag].text if tag in self.written else _ALL_DEFAULTS.get(tag)
+        if text is None or tag not in {"target_type", *_ALL_DEFAULTS}:
             return text
         return str(int(text)) if text.isdigit() else text.lower()
 
@@ -142,26 +162,30 @@ def describe(
     Raises:
         ConfigError: a value breaks its rule.
     """
+    in_pages = _truth(written, "mem_page_align")
     return Description(
         files=(path,),
         kinds=(kind,),
         uuid=_uuid(written["uuid"]) if "uuid" in written else None,
-        service_name=_name(written["service_name"]) if "service_name" in written else None,
-        heap_bytes=_size(written, "heap_size"),
-        stack_bytes=_size(written, "stack_size"),
+        service_name=_name(written),
+        heap_bytes=_size(written, "heap_size", in_pages=in_pages),
+        stack_bytes=_size(written, "stack_size", in_pages=in_pages),
         single_instance=_truth(written, "single_instance"),
         multi_session=_truth(written, "multi_session"),
         keep_alive=_truth(written, "instance_keep_alive"),
         target_type=_target_type(written["target_type"]) if "target_type" in written else None,
+        in_pages=in_pages,
+        is_library=_truth(written, "is_lib"),
         written=written,
         doubts=doubts,
     )
 
 
-def _size(written: Mapping[str, Written], tag: str) -> int:
+def _size(written: Mapping[str, Written], tag: str, *, in_pages: bool) -> int:
     value = written.get(tag)
+    unit_bytes = PAGE_BYTES if in_pages else 1
     if value is None:
-        return int(DEFAULTS[tag])
+        return int(DEFAULTS[tag]) * unit_bytes
     text = value.text
     example = "write bytes without a unit, e.g. 81920"
     if not text:
@@ -174,12 +198,12 @@ def _size(written: Mapping[str, Written], tag: str) -> int:
         raise value.refused(
             f"is more than {MAX_SIZE_BYTES}, the most that a signed TA can say", example
         )
-    if int(text) < LEAST_SIZE_BYTES:
+    if int(text) * unit_bytes < LEAST_SIZE_BYTES:
         raise value.refused(
             f"is less than {LEAST_SIZE_BYTES} bytes, which no TA can do with",
             f"write bytes, e.g. {max(1, int(text)) * units.KIB} for {max(1, int(text))} KB",
         )
-    return int(text)
+    return int(text) * unit_bytes
 
 
 def _in_bytes(text: str) -> str | None:
@@ -195,7 +219,7 @@ def _in_bytes(text: str) -> str | None:
 
 def _truth(written: Mapping[str, Written], tag: str) -> bool:
     value = written.get(tag)
-    text = (DEFAULTS[tag] if value is None else value.text).lower()
+    text = (_ALL_DEFAULTS[tag] if value is None else value.text).lower()
     if value is not None and text not in {"true", "false"}:
         raise value.refused("is neither true nor false", "write true or false")
     return text == "true"
@@ -207,10 +231,18 @@ def _uuid(value: Written) -> str:
     return str(uuid.UUID(value.text))
 
 
-def _name(value: Written) -> str:
-    if not value.text or len(value.text) > MAX_NAME_LENGTH or not value.text.isprintable():
+def _name(written: Mapping[str, Written]) -> str | None:
+    value = written.get("service_name")
+    if value is None:
+        return None
+    target_type = written.get("target_type")
+    is_driver = target_type is not None and target_type.text == DRIVER_TARGET_TYPE
+    longest = MAX_DRIVER_NAME_LENGTH if is_driver else MAX_NAME_LENGTH
+    signs = "_" if is_driver else "_-"
+    if not re.fullmatch(rf"[A-Za-z0-9{signs}]{{1,{longest}}}", value.text):
         raise value.refused(
-            f"must be 1 to {MAX_NAME_LENGTH} printable characters", "write a name, e.g. demo-ta"
+            f"the signing tool takes 1 to {longest} letters A-Z a-z, digits, {' and '.join(signs)}",
+            "write a name, e.g. demo_ta",
         )
     return value.text
 

@@ -3,18 +3,32 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from teeplugin.commands.sizing.description import APP_TARGET_TYPES, Description
+from teeplugin.commands.sizing.description import (
+    APP_TARGET_TYPES,
+    NO_TA_TARGET_TYPES,
+    Description,
+)
 from teeplugin.commands.sizing.memory import CONTAINER, Load, Part, Rounded, parts_of, total_bytes
 from teeplugin.commands.sizing.precision import least_waste_precision_kb
-from teeplugin.policy.units import KIB
+from teeplugin.policy.units import KIB, format_size
+
+MAX_STACK_BYTES = 8 * KIB**2
+MAX_SESSIONS = 8
+"""What the open sibling of iTrustee's OS takes: its MAX_STACK_SIZE and its sessions of a TA."""
+
+MAX_SEC_BYTES = 8 * KIB**2
+"""What iTrustee's libteec takes."""
+
+_SIBLING = "the open sibling of iTrustee's OS refuses it and iTrustee may as well: it takes"
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """A TA: what its files say, and how the container uses it."""
+    """A TA: what its files say, how the container uses it, and the length of its binary's file."""
 
     description: Description
     load: Load
+    binary_bytes: int | None = None
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -45,6 +59,36 @@ class Application:
             yield (
                 f"target_type {description.target_type} is {kind}: its interpreter and its files "
                 "take memory that isn't counted here"
+            )
+        if description.in_pages:
+            yield (
+                "mem_page_align is true: heap and stack count pages of 4 KiB, so they have "
+                f"{format_size(description.heap_bytes)} and {format_size(description.stack_bytes)}"
+            )
+        yield from self._refusals()
+
+    def _refusals(self) -> Iterator[str]:
+        """Note what keeps the TA from being loaded, so that the number is of no use."""
+        description, load = self.description, self.load
+        kind = NO_TA_TARGET_TYPES.get(description.target_type or "")
+        if description.is_library:
+            yield "is_lib is true: it is a library, which no pod loads: leave its file out"
+        elif kind is not None:
+            what = f"target_type {description.target_type} is {kind}"
+            yield f"{what}, which no pod loads: leave its file out"
+        if load.stack_bytes > MAX_STACK_BYTES:
+            yield (
+                f"a stack of {format_size(load.stack_bytes)}: {_SIBLING} "
+                f"{format_size(MAX_STACK_BYTES)} at most"
+            )
+        if not load.single_instance:
+            yield f"single_instance is false: {_SIBLING} only true"
+        if load.sessions > MAX_SESSIONS:
+            yield f"{load.sessions} sessions: {_SIBLING} {MAX_SESSIONS} at most"
+        if self.binary_bytes is not None and self.binary_bytes > MAX_SEC_BYTES:
+            yield (
+                f"its binary has {format_size(self.binary_bytes)}: libteec refuses a .sec of more "
+                f"than {format_size(MAX_SEC_BYTES)}"
             )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from teeplugin.commands.sizing.binary import is_binary
-from teeplugin.commands.sizing.description import DEFAULTS, Description
+from teeplugin.commands.sizing.description import COMPARED, Description
 from teeplugin.commands.sizing.opening import opened, unreadable
 from teeplugin.config.settings import ConfigError, shown, shown_path
 
@@ -90,7 +90,7 @@ def _merged(old: Description, new: Description) -> Description:
             f"{shown_path(old.files[0])} too: "
             "give each TA once, with a UUID of its own"
         )
-    for tag in ("service_name", "target_type", *DEFAULTS):
+    for tag in COMPARED:
         ours, theirs = new.value(tag), old.value(tag)
         if ours != theirs and ours and theirs:
             raise ConfigError(

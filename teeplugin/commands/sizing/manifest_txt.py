@@ -25,6 +25,8 @@ TAGS: Mapping[str, str] = {
     "gpd.ta.multiSession": "multi_session",
     "gpd.ta.instanceKeepAlive": "instance_keep_alive",
     "gpd.ta.target_type": "target_type",
+    "gpd.ta.mem_page_align": "mem_page_align",
+    "gpd.ta.is_lib": "is_lib",
 }
 """The properties that matter here, each with the tag of configs.xml that says the same."""
 

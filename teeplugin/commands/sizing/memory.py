@@ -9,10 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from teeplugin.commands.sizing.description import PAGE_BYTES
 from teeplugin.policy.units import KIB, units_in
-
-PAGE_BYTES = 4 * KIB
-"""The TEE hands out memory in pages of this size."""
 
 STACKS_OF_MULTI_SESSION = 5
 """The sibling lets a multi-session TA have its heap and this many stacks (its TA_STACK_MAX)."""

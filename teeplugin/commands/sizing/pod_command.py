@@ -75,7 +75,7 @@ def _terms(flags: argparse.Namespace, made: Estimate) -> PodSettings:
 def _default_name(made: Estimate) -> str:
     """Make a name of the first TA's."""
     service_name = made.applications[0].description.service_name or ""
-    words = _NOT_IN_A_NAME.sub("-", service_name.lower())[:_LONGEST_NAME]
+    words = _NOT_IN_A_NAME.sub("-", service_name.lower())
     return words.strip("-") or "ca"
 
 

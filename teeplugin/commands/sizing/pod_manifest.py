@@ -26,7 +26,8 @@ kind: Pod
 metadata:
   name: {name}
 spec:
-  # The TEE keeps the containers on a node apart by their pid namespaces.
+  # The TEE keeps the containers on a node apart by their pid namespaces. Secure storage and derived
+  # keys work in a container only if the vendor's OCI hook on the node has registered it in the TEE.
   hostPID: false
   shareProcessNamespace: false
   # A CA needs no access to the Kubernetes API.
@@ -34,7 +35,7 @@ spec:
   securityContext:
     # A TA knows its caller by the path of its program and the name of its user, so the image's
     # /etc/passwd has to name this user; and no user namespace, where the TEE would find no name.
-    runAsUser: {user_id}
+{user_note}    runAsUser: {user_id}
     runAsGroup: {user_id}
     seccompProfile:
       type: RuntimeDefault
@@ -54,6 +55,11 @@ spec:
       resources:
         limits:
           {resource_name}: {units}
+"""
+
+_NOT_ROOT = """\
+    # Not root: only root can open /dev/teelog (0600), unless the node's driver was built with
+    # CONFIG_CONTAINER_TEE_CAPABLE. Without it the CA's and the TAs' log can't be read in here.
 """
 
 
@@ -78,6 +84,7 @@ def pod_manifest(estimate: Estimate, terms: PodSettings) -> str:
     body = _TEMPLATE.format(
         name=_scalar(terms.name),
         user_id=terms.user_id,
+        user_note=_NOT_ROOT if terms.user_id else "",
         image=_scalar(terms.image),
         command=command,
         resource_name=_scalar(estimate.resource_name),

@@ -11,10 +11,14 @@ import yaml
 from teeplugin.commands.sizing import pod_command, size_command
 from teeplugin.commands.sizing.binary import ELF_MAGIC, SEC_MAGIC, code_bytes
 from teeplugin.commands.sizing.configs_xml import ROOT, SECTIONS
-from teeplugin.commands.sizing.description import DEFAULTS, LEAST_SIZE_BYTES, MAX_SIZE_BYTES
+from teeplugin.commands.sizing.description import (
+    DEFAULTS,
+    LEAST_SIZE_BYTES,
+    MAX_SIZE_BYTES,
+    PAGE_BYTES,
+)
 from teeplugin.commands.sizing.files import read_description
 from teeplugin.commands.sizing.manifest_txt import TAGS
-from teeplugin.commands.sizing.memory import PAGE_BYTES
 from teeplugin.config.settings import ConfigError
 from tests.fuzz.target import Target, as_text, check_line, in_memory, parts_of
 
@@ -30,10 +34,10 @@ def description(data: bytes) -> None:
         except ConfigError as error:
             check_line(error, path)
             return
+    unit_bytes = PAGE_BYTES if found.in_pages else 1
     for size_bytes in (found.heap_bytes, found.stack_bytes):
-        assert size_bytes == int(DEFAULTS["stack_size"]) or (
-            LEAST_SIZE_BYTES <= size_bytes <= MAX_SIZE_BYTES
-        ), found
+        assert LEAST_SIZE_BYTES <= size_bytes <= MAX_SIZE_BYTES * unit_bytes, found
+        assert size_bytes % unit_bytes == 0, found
     assert found.name.isprintable(), found
     assert set(found.written) <= set(SECTIONS), found
     assert set(found.left_out) == set(DEFAULTS) - set(found.written), found

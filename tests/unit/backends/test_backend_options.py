@@ -80,6 +80,11 @@ def test_what_was_given_before_stays_where_nothing_new_is_given() -> None:
     assert parse_options({"room": "2K"}, first) == parsed(mode="fast", room="2K")
 
 
+@pytest.mark.parametrize("given", ["3Mi", "3M", "3MB", "3mib", "3072Ki", "3145728"])
+def test_a_size_may_be_spelled_as_in_kubernetes(given: str) -> None:
+    assert parsed(room=given).room == 3 * 1024**2
+
+
 def test_only_declared_fields_are_options() -> None:
     assert "poll-seconds" in option_parsers(Options)
     assert not {"internal", "poll_seconds"} & set(option_parsers(Options()))
@@ -96,6 +101,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ("device", "/acme", ["device=/acme: ", "below /dev", "give e.g. /dev/acme"]),
     ("mode", "save", ["mode=save: ", "one of auto, fast, safe", "did you mean safe?"]),
     ("mode", "slow", ["mode=slow: ", "one of auto, fast, safe", "give auto"]),
+    ("room", "5i", ["room=5i: ", "K, M, G or T", "give e.g. 64MiB"]),
     ("room", "1.5G", ["room=1.5G: ", "K, M, G or T", "give e.g. 64MiB"]),
     ("poll-seconds", "-1", ["poll-seconds=-1: ", "0 or more", "give e.g. 0.5"]),
     ("poll-seconds", "nan", ["poll-seconds=nan: ", "number of seconds", "give"]),

@@ -97,6 +97,11 @@ async def test_itrustees_containers_get_its_daemons_directory_and_its_nodes(
     assert tee.default_reserve_bytes == 600 * 1024**2
 
 
+async def test_the_node_of_the_limits_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    tee = await answered("itrustee", monkeypatch, **{"confidential-node": "false"})
+    assert tee.access().host_paths() == ("/var/itrustee/teecd", "/dev/teelog")
+
+
 async def test_optees_containers_get_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     tee = await answered("optee", monkeypatch, device="/dev/tee1")
     assert tee.access().host_paths() == ("/dev/tee1",)

@@ -145,5 +145,5 @@ def test_the_rules_about_security_are_on_for_both_packages() -> None:
     assert lint["lint"]["select"] == ["ALL"]
     assert [rule for rule in lint["lint"]["ignore"] if rule.startswith("S")] == []
     assert {pattern.partition("/")[0] for pattern in lint["lint"]["per-file-ignores"]} <= {
-        *("tests", "deploy", "noxfile.py", "hatch_build.py")
+        *("tests", "deploy", "ta", "noxfile.py", "hatch_build.py")
     }

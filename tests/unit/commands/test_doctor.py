@@ -245,8 +245,6 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("no records", "pod-resources",
      {"records": RecordsSeen(error="isn't there", fix="mount pod-resources")}, "isn't there",
      "mount pod-resources"),
-    ("no records", "pod-resources", {"records": RecordsSeen(error="isn't there")}, "isn't there",
-     "mount the kubelet's pod-resources directory"),
     ("a precision that waits", "running-settings",
      {"page": page(settings_waiting={"precision": "1024"})},
      "keeps its old settings until it is restarted: precision 1024 waits", "restart the plugin"),
@@ -307,7 +305,7 @@ def test_ended_pods_hold_nothing() -> None:
         expected = f"pods hold {units} units of this size"
         assert text == (expected if units else "no pod is known to hold units")
     # Where the kubelet doesn't tell who holds units, all may.
-    unread = RecordsSeen(error="isn't there")
+    unread = RecordsSeen(error="isn't there", fix="mount pod-resources")
     warned(judged(recorded=(ENDED,), records=unread), "allocated-unit-size", "40 units of 2 MiB")
 
 

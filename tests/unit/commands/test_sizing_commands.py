@@ -92,11 +92,20 @@ def test_what_has_to_be_known_is_noted(tmp_path: Path) -> None:
 
 
 def test_names_that_the_output_cannot_write_are_escaped(tmp_path: Path) -> None:
-    (tmp_path / "ta.xml").write_text(
-        configs_xml("<heap_size>81920</heap_size>", basic="<service_name>内存</service_name>")
-    )
+    assert "(\\u5185\\u5b58.xml)" in _in_ascii(tmp_path, "内存.xml")
+
+
+def test_yaml_is_the_same_data_where_the_output_has_ascii_only(tmp_path: Path) -> None:
+    printed = _in_ascii(tmp_path, "内存 😀", "--format=yaml")
+    assert yaml.safe_load(printed)["tas"][0]["files"] == ["内存 😀"]
+
+
+def _in_ascii(folder: Path, name: str, *flags: str) -> str:
+    """Run `size` on a file of this name with an output that takes ASCII only."""
+    (folder / name).write_text(configs_xml("<heap_size>81920</heap_size>"))
     ended = subprocess.run(
-        [sys.executable, "-m", "teeplugin", "size", str(tmp_path / "ta.xml")],
+        [sys.executable, "-m", "teeplugin", "size", *flags, name],
+        cwd=folder,
         env=os.environ | {"PYTHONIOENCODING": "ascii"},
         capture_output=True,
         text=True,
@@ -104,22 +113,7 @@ def test_names_that_the_output_cannot_write_are_escaped(tmp_path: Path) -> None:
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "\\u5185\\u5b58: 1 session" in ended.stdout
-
-
-def test_yaml_is_the_same_data_where_the_output_has_ascii_only(tmp_path: Path) -> None:
-    (tmp_path / "ta.xml").write_text(
-        configs_xml("<heap_size>81920</heap_size>", basic="<service_name>内存 😀</service_name>")
-    )
-    ended = subprocess.run(
-        [sys.executable, "-m", "teeplugin", "size", "--format=yaml", str(tmp_path / "ta.xml")],
-        env=os.environ | {"PYTHONIOENCODING": "ascii"},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=True,
-    )
-    assert yaml.safe_load(ended.stdout)["tas"][0]["service_name"] == "内存 😀"
+    return ended.stdout
 
 
 def test_what_no_file_states_is_assumed(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ def read(directory: Path, content: str) -> Description:
         ("GPD.TA.stack_size", "gpd.ta.stackSize"),
         ("gpd.ta.multiSessions", "gpd.ta.multiSession"),
         ("gpd.ta.multicommand", None),
-        ("gpd.ta.mem_page_align", None),
+        ("gpd.ta.mem_page_aligned", "gpd.ta.mem_page_align"),
         ("gpd.ta.distribution", None),
         ("gpd.ta.version", None),
         ("gpd.ta.hardWareType", None),

@@ -81,10 +81,21 @@ def test_what_is_no_uuid_is_refused(here: Path, text: str) -> None:
     assert refusal("configs.xml").startswith("configs.xml line 2: uuid")
 
 
-@pytest.mark.parametrize("name", ["", "x" * 65, "two\nlines", "be\u0085ll"])
-def test_a_service_name_that_could_not_stand_in_a_line_is_refused(here: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["", "x" * 37, "two\nlines", "be\u0085ll", "demo.ta", "demo ta", "内存"]
+)
+def test_a_service_name_that_the_signing_tool_refuses_is_refused(here: Path, name: str) -> None:
     (here / "configs.xml").write_text(configs_xml(HEAP, f"\n<service_name>{name}</service_name>"))
-    assert refusal("configs.xml").startswith("configs.xml line 3: service_name")
+    line = refusal("configs.xml")
+    assert line.startswith("configs.xml line 3: service_name")
+    assert "the signing tool takes 1 to 36 letters A-Z a-z, digits, _ and -" in line
+
+
+@pytest.mark.parametrize("name", ["x" * 32, "demo-driver"])
+def test_a_drivers_name_has_a_narrower_rule(here: Path, name: str) -> None:
+    basic = f"\n<service_name>{name}</service_name>"
+    (here / "configs.xml").write_text(configs_xml("<target_type>1</target_type>", basic))
+    assert "takes 1 to 31 letters A-Z a-z, digits, _:" in refusal("configs.xml")
 
 
 # XML

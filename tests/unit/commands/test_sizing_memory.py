@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teeplugin.commands.sizing.description import PAGE_BYTES
 from teeplugin.commands.sizing.memory import (
     CONTAINER,
-    PAGE_BYTES,
     Certainty,
     Load,
     PartName,

@@ -74,12 +74,11 @@ def test_name_user_and_command_of_the_pod_are_those_given() -> None:
     ("service_name", "name"),
     [
         ("demo-ta", "demo-ta"),
-        ("Demo_TA 2", "demo-ta-2"),
+        ("Demo_TA_2", "demo-ta-2"),
         ("_", "ca"),
-        ("内存", "ca"),
         ("on", "on"),
         ("512", "512"),
-        ("x" * 62 + "_y", "x" * 62),
+        ("x" * 36, "x" * 36),
     ],
 )
 def test_the_pods_name_is_made_from_the_first_tas(
@@ -89,6 +88,17 @@ def test_the_pods_name_is_made_from_the_first_tas(
     (tmp_path / "ta.xml").write_text(configs_xml("<heap_size>81920</heap_size>", basic=basic))
     assert manifest(*IMAGE, tmp_path / "ta.xml", EXAMPLE)["metadata"]["name"] == name
     assert manifest(*IMAGE, EXAMPLE)["metadata"]["name"] == "demo-ta"
+
+
+def test_a_pod_that_is_not_root_is_told_whose_the_log_is() -> None:
+    assert "/dev/teelog" not in pod(*IMAGE, EXAMPLE)
+    assert "only root can open /dev/teelog (0600)" in pod(*IMAGE, "--user", "1000", EXAMPLE)
+
+
+def test_the_comments_name_what_secure_storage_needs() -> None:
+    text = pod(*IMAGE, EXAMPLE)
+    assert "Secure storage and derived" in text
+    assert "the vendor's OCI hook" in text
 
 
 def test_the_comments_name_the_tas_and_their_files() -> None:

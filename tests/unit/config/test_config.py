@@ -134,7 +134,8 @@ def test_an_interval_may_have_fractions_and_0_is_off(text: str, seconds: float) 
 
 
 @pytest.mark.parametrize(
-    ("text", "size_bytes"), [("600MiB", 600 * 1024**2), ("0", 0), ("4096", 4096)]
+    ("text", "size_bytes"),
+    [("600MiB", 600 * 1024**2), ("600Mi", 600 * 1024**2), ("0", 0), ("4096", 4096)],
 )
 def test_a_reserve_is_a_size(text: str, size_bytes: int) -> None:
     assert loaded_from(("reserve", text)).settings.reserve_bytes == size_bytes
@@ -159,7 +160,7 @@ def test_a_reserve_beyond_any_tee_is_refused_by_that_rule(text: str) -> None:
     assert len(line) < 300
 
 
-@pytest.mark.parametrize("text", ["1PiB", "1p", "1024T", "1125899906842624", "0.5PB"])
+@pytest.mark.parametrize("text", ["1PiB", "1Pi", "1p", "1024T", "1125899906842624", "0.5PB"])
 def test_a_reserve_of_up_to_1_pib_is_taken_in_any_suffix(text: str) -> None:
     expected = 1024**5 // (2 if text == "0.5PB" else 1)
     assert loaded_from(("reserve", text)).settings.reserve_bytes == expected

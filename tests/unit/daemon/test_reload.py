@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from teeplugin.config.settings import ConfigError, Settings
-from teeplugin.config.sources import FlagValue, load, rereader
+from teeplugin.config.sources import FlagValue, load, reloading
 from teeplugin.daemon import reload
 from teeplugin.daemon.reload import Reloader, Sources
 from teeplugin.policy.device_list import DeviceList, IdSet, PublishedList
@@ -102,11 +102,11 @@ class Followed:
         self.listed: list[int] = []
         flags = [FlagValue("config", "--config", str(file))]
         loaded = load(flags, {})
-        read = rereader(loaded, flags, {})
+        load_again = reloading(loaded, flags, {})
 
         def counted() -> Settings:
             self.reads += 1
-            return read()
+            return load_again().settings
 
         self.reloader = Reloader(loaded.settings, Sources(counted, file), at.poller)
         version, publish = reload._version, at.latest_list.set

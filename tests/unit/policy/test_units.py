@@ -67,6 +67,9 @@ def test_the_comfortable_precision_gives_a_list_the_kubelet_likes(size_bytes: in
         ("512 KB", 512 * 1024),
         ("600MiB", 600 * 1024**2),
         ("2.5mib", 2_621_440),
+        ("600Mi", 600 * 1024**2),  # as Kubernetes writes them
+        ("1Gi", 1024**3),
+        ("2.5 ki", 2560),
         ("2G", 2 * 1024**3),
         ("1T", 1024**4),
     ],
@@ -83,6 +86,8 @@ def test_sizes_are_read_in_1024s(text: str, size_bytes: int) -> None:
         "-1M",
         "1e3",
         "12X",
+        "12i",
+        "12Mibi",
         "1.5",
         "0.3K",
         "1 2",

@@ -1,0 +1,1 @@
+"""An empty module in place of gmssl, which the mock of the signing tool imports."""
