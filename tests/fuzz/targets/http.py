@@ -28,7 +28,7 @@ _BODY = b"hello\n"
 _EVIDENCE = Evidence(
     loaded=load([], {}),
     sockets=SocketsSeen(SocketState.LISTENS),
-    records=RecordsSeen(error="is away"),
+    records=RecordsSeen(error="is away", fix="start the kubelet"),
 )
 _ANSWERS = {200, 400, 404, 405, 413, 414, 431, 501, 505}
 
