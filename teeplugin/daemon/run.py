@@ -18,6 +18,7 @@ from teeplugin.daemon.parts import PluginParts, assemble
 from teeplugin.daemon.reload import Sources, warn_without_interval
 from teeplugin.daemon.systemd import notify_systemd
 from teeplugin.daemon.watchdog import watchdog
+from teeplugin.kubelet.device_plugin_service import warm_up
 from teeplugin.kubelet.endpoint import (
     LONGEST_SOCKET_PATH,
     Endpoint,
@@ -182,7 +183,10 @@ def _exit_after_timeout(endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> 
 async def _register_when_listed(parts: PluginParts) -> None:
     """Register once there is a list: a node whose TEE never answered has nothing to offer."""
     await parts.listed()
-    await parts.registration.run()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(parts.registration.run)
+        await parts.registration.status.registered_once.wait()
+        warm_up()
 
 
 async def _handle_signals(signals: AsyncIterator[signal.Signals], parts: PluginParts) -> None:

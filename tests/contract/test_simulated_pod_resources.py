@@ -35,7 +35,7 @@ async def test_without_pod_resources_shortage_is_not_shown_and_that_is_told_once
         with kubelet.plugin(tmp_path) as plugin:
             await kubelet.has(128)
             plugin.play(others=100 * UNIT_BYTES)
-            await plugin.logged("pod_resources_unreadable")
+            await plugin.logged("pod_resources_unreadable", deadline_seconds=30)
             plugin.play(fault="exhausted")
             await plugin.logged("tee_fault_suspected")
             assert len(await kubelet.healthy()) == 128
