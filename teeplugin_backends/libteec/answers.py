@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
-from teeplugin_backends.base import BadReply, Refused, TeeError, TeeMemory, Unreachable
-from teeplugin_backends.libteec.client import VENDORS
+from teeplugin_backends.base import BadReply, Refused, TeeError, TeeMemory, TimedOut, Unreachable
+from teeplugin_backends.libteec.client import OPTEE, VENDORS
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
 from teeplugin_backends.libteec.results import error_of
 
@@ -82,7 +82,8 @@ def reading_of(ended: Ended) -> Reading:
             raise kind(told["words"], fix=fix)
         vendor = told["vendor"]
         if "failed" in told:
-            raise error_of(vendor, told["failed"], int(told["result"]), int(told["origin"]))
+            call = told["failed"], int(told["result"]), int(told["origin"])
+            raise error_of(vendor, *call, said=ended.complaint)
         memory = TeeMemory(total_bytes=int(told["total"]), free_bytes=int(told["free"]))
     except (KeyError, ValueError) as error:
         raise BadReply(
@@ -106,6 +107,19 @@ def believable(told: Mapping[str, str]) -> Mapping[str, str]:
     return {key: value for key, value in told.items() if is_sound.get(key, True)}
 
 
+def timed_out(told: Mapping[str, str], step: str, seconds: float) -> TimedOut:
+    """Name the call that did not return."""
+    words = f"{step or 'the start of the helper'} did not return within {seconds:g} s"
+    if (told.get("vendor"), step) == (OPTEE, "TEEC_OpenSession"):
+        return TimedOut(
+            f"{words}: calls are stuck in the TEE, or OP-TEE has no statistics pseudo-TA and looks "
+            "for it through tee-supplicant, which doesn't run",
+            fix="start tee-supplicant on the node; if the query is refused then, build OP-TEE with "
+            "CFG_WITH_STATS=y; else look for calls stuck in the TEE",
+        )
+    return TimedOut(words)
+
+
 def _unfinished(ended: Ended) -> TeeError:
     """Explain a helper that didn't come to its end by itself."""
     quote = f": {ended.complaint}" if ended.complaint else ""
@@ -126,8 +140,7 @@ def _unfinished(ended: Ended) -> TeeError:
         return Unreachable(
             f"{step.removeprefix(_LOADING)} ended the helper with status {ended.status} while "
             f"it was loaded{quote}",
-            fix="iTrustee's library does so if anything is preloaded: empty /etc/ld.so.preload; "
-            f"or {_NAME_LIBRARY}",
+            fix=f"install the vendor's library anew, or {_NAME_LIBRARY}",
         )
     if step is None:
         return Unreachable(

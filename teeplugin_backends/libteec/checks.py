@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from teeplugin_backends.base import Finding
-from teeplugin_backends.libteec import files, results
+from teeplugin_backends.base import Finding, TeeError, TimedOut
+from teeplugin_backends.libteec import files, results, teecd
 from teeplugin_backends.libteec.answers import PROBLEMS, believable
 from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
 from teeplugin_backends.libteec.helper import passwd_name
-from teeplugin_backends.libteec.options import AUTO, CONFIDENTIAL_NODE, TEECD, Options
+from teeplugin_backends.libteec.options import AUTO, CLIENT_NODE, CONFIDENTIAL_NODE, Options
 
 CHECKS: Final = (
     *("library", "loading", "flavour", "driver", "confidential-os", "teecd", "device"),
@@ -23,13 +23,8 @@ CHECKS: Final = (
 )
 """The names of all findings, those of either vendor."""
 
-TEECD_SOCKET: Final = f"{TEECD}/teecd.sock"
-_ITRUSTEE_NODE = "/dev/tc_ns_client"
-"""The driver's own, which only teecd opens."""
-
 _SUPPLICANT_NODE, _SUPPLICANT = "/dev/teepriv0", "tee-supplicant"
 
-_INITIALIZE = "TEEC_InitializeContext"
 _AFTERWARDS = (
     "TEEC_OpenSession",
     "TEEC_InvokeCommand",
@@ -42,14 +37,19 @@ _NOT_SO_FAR = "the query didn't come so far"
 
 
 class Way:
-    """The way from the plugin to the TEE, as `options` describe it; `told` is what a helper told.
+    """The way from the plugin to the TEE, as `options` describe it.
+
+    `told` is what the newest helper told, and `said` the last line that the library wrote in it.
 
     The node's device nodes are seen below `host_root`; everything else is the plugin's own view.
     """
 
-    def __init__(self, options: Options, told: Mapping[str, str], host_root: Path) -> None:
+    def __init__(
+        self, options: Options, told: Mapping[str, str], host_root: Path, *, said: str = ""
+    ) -> None:
         self._options = options
         self._told = told = believable(told)
+        self._said = said
         self._host_root = host_root
         named = None if options.flavour == AUTO else options.flavour
         self._vendor = told.get("vendor") or named
@@ -99,12 +99,8 @@ class Way:
             )
             return Finding.failed(check, self._told["words"], fix)
         if step.startswith("dlopen "):
-            fix = (
-                "empty /etc/ld.so.preload, as iTrustee's library ends who loads it while anything "
-                "is preloaded; else install the vendor's library anew"
-            )
             text = f"loading {step.removeprefix('dlopen ')} ended the helper, or didn't return"
-            return Finding.failed(check, text, fix)
+            return Finding.failed(check, text, "install the vendor's library anew")
         return Finding.not_applicable(check, f"{_NOT_SO_FAR}: see query")
 
     def _flavour(self) -> Finding:
@@ -123,7 +119,7 @@ class Way:
     # ---- iTrustee
 
     def _driver(self) -> Finding:
-        node, check = self._on_node(_ITRUSTEE_NODE), "driver"
+        node, check = self._on_node(CLIENT_NODE), "driver"
         if os.path.lexists(node):
             return Finding.ok(check, f"{node} is there")
         if self._reached:
@@ -145,28 +141,24 @@ class Way:
         return Finding.failed(check, f"there is no {node}, which only a confidential OS has", fix)
 
     def _teecd(self) -> Finding:
-        check, socket = "teecd", Path(TEECD_SOCKET)
+        check, socket = "teecd", Path(teecd.SOCKET)
         if self._reached:
             return Finding.ok(check, "it let the plugin in")
-        if problem := files.problem_of_socket(socket):
-            fix = (
-                f"start teecd on the node; in a container mount {TEECD} from there, and restart "
-                "the pod if the node made it anew"
-            )
-            return Finding.failed(check, problem, fix)
-        if self._told.get("step") == _INITIALIZE:
-            words = self._error_words() or (f"{_INITIALIZE} didn't return", "restart teecd")
-            return Finding.failed(check, *words)
-        return Finding.ok(check, f"{socket} is there")
+        if problem := teecd.problem_of_connecting(socket):
+            return Finding.failed(check, problem, teecd.START)
+        if self._told.get("step") != teecd.INITIALIZE:
+            return Finding.ok(check, f"it listens at {socket}")
+        error = self._error() or TimedOut(f"{teecd.INITIALIZE} did not return")
+        error = teecd.explain_login(error, self._told, self._said)
+        return Finding.failed(check, str(error), error.fix)
 
     def _identity(self) -> Finding:
         check, path, user = "identity", self._options.identity, self._options.user
         who = f"{path} as {user}"
         if self._problem == "identity":
             return Finding.failed(check, self._told["words"], PROBLEMS["identity"][1])
-        if self._result in results.OF_THE_CALLER:
-            words, fix = self._error_words() or ("", "")
-            return Finding.failed(check, f"{who}: {words}", fix)
+        if results.is_refusal(self._told) and (error := self._error()):
+            return Finding.failed(check, f"{who}: {error}", error.fix)
         if self._answered:
             return Finding.ok(check, f"{who} is admitted")
         return Finding.ok(check, f"{who}; whether that is admitted isn't known")
@@ -192,8 +184,8 @@ class Way:
                 "--backend-option ta-path="
             )
             return Finding.failed(check, f"{path} {problem}", fix)
-        if self._result in results.OF_THE_APPLICATION and (words := self._error_words()):
-            return Finding.failed(check, f"{path}, {words[0]}", words[1])
+        if self._result in results.OF_THE_APPLICATION and (error := self._error()):
+            return Finding.failed(check, f"{path}, {error}", error.fix)
         if path.resolve().stem.lower() != uuid:
             text = f"{path} isn't named by the UUID that is asked for, {uuid}"
             fix = "give --backend-option uuid= as the file was signed for, or the file of this one"
@@ -212,7 +204,7 @@ class Way:
                 "privileged one may open"
             )
             return Finding.failed(check, f"there is no {device}", fix)
-        if self._told.get("failed") == _INITIALIZE:
+        if self._told.get("failed") == teecd.INITIALIZE:
             fix = (
                 "run the plugin as root; in a container as a privileged one, or the kernel lets "
                 "nobody open a device node"
@@ -238,24 +230,23 @@ class Way:
         check = "trusted-application"
         if self._answered:
             return Finding.ok(check, "the statistics pseudo-TA answers")
-        if self._result in results.OF_THE_APPLICATION and self._reached:
-            words, fix = self._error_words() or ("", "")
-            return Finding.failed(check, words, fix)
+        of_it = self._reached and self._result in results.OF_THE_APPLICATION
+        if of_it and (error := self._error()):
+            return Finding.failed(check, str(error), error.fix)
         return Finding.not_applicable(check, _NOT_SO_FAR)
 
     # ---- what the helper told
 
     @property
     def _result(self) -> int | None:
-        return int(self._told["result"]) if "failed" in self._told else None
+        return results.result_of(self._told)
 
-    def _error_words(self) -> tuple[str, str] | None:
-        """What happened and the fix, where a call failed."""
+    def _error(self) -> TeeError | None:
+        """The error that follows, where a call failed."""
         if self._result is None or self._vendor is None:
             return None
         step, origin = self._told["failed"], int(self._told["origin"])
-        error = results.error_of(self._vendor, step, self._result, origin)
-        return str(error), error.fix
+        return results.error_of(self._vendor, step, self._result, origin, said=self._said)
 
     def _on_node(self, path: str) -> Path:
         return self._host_root / path.lstrip("/")

@@ -34,6 +34,11 @@ _OPTEE_ALLOCATION_COMMAND = 1
 
 _MAX_BYTES = 2**64 - 1
 
+LOG_NAME = "libteec"
+_LOG_PERROR, _LOG_USER = 0x20, 1 << 3
+_log_name = LOG_NAME.encode()
+"""The C library keeps the pointer that openlog is given: this stays alive and in place."""
+
 
 class LibraryError(Exception):
     """The library can't be used; `problem` is the name of the reason."""
@@ -56,6 +61,13 @@ class ReplyError(Exception):
 
 
 # ---- the library
+
+
+def hear_library() -> None:
+    """Have the library's words, which it gives to syslog only, go to standard error as well."""
+    openlog = CDLL(None).openlog
+    openlog.restype, openlog.argtypes = None, (c_char_p, c_int, c_int)
+    openlog(_log_name, _LOG_PERROR, _LOG_USER)
 
 
 class Library:

@@ -82,6 +82,7 @@ def _block_signals() -> None:
 def _query(request: "Mapping[str, str]", tell: "Callable[[str, str], None]") -> tuple[int, int]:
     if "LD_PRELOAD" in os.environ:
         raise client.LibraryError("preload", "LD_PRELOAD is set in the helper's environment")
+    client.hear_library()
     library = client.load(request["libraries"].split("\n"), request["vendor"] or None, tell)
     tell("vendor", library.vendor)
     if library.vendor == client.OPTEE:

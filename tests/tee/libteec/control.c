@@ -46,14 +46,14 @@ static enum call call_of(const char *name)
     return CALLS;
 }
 
-/* hang | crash | slow:MILLISECONDS | exit:STATUS | result:CODE[:ORIGIN] */
+/* hang | crash | slow:MILLISECONDS | exit:STATUS | errno:NUMBER | result:CODE[:ORIGIN] */
 static struct fault fault_of(char *text)
 {
     static const struct {
         const char *name;
         enum fault_kind kind;
     } kinds[] = {
-        {"result", FAULT_RESULT}, {"hang", FAULT_HANG}, {"crash", FAULT_CRASH},
+        {"result", FAULT_RESULT}, {"errno", FAULT_ERRNO}, {"hang", FAULT_HANG}, {"crash", FAULT_CRASH},
         {"slow", FAULT_SLOW},     {"exit", FAULT_EXIT},
     };
     struct fault fault = {.origin = 3};

@@ -1,4 +1,5 @@
 /* OP-TEE's library: PUBLIC login, and the statistics pseudo-TA that needs no TA of ours. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,6 +21,24 @@ const bool vendor_has_callers = false;
 const char *vendor_refuses_process(void)
 {
     return NULL;
+}
+
+TEEC_Result vendor_connects(const struct control *control)
+{
+    (void)control;
+    return TEEC_SUCCESS;
+}
+
+TEEC_Result vendor_result_of_errno(enum call call, int error)
+{
+    (void)call;
+    return error == ENOMEM ? TEEC_ERROR_OUT_OF_MEMORY : TEEC_ERROR_GENERIC;
+}
+
+void vendor_retries_open(const TEEC_Context *context, TEEC_Result result)
+{
+    (void)context;
+    (void)result;
 }
 
 void vendor_fill_context(TEEC_Context *context, int fd)
@@ -188,13 +207,14 @@ static void override_memory(const struct control *control, TEEC_Operation *opera
         operation->params[3].value.a = (uint32_t)control->reply_unit.value;
 }
 
-void vendor_overrides(const struct control *control, enum service service,
-                      TEEC_Operation *operation)
+TEEC_Result vendor_overrides(const struct control *control, enum service service,
+                             TEEC_Operation *operation)
 {
     if (service == SERVICE_STATISTICS)
         override_statistics(control, operation);
     else
         override_memory(control, operation);
+    return TEEC_SUCCESS;
 }
 
 /* By this name clients tell this library from iTrustee's. */
