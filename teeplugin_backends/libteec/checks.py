@@ -12,26 +12,30 @@ from typing import Final
 
 from teeplugin_backends.base import Finding, TeeError, TimedOut
 from teeplugin_backends.libteec import files, results, teecd
-from teeplugin_backends.libteec.answers import PROBLEMS, believable
-from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
+from teeplugin_backends.libteec.answers import HEAP_FIX, PROBLEMS, believable, heap_of, timed_out
+from teeplugin_backends.libteec.client import INITIALIZE, ITRUSTEE, OPEN, OPTEE
 from teeplugin_backends.libteec.helper import passwd_name
 from teeplugin_backends.libteec.options import AUTO, CLIENT_NODE, CONFIDENTIAL_NODE, Options
 
 CHECKS: Final = (
     *("library", "loading", "flavour", "driver", "confidential-os", "teecd", "device"),
-    *("supplicant", "identity", "user", "trusted-application"),
+    *("supplicant", "identity", "user", "trusted-application", "heap", "pool-end"),
 )
 """The names of all findings, those of either vendor."""
 
 _SUPPLICANT_NODE, _SUPPLICANT = "/dev/teepriv0", "tee-supplicant"
 
 _AFTERWARDS = (
-    "TEEC_OpenSession",
+    OPEN,
     "TEEC_InvokeCommand",
     "TEEC_CloseSession",
     "TEEC_FinalizeContext",
 )
 """The calls that are made only once there is a context."""
+
+_POOL_END = 2 * 1024**2
+"""OP-TEE 4.10 refused a trusted application of 1 MiB with 0.9 to 1.8 MiB free, one of 2 MiB with
+1.5 MiB."""
 
 _NOT_SO_FAR = "the query didn't come so far"
 
@@ -75,6 +79,7 @@ class Way:
             yield self._supplicant()
             yield Finding.not_applicable("identity", "OP-TEE asks nobody who they are")
             yield self._pseudo_application()
+            yield from self._pools()
 
     # ---- the library
 
@@ -146,9 +151,9 @@ class Way:
             return Finding.ok(check, "it let the plugin in")
         if problem := teecd.problem_of_connecting(socket):
             return Finding.failed(check, problem, teecd.START)
-        if self._told.get("step") != teecd.INITIALIZE:
+        if self._told.get("step") != INITIALIZE:
             return Finding.ok(check, f"it listens at {socket}")
-        error = self._error() or TimedOut(f"{teecd.INITIALIZE} did not return")
+        error = self._error() or TimedOut(f"{INITIALIZE} did not return")
         error = teecd.explain_login(error, self._told, self._said)
         return Finding.failed(check, str(error), error.fix)
 
@@ -204,7 +209,7 @@ class Way:
                 "privileged one may open"
             )
             return Finding.failed(check, f"there is no {device}", fix)
-        if self._told.get("failed") == teecd.INITIALIZE:
+        if self._told.get("failed") == INITIALIZE:
             fix = (
                 "run the plugin as root; in a container as a privileged one, or the kernel lets "
                 "nobody open a device node"
@@ -222,6 +227,10 @@ class Way:
                 "loading the trusted applications of pods does"
             )
             return Finding.warning(check, f"there is no {node}", fix)
+        if files.sees_all_processes():
+            text = f"{_SUPPLICANT} doesn't run: whoever opens a TA that isn't loaded waits for it"
+            fix = f"start it, and find out why it ended:\nsystemctl restart {_SUPPLICANT}"
+            return Finding.warning(check, text, fix)
         text = f"{node} is there; from here it isn't seen whether {_SUPPLICANT} runs"
         fix = f"look on the node:\nsystemctl status {_SUPPLICANT}"
         return Finding.not_applicable(check, text, fix)
@@ -233,7 +242,27 @@ class Way:
         of_it = self._reached and self._result in results.OF_THE_APPLICATION
         if of_it and (error := self._error()):
             return Finding.failed(check, str(error), error.fix)
+        if self._told.get("step") == OPEN and not self._told.keys() & {"result", "words"}:
+            late = timed_out(self._told, OPEN)
+            return Finding.failed(check, str(late), late.fix)
         return Finding.not_applicable(check, _NOT_SO_FAR)
+
+    def _pools(self) -> Iterator[Finding]:
+        """Tell what units can't show: OP-TEE's own heap, and the end of the pool."""
+        if heap := heap_of(self._told):
+            check, text = "heap", str(heap)
+            yield (
+                Finding.ok(check, text) if heap.is_enough else Finding.failed(check, text, HEAP_FIX)
+            )
+        if self._answered and self._told["free"].isdecimal():
+            free_bytes = int(self._told["free"])
+            text = f"{free_bytes // 1024} KiB are free, the last {_POOL_END // 1024} KiB in pieces"
+            if free_bytes > _POOL_END:
+                yield Finding.ok("pool-end", text)
+                return
+            text += ": a trusted application of 1 MiB may be refused, though units are healthy"
+            fix = "end trusted applications, or give a --reserve that is larger by 2MiB"
+            yield Finding.warning("pool-end", text, fix)
 
     # ---- what the helper told
 

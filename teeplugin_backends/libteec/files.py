@@ -83,6 +83,18 @@ def _damage(path: Path) -> str:
     return f"is cut: {there} of {meant} bytes" if there < meant else ""
 
 
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""The inode that Linux gives it; no other namespace ever has it."""
+
+
+def sees_all_processes() -> bool:
+    """Whether we are on the host itself, as far as processes go."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return False
+
+
 def process_runs(name: str) -> bool:
     """Whether a process of this name is seen from here."""
     for comm in Path("/proc").glob("[0-9]*/comm"):

@@ -86,7 +86,11 @@ def _query(request: "Mapping[str, str]", tell: "Callable[[str, str], None]") -> 
     library = client.load(request["libraries"].split("\n"), request["vendor"] or None, tell)
     tell("vendor", library.vendor)
     if library.vendor == client.OPTEE:
-        return client.ask(library, client.OpteeQuery())
+        query = client.OpteeQuery()
+        reading = client.ask(library, query)
+        if heap := query.heap():
+            tell("heap", f"{heap[0]} {heap[1]}")
+        return reading
     _check_identity(request["identity"], request["user"])
     ta_path = os.fsencode(request["ta_path"])
     return client.ask(library, client.ItrusteeQuery(request["uuid"], ta_path))

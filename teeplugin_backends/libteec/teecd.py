@@ -16,14 +16,11 @@ import anyio
 
 from teeplugin_backends.base import Refused, TeeError, TimedOut, Unreachable
 from teeplugin_backends.libteec.abi import ERROR_GENERIC
-from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
+from teeplugin_backends.libteec.client import INITIALIZE, ITRUSTEE, OPTEE
 from teeplugin_backends.libteec.options import AGENTS_NODE, ITRUSTEE_NODES, TEECD, Options
 from teeplugin_backends.libteec.results import result_of
 
 SOCKET: Final = f"{TEECD}/teecd.sock"
-
-INITIALIZE: Final = "TEEC_InitializeContext"
-"""The call in which the library connects and logs in; no other one waits for teecd."""
 
 _YOUNG_SECONDS: Final = 0.5
 """teecd binds its socket, and listens some moments later: so long it may refuse connections."""

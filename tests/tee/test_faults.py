@@ -22,6 +22,7 @@ from tests.tee.asking import (
     GIB,
     MIB,
     Tee,
+    calls_of,
     fault,
     made_tee,  # noqa: F401 - the fixture `tee`
 )
@@ -41,7 +42,7 @@ async def test_the_tees_memory_is_read_with_everything_opened_closed_again(
     async with tee.backend(vendor) as asked:
         assert await asked.memory() == TeeMemory(3 * GIB, 5 * MIB)
         assert await asked.memory() == TeeMemory(3 * GIB, 5 * MIB)
-    assert tee.calls() == ["load", *CALLS, "load", *CALLS]
+    assert tee.calls() == calls_of(vendor) * 2
     assert tee.refusals() == []
     await tee.no_helper_is_left()
 
@@ -142,6 +143,7 @@ FAULTS = [
     itrustee(result("open", 0xFFFF3072, Refused, "signature", "sign")),
     result("open", 0xFFFF000D, Busy, "BUSY", "multi_session"),
     result("open", 0xFFFF000C, Exhausted, "memory", "free"),
+    optee(Case({"heap_free_bytes": 8191}, Exhausted, "7 of 200 KiB", "CFG_CORE_HEAP_SIZE")),
     result("invoke", 0xFFFF3024, BadReply, "panicked", "tlogcat"),
     result("invoke", 0xFFFFABAB, Unreachable, "restarting", "asked again"),
     Case({"reply_size": 8}, BadReply, "8 bytes", "fit"),

@@ -45,6 +45,8 @@ struct control {
     struct override freeram;
     int sysinfo_result;
     uint32_t record_bytes;
+    uint64_t heap_bytes;
+    uint64_t heap_free_bytes;
     char uuid[37];
     struct fault faults[CALLS];
     /* Written over a successful answer, so that clients meet what our TA never says. */
