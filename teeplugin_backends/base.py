@@ -287,6 +287,20 @@ class TeeBackend(ABC):
         for change in never:
             yield change
 
+    def versions(self) -> Mapping[str, str]:
+        """Name the versions of what the backend goes through, by part, as far as they are known.
+
+        Asks no TEE. For metrics, the status and doctor.
+        """
+        return {}
+
+    def applications(self) -> Mapping[str, int]:
+        """Give the bytes that each trusted application used at the last reading, by its name.
+
+        Empty where that isn't known. Asks no TEE; for metrics.
+        """
+        return {}
+
     def counters(self) -> Mapping[str, int]:
         """What the backend counts beside its answers, by event, for the plugin's metrics."""
         return {}

@@ -23,6 +23,7 @@ from teeplugin_backends.base import (
 )
 from teeplugin_backends.libteec.answers import Reading, believable, reading_of, timed_out
 from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
+from teeplugin_backends.libteec.driver_info import MEMSTAT
 from teeplugin_backends.libteec.files import problem_of_application
 from teeplugin_backends.libteec.options import (
     AUTO,
@@ -31,9 +32,10 @@ from teeplugin_backends.libteec.options import (
     TEECD,
     Options,
 )
-from teeplugin_backends.libteec.process import CantEndError, HelperProcesses
+from teeplugin_backends.libteec.process import CantEndError, Ended, HelperProcesses
 from teeplugin_backends.libteec.results import OF_THE_APPLICATION, result_of
 from teeplugin_backends.libteec.teecd import Teecd, explain_login, watched
+from teeplugin_backends.libteec.usage import applications
 from teeplugin_backends.options import parse_options
 
 ANSWER_SECONDS = QUERY_SECONDS - 0.5
@@ -53,6 +55,9 @@ _RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
     }
 )
 
+_PARTS = ("tee-os", "driver")
+"""Whose versions a helper tells, if it does."""
+
 _USER_BYTES = 256
 """iTrustee's driver hashes the user's name padded to this."""
 
@@ -69,6 +74,9 @@ class LibTeec(TeeBackend):
     def __init__(self, options: Options) -> None:
         self._options = options
         self._teecd = Teecd()
+        self._versions: dict[str, str] = {}
+        self._applications: Mapping[str, int] = {}
+        self._more = True
         self._helpers = HelperProcesses(options.identity, self._teecd.look_while_waiting)
         self._flavour = None if options.flavour == AUTO else options.flavour
 
@@ -84,17 +92,30 @@ class LibTeec(TeeBackend):
             reading = await self._ask()
         except TeeError:
             self._teecd.suspect = True
+            # The TEE may be another one when it answers again.
+            self._versions, self._applications = {}, {}
             raise
         self._teecd.suspect = False
         # From now on another vendor's library is a fault: containers have been told of this one.
         self._flavour = reading.vendor
+        self._learn(reading.memory)
         return reading.memory
+
+    def _learn(self, memory: TeeMemory) -> None:
+        """Keep what the driver told beside the reading."""
+        told = self._helpers.told
+        self._versions |= {part: told[part] for part in _PARTS if part in told}
+        self._applications = applications(told.get("memstat", ""), memory.total_bytes)
 
     async def _ask(self) -> Reading:
         helpers = self._helpers
         try:
             with anyio.move_on_after(ANSWER_SECONDS):
                 return reading_of(await helpers.run(self._request()))
+            if "free" in helpers.told:
+                # It answered, and hangs in what is asked beside: not asked again.
+                self._more = False
+                return reading_of(Ended(0, helpers.told))
             error: TeeError = timed_out(helpers.told, helpers.step, ANSWER_SECONDS)
         except CantEndError as stuck:
             raise TimedOut(
@@ -161,6 +182,14 @@ class LibTeec(TeeBackend):
         way = Way(self._options, helpers.told, host_root, said=helpers.complaint)
         return tuple(way.findings())
 
+    def versions(self) -> Mapping[str, str]:
+        """Those of iTrustee's TEE OS and driver, where /dev/teelog can be opened."""
+        return self._versions
+
+    def applications(self) -> Mapping[str, int]:
+        """By iTrustee's driver, where that was built to tell."""
+        return self._applications
+
     def counters(self) -> Mapping[str, int]:
         """The helpers that were started and that were killed, and queries that one kept waiting."""
         return self._helpers.counters
@@ -183,6 +212,8 @@ class LibTeec(TeeBackend):
             "ta_path": options.ta_file,
             "identity": options.identity,
             "user": options.user,
+            "log_node": LOG_NODE if self._more and not self._versions else "",
+            "memstat": MEMSTAT if self._more else "",
         }
 
     def _known_flavour(self) -> str:

@@ -6,20 +6,28 @@ and the files that it depended on are looked at.
 
 import os
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from teeplugin_backends.base import Finding, TeeError, TimedOut
-from teeplugin_backends.libteec import files, results, teecd
+from teeplugin_backends.libteec import files, results, teecd, usage
 from teeplugin_backends.libteec.answers import HEAP_FIX, PROBLEMS, believable, heap_of, timed_out
 from teeplugin_backends.libteec.client import INITIALIZE, ITRUSTEE, OPEN, OPTEE
 from teeplugin_backends.libteec.helper import passwd_name
-from teeplugin_backends.libteec.options import AUTO, CLIENT_NODE, CONFIDENTIAL_NODE, Options
+from teeplugin_backends.libteec.options import (
+    AUTO,
+    CLIENT_NODE,
+    CONFIDENTIAL_NODE,
+    LOG_NODE,
+    Options,
+)
 
 CHECKS: Final = (
     *("library", "loading", "flavour", "driver", "confidential-os", "teecd", "device"),
-    *("supplicant", "identity", "user", "trusted-application", "heap", "pool-end"),
+    *("supplicant", "identity", "user", "trusted-application", "versions", "long-calls"),
+    *("heap", "pool-end"),
 )
 """The names of all findings, those of either vendor."""
 
@@ -36,6 +44,8 @@ _AFTERWARDS = (
 _POOL_END = 2 * 1024**2
 """OP-TEE 4.10 refused a trusted application of 1 MiB with 0.9 to 1.8 MiB free, one of 2 MiB with
 1.5 MiB."""
+
+_RECENT_SECONDS, _MOST_CALLS = 3600, 5
 
 _NOT_SO_FAR = "the query didn't come so far"
 
@@ -74,6 +84,8 @@ class Way:
             yield self._identity()
             yield self._user()
             yield self._application_file()
+            yield self._versions()
+            yield self._long_calls()
         elif self._vendor == OPTEE:
             yield self._device()
             yield self._supplicant()
@@ -196,6 +208,37 @@ class Way:
             fix = "give --backend-option uuid= as the file was signed for, or the file of this one"
             return Finding.warning(check, text, fix)
         return Finding.ok(check, f"{path} is there; whether it answers isn't known")
+
+    def _versions(self) -> Finding:
+        check, told = "versions", self._told
+        parts = {"TEE OS": told.get("tee-os"), "driver": told.get("driver")}
+        if known := [f"{part} {version}" for part, version in parts.items() if version]:
+            return Finding.ok(check, ", ".join(known))
+        text = told.get("no-versions") or (
+            f"there is no {LOG_NODE} here" if self._answered else _NOT_SO_FAR
+        )
+        return Finding.not_applicable(check, f"{text}: only that tells them")
+
+    def _long_calls(self) -> Finding:
+        """Name who was in the TEE for over 10 s, by the driver's lines in the kernel's log."""
+        check = "long-calls"
+        try:
+            calls = usage.long_calls(usage.KERNEL_LOG, time.monotonic())
+        except OSError as error:
+            text = f"{usage.KERNEL_LOG} can't be read ({error.strerror})"
+            fix = "look on the node:\ndmesg | grep cmd_monitor_tick"
+            return Finding.not_applicable(check, text, fix)
+        recent = [call for call in calls if call.ago_seconds < _RECENT_SECONDS]
+        if not recent:
+            return Finding.ok(check, "no process was in the TEE for over 10 s in the last hour")
+        text = "in the TEE for over 10 s: " + ", ".join(
+            f"{call.name} (process {call.pid}, {call.ago_seconds:.0f} s ago)"
+            for call in recent[-_MOST_CALLS:]
+        )
+        if self._answered:
+            return Finding.ok(check, text)
+        fix = "see the TEE's own log of then, /var/log/tee/last_teemsg, and end these processes"
+        return Finding.warning(check, text, fix)
 
     # ---- OP-TEE
 

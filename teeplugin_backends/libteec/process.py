@@ -25,7 +25,7 @@ from teeplugin_backends.base import CLOSE_SECONDS
 from teeplugin_backends.libteec.client import LOG_NAME
 
 _PACKAGE = __package__ or "teeplugin_backends.libteec"
-_MODULES = ("abi", "client", "helper")
+_MODULES = ("abi", "client", "driver_info", "helper")
 """What the helper is made of, each after those that it imports."""
 
 WRONG_INTERPRETER = 96

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 ITRUSTEE = [
     *("library", "loading", "flavour", "driver", "confidential-os", "teecd", "identity", "user"),
-    "trusted-application",
+    *("trusted-application", "versions", "long-calls"),
 ]
 OPTEE = [
     *("library", "loading", "flavour", "device", "supplicant", "identity", "trusted-application"),

@@ -66,6 +66,8 @@ async def test_the_request_is_what_the_options_say(monkeypatch: pytest.MonkeyPat
             "ta_path": f"/data/{uuid}.sec",
             "identity": "/bin/x",
             "user": "tee",
+            "log_node": "/dev/teelog",
+            "memstat": "/sys/kernel/debug/tzdebug/memstat",
         }
     ]
 
