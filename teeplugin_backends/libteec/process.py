@@ -58,7 +58,7 @@ _LONGEST_QUOTE = 200
 LOOK_AFTER_SECONDS = 0.5
 """A query that takes longer than this is looked at while it runs: most take 0.05 s."""
 _END_SECONDS = CLOSE_SECONDS / 2
-"""How long `close` waits for a helper that was killed: it may hang in the kernel."""
+"""How long a helper that was killed is waited for: it may hang in the kernel."""
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _PASSED_ON = "LD_LIBRARY_PATH"
@@ -130,6 +130,10 @@ class HelperProcesses:
             CantEndError: an earlier one is still there.
             OSError: it can't be started.
         """
+        if self._process is not None and self.outstanding:
+            # It may have been killed just now, and need a moment.
+            with anyio.move_on_after(_END_SECONDS):
+                await self._process.wait()
         if self._process is not None and self.outstanding:
             self.counters["helper_stuck"] += 1
             raise CantEndError(self._process.pid, self.step)
