@@ -154,6 +154,20 @@ async def test_exhaustion_keeps_the_list_as_it_is(
         await plugin.logged("tee_suspected_fault_over")
 
 
+async def test_no_unit_is_healthy_that_no_application_could_use_for_want_of_op_tees_heap(
+    built: Built, kubelet: Simulated, tmp_path: Path
+) -> None:
+    with LibteecPlugin(tmp_path, kubelet, built.optee) as plugin:
+        await kubelet.has(UNITS["optee"])
+        plugin.play(heap_free_bytes=8191)
+        entry = await plugin.logged("tee_fault_suspected")
+        assert entry["cause"] == "exhausted"
+        assert "OP-TEE's own heap has 7 of 200 KiB free" in entry["error"]
+        await kubelet.has(0)
+        plugin.play()
+        await kubelet.has(UNITS["optee"])
+
+
 @pytest.mark.parametrize("call", ["load", "init", "open", "invoke", "close", "finalize"])
 async def test_a_hang_costs_one_helper_at_a_time_and_is_over_when_it_is_mended(
     call: str, built: Built, kubelet: Simulated, tmp_path: Path

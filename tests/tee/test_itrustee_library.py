@@ -199,6 +199,19 @@ def test_row_what_it_writes_into_a_session(library: Library) -> None:
 
 
 @mock_only
+@pytest.mark.parametrize(
+    ("argv0", "known_as"), [("/usr/bin/java", "the last"), ("/usr/bin/javac", "/usr/bin/javac")]
+)
+def test_row_a_java_machine_is_known_by_its_last_argument(
+    library: Library, argv0: str, known_as: str
+) -> None:
+    library.client = library.client.with_(argv0=argv0)
+    library.use("unknown_uuid", "the last")
+    (opened,) = [line for line in read_log(library.client.log, "call") if line["call"] == "open"]
+    assert opened["argv0"] == known_as
+
+
+@mock_only
 @pytest.mark.parametrize("way", ["types_of_itrustee", "types_above_16_bits", "buffer_empty"])
 def test_row_parameters_that_it_takes(library: Library, way: str) -> None:
     library.use(way, library.client.ta_path)
