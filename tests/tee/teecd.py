@@ -75,7 +75,7 @@ class MockTeecd:
 
 
 def _serve(path: str, node: str, major: int) -> None:
-    held = os.open(node, os.O_RDWR)
+    os.open(node, os.O_RDWR)  # held until the end
     Path(path).unlink(missing_ok=True)
     log = os.open(f"{path.removesuffix('.sock')}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -89,7 +89,6 @@ def _serve(path: str, node: str, major: int) -> None:
                 client.settimeout(_IDLE_SECONDS)
                 if client.recv(1):
                     client.sendall(bytes([major]))
-    os.close(held)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,9 @@ class Library:
         self.client = client
         self._misuse = built.misuse["itrustee"]
 
-    def initialize(self, times: int = 1, **environ: str) -> tuple[list[str], str, float]:
+    def initialize(
+        self, environ: Mapping[str, str], times: int = 1
+    ) -> tuple[list[str], str, float]:
         """Give the results, what it says, and the seconds."""
         began = time.monotonic()
         ended = subprocess.run(
@@ -100,7 +102,7 @@ def test_row_no_teecd_it_tries_for_ten_seconds_and_says_why(
             pytest.skip("leaves the node's own socket alone")
         teecd.start()
         teecd.kill()
-    [result], said, seconds = library.initialize(**at(teecd))
+    [result], said, seconds = library.initialize(at(teecd))
     assert result == "0xffff0000"
     assert 10 < seconds < 13
     number = 2 if what == "no teecd" else 111
@@ -112,12 +114,12 @@ def test_row_the_version_is_asked_first_and_once_in_a_process(
     library: Library, tmp_path: Path
 ) -> None:
     with MockTeecd(tmp_path / "teecd.sock", major=3) as other:
-        results, said, seconds = library.initialize(2, **at(other))
+        results, said, seconds = library.initialize(at(other), 2)
     assert results == ["0xffff0000"] * 2
     assert seconds < 5
     assert "check major version failed, libteec major version 2, teecd major version 3" in said
     with MockTeecd(tmp_path / "teecd.sock") as fitting:
-        assert library.initialize(2, **at(fitting))[0] == ["0x00000000"] * 2
+        assert library.initialize(at(fitting), 2)[0] == ["0x00000000"] * 2
 
 
 @mock_only
@@ -224,7 +226,7 @@ def test_row_its_own_words_go_to_standard_error_where_openlog_was_called_before(
     if REAL:
         pytest.skip("the row without teecd shows it")
     with MockTeecd(tmp_path / "teecd.sock", major=3) as other:
-        _, said, _ = library.initialize(**at(other))
+        _, said, _ = library.initialize(at(other))
     assert said.splitlines()[-1].startswith("libteec: check major version failed")
     assert said.count("libteec: ") == len(said.splitlines())
 

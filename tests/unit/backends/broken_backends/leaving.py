@@ -112,7 +112,8 @@ class LeavesAWatchOpen(Right):
 @fails(**{_FOLLOWED: "changes() raised KeyError("})
 class FailsToFollow(Right):
     async def changes(self, host_root: Path) -> AsyncGenerator[None, None]:
-        raise KeyError(host_root)
+        for path in (host_root,):
+            raise KeyError(path)
         yield
 
 
