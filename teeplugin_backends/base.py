@@ -271,7 +271,7 @@ class TeeBackend(ABC):
         return ()
 
     async def changes(self, host_root: Path) -> AsyncGenerator[None, None]:
-        """Yield each time the node tells something that makes a new reading worthwhile.
+        """Yield each time something changes on the node that makes a new reading worthwhile.
 
         The plugin then reads at once, but limits the rate, beside its interval. Iterated from one
         task from the start on, beside `memory` and also before `__aenter__`, and closed at the

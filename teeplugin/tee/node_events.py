@@ -1,4 +1,4 @@
-"""Has the TEE read at once when the node tells that something changed, at a limited rate."""
+"""Reads the TEE at once when the backend reports a change on the node, with a rate limit."""
 
 import math
 from collections.abc import AsyncGenerator
@@ -18,7 +18,7 @@ LEAST_SECONDS = 0.25
 """Between two readings for events: a daemon that ends and starts is a few of them."""
 
 MOST_SECONDS = 4.0
-"""Between readings that change nothing, of a node that tells something all the time."""
+"""Between readings that find nothing new, on a node that changes all the time."""
 
 PATIENCE = 4
 """How many readings in a row may change nothing before they become rarer, each twice as rare."""

@@ -172,7 +172,7 @@ class PluginCollector(Collector):
 
         yield from self._gauges(
             "application_bytes",
-            "Memory that a trusted application used at the last reading, where the TEE tells.",
+            "Memory that a trusted application used at the last reading, where it is known.",
             ("application",),
             {(name,): used for name, used in self._parts.tee_applications().items()},
         )

@@ -1,4 +1,4 @@
-"""Follows the changes that a backend tells of, as the plugin does."""
+"""Follows the changes that a backend reports, as the plugin does."""
 
 import tempfile
 from collections.abc import AsyncGenerator

@@ -169,8 +169,7 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
 def is_own_work(frame: FrameType | None) -> bool:
     """Whether the kit is at work, and no backend that it has called.
 
-    The innermost code tells that is neither of the standard library nor of anyio: whoever called
-    those is at work.
+    The innermost frame decides that is neither in the standard library nor in anyio.
     """
     package = __name__.rpartition(".")[0]
     while frame is not None:

@@ -217,7 +217,7 @@ class Way:
         text = told.get("no-versions") or (
             f"there is no {LOG_NODE} here" if self._answered else _NOT_SO_FAR
         )
-        return Finding.not_applicable(check, f"{text}: only that tells them")
+        return Finding.not_applicable(check, f"{text}: the versions can be read there only")
 
     def _long_calls(self) -> Finding:
         """Name who was in the TEE for over 10 s, by the driver's lines in the kernel's log."""
@@ -271,7 +271,7 @@ class Way:
             )
             return Finding.warning(check, f"there is no {node}", fix)
         if files.sees_all_processes():
-            text = f"{_SUPPLICANT} doesn't run: whoever opens a TA that isn't loaded waits for it"
+            text = f"{_SUPPLICANT} doesn't run: opening a TA that isn't loaded hangs until it does"
             fix = f"start it, and find out why it ended:\nsystemctl restart {_SUPPLICANT}"
             return Finding.warning(check, text, fix)
         text = f"{node} is there; from here it isn't seen whether {_SUPPLICANT} runs"

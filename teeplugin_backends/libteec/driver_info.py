@@ -1,6 +1,6 @@
-"""Reads what iTrustee's driver tells beside the query: versions, and who uses the memory.
+"""Reads versions and memory use from iTrustee's driver, beside the query.
 
-Nothing here is needed for a reading: what the driver doesn't tell is left out. The helper loads
+Nothing here is needed for a reading: what the driver doesn't report is left out. The helper loads
 this file at every query: it imports os and ctypes, and nothing else.
 """
 
@@ -64,7 +64,7 @@ def _tell_versions(tell: "Callable[[str, str], None]", file: int, node: str) -> 
     if ioctl(file, _request(5, _VERSION_BYTES), byref(text)) == 0 and text.value:
         tell("tee-os", text.value.decode("utf-8", "replace"))
     else:
-        tell("no-versions", f"{node} tells none")
+        tell("no-versions", f"{node} gives no version")
     # 64 bytes, as the driver's own structure.
     if ioctl(file, _request(9, 64), byref(driver)) == 0:
         tell("driver", f"{driver.major}.{driver.minor}")

@@ -1,4 +1,4 @@
-"""Tells when files of the node come, go or are let go of, by inotify.
+"""Reports when files of the node appear, go or are closed by their holder (inotify).
 
 A daemon that is killed gives no event in the directory of its socket, as the file stays. A device
 node that it had open for writing gives IN_CLOSE_WRITE at once.

@@ -1,7 +1,7 @@
 """Looks at teecd's socket: iTrustee's library needs 10 s to say that nobody listens there.
 
 The library tries to connect 50 times, 200 ms apart (10.03 s, measured), before it returns. A look
-at the socket tells the same at once.
+at the socket gives the same answer at once.
 """
 
 import os

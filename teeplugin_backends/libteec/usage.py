@@ -1,4 +1,4 @@
-"""Understands what iTrustee's driver tells of the memory's use, and of calls that take long."""
+"""Parses what iTrustee's driver reports: memory by trusted application, and long calls."""
 
 import os
 import re
@@ -17,8 +17,8 @@ _TOLERANCE: Final = 0.1
 def applications(memstat: str, total_bytes: int) -> Mapping[str, int]:
     """Give the bytes that each trusted application uses, by its name; all its instances together.
 
-    The driver doesn't tell the unit of its numbers. It is the one by which its total is the TEE's;
-    where there is none, nothing is known.
+    The driver doesn't say in which unit its numbers are. The unit is the one in which its total
+    equals the TEE's; if none does, the result is empty.
     """
     total = _TOTAL.search(memstat)
     fitting = [

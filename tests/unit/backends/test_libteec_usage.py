@@ -80,7 +80,7 @@ def test_versions_are_asked_for_by_the_drivers_two_requests(
 
 def test_a_driver_that_tells_no_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told = told_by(Driver(b"", answers=False), tmp_path, monkeypatch)
-    assert told["no-versions"].endswith("tells none")
+    assert told["no-versions"].endswith("gives no version")
     assert "driver" not in told
 
 
