@@ -175,6 +175,17 @@ def tee(session: nox.Session) -> None:
     _pytest(session, folders=("tests/tee",))
 
 
+@nox.session(python=NEWEST_PYTHON)
+def tee_real(session: nox.Session) -> None:
+    """Compare the test libteec with a real one of iTrustee's: `-- /usr/lib64/libteec.so`."""
+    if len(session.posargs) != 1:
+        session.error("give the path of one library: nox -s tee_real -- /usr/lib64/libteec.so")
+    _under_test(session, "test")
+    (library,) = session.posargs
+    env = _ENVIRONMENT | {"TEEPLUGIN_REAL_LIBTEEC": library}
+    session.run("pytest", "-v", "tests/tee/test_itrustee_library.py", env=env)
+
+
 @nox.session(tags=["check"])
 def deploy(session: nox.Session) -> None:
     """Check scripts, Dockerfiles and manifests, the install on a host, and the image's parts."""

@@ -6,7 +6,7 @@ checks every promise made here.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +16,8 @@ from typing import ClassVar, Final, NamedTuple, Self
 QUERY_SECONDS: Final = 10.0
 """How long `memory` may take; the plugin then cancels it.
 
-More than any query that was ever answered took. iTrustee's library alone retries its connection for
-10 s, and the kubelet needs no answer from the TEE meanwhile.
+Longer than any query took that was ever answered (0.8 s, on an emulated board). The kubelet needs
+no answer from the TEE meanwhile.
 """
 
 LOOK_SECONDS: Final = 5.0
@@ -269,6 +269,37 @@ class TeeBackend(ABC):
         """
         del host_root
         return ()
+
+    async def changes(self, host_root: Path) -> AsyncGenerator[None, None]:
+        """Yield each time something changes on the node that makes a new reading worthwhile.
+
+        The plugin then reads at once, but limits the rate, beside its interval. Iterated from one
+        task from the start on, beside `memory` and also before `__aenter__`, and closed at the
+        end: whatever it opens, it closes again. It must not ask the TEE. Changes between two
+        iterations must not be lost; several may be one. It ends where there is nothing to watch.
+
+        Raises:
+            OSError: the node can't be watched; the plugin logs that once and relies on its
+                interval.
+        """
+        del host_root
+        never: tuple[None, ...] = ()
+        for change in never:
+            yield change
+
+    def versions(self) -> Mapping[str, str]:
+        """Name the versions of what the backend goes through, by part, as far as they are known.
+
+        Asks no TEE. For metrics, the status and doctor.
+        """
+        return {}
+
+    def applications(self) -> Mapping[str, int]:
+        """Give the bytes that each trusted application used at the last reading, by its name.
+
+        Empty where that isn't known. Asks no TEE; for metrics.
+        """
+        return {}
 
     def counters(self) -> Mapping[str, int]:
         """What the backend counts beside its answers, by event, for the plugin's metrics."""

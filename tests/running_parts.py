@@ -17,6 +17,12 @@ UNIT_BYTES = 512 * 1024
 
 
 class CountingTee(SimulatedTee):
+    def versions(self) -> Mapping[str, str]:
+        return {"tee-os": "iTrustee 2.1", "driver": "2.0"}
+
+    def applications(self) -> Mapping[str, int]:
+        return {"ours": 4096}
+
     def counters(self) -> Mapping[str, int]:
         return {"helper_killed": 2}
 

@@ -97,6 +97,9 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
         + (f" ({count['unhealthy_cause']})" if count["unhealthy_cause"] else "")
     )
     yield f"TEE         {_tee_line(tee)}"
+    # A plugin of an older version doesn't have it.
+    if versions := status.get("tee_versions"):
+        yield f"            {', '.join(f'{part} {version}' for part, version in versions.items())}"
     if (cause := status["cause"]) is not None:
         yield f"            {cause['kind']}: {cause['error']}: {cause['fix']}"
     reason = status["not_registered_reason"]

@@ -32,6 +32,8 @@ class PluginParts(NamedTuple):
     resource: str
     backend: str
     backend_counters: Callable[[], Mapping[str, int]]
+    tee_versions: Callable[[], Mapping[str, str]]
+    tee_applications: Callable[[], Mapping[str, int]]
     poller: TeePoller
     pod_resources: PodResourcesClient
     latest_list: Latest[PublishedList | None]
@@ -99,6 +101,8 @@ def assemble(
         resource=settings.resource_name,
         backend=settings.backend,
         backend_counters=backend.counters,
+        tee_versions=backend.versions,
+        tee_applications=backend.applications,
         poller=poller,
         pod_resources=pod_resources,
         latest_list=latest_list,

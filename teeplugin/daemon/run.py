@@ -29,6 +29,7 @@ from teeplugin.kubelet.registration import DirectoryLostError
 from teeplugin.logs.setup import get_logger
 from teeplugin.primitives.threads import in_a_thread
 from teeplugin.tee.entry_points import load_backend
+from teeplugin.tee.node_events import NodeEvents
 from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import CLOSE_SECONDS, TeeBackend
 
@@ -90,6 +91,7 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(parts.poller.run)
+                    tasks.start_soon(NodeEvents(backend, settings.host_root, parts.poller).run)
                     tasks.start_soon(_register_when_listed, parts)
                     tasks.start_soon(parts.reloader.follow_file)
                     tasks.start_soon(notify_systemd, parts.listed)

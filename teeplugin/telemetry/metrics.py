@@ -91,6 +91,12 @@ class PluginCollector(Collector):
             ("version", "backend"),
             {(parts.version, parts.backend): 1},
         )
+        yield from self._gauges(
+            "tee_info",
+            "The versions behind the backend, by part; always 1.",
+            ("part", "version"),
+            dict.fromkeys(parts.tee_versions().items(), 1),
+        )
         policy_settings = parts.poller.policy_settings
         yield from self._gauge("unit_bytes", "Memory of one unit.", policy_settings.unit_bytes)
         yield from self._gauge(
@@ -168,6 +174,13 @@ class PluginCollector(Collector):
             "The least that the TEE OS and others used while pods held no units, since the start; "
             "more than the reserve: the reserve is too small.",
             poller.unallocated_use_min_bytes,
+        )
+
+        yield from self._gauges(
+            "application_bytes",
+            "Memory that a trusted application used at the last reading, where it is known.",
+            ("application",),
+            {(name,): used for name, used in self._parts.tee_applications().items()},
         )
 
     def _queries(self) -> Iterator[Metric]:

@@ -32,6 +32,7 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
             "unhealthy_cause": decision.unhealthy_kind if device_list.unhealthy else None,
         },
         "tee": _tee(parts),
+        "tee_versions": dict(parts.tee_versions()),
         "cause": cause
         and {
             "kind": cause.kind,

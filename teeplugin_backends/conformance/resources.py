@@ -28,6 +28,9 @@ class Process:
     is_dead: bool = field(compare=False)
     """Ended, and not waited for by its parent."""
 
+    is_stuck: bool = field(compare=False, default=False)
+    """In the kernel, where no signal ends it (state D): no backend can clean it up."""
+
     def __str__(self) -> str:
         return f"process {self.pid} ({self.name})"
 
@@ -58,8 +61,12 @@ class Resources:
                 f"descriptor {number} ({target})"
                 for number, target in fresh(self.descriptors, before.descriptors)
             ),
-            *map(str, fresh(self.processes, before.processes)),
+            *map(str, fresh(_clearable(self.processes), _clearable(before.processes))),
         ]
+
+
+def _clearable(processes: frozenset[Process]) -> frozenset[Process]:
+    return frozenset(process for process in processes if not process.is_stuck)
 
 
 def descendants() -> frozenset[Process]:
@@ -106,7 +113,7 @@ def _left(before: Resources, seen: frozenset[Process], *, only_more: bool) -> li
         now = Resources.now()
         names = now.names_since(before, only_more=only_more)
         orphans = _all_processes() if seen - now.processes else ()
-        left = {each for each in orphans if each in seen and not each.is_dead}
+        left = {each for each in orphans if each in seen and not (each.is_dead or each.is_stuck)}
         return [*names, *map(str, sorted(left - now.processes))]
 
     if not look():
@@ -143,4 +150,8 @@ def _all_processes() -> Iterator[Process]:
         _, _, rest = text.partition(" (")
         command, _, numbers = rest.rpartition(") ")
         state, parent, *others = numbers.split()
-        yield Process(int(name), int(others[17]), command, int(parent), is_dead=state == "Z")
+        yield Process(
+            *(int(name), int(others[17]), command, int(parent)),
+            is_dead=state == "Z",
+            is_stuck=state == "D",
+        )

@@ -32,6 +32,11 @@ def _must(rule: str, *, holds: bool) -> None:
         raise ContractViolationError(rule)
 
 
+def must_be_none(what: str, left: Sequence[str]) -> None:
+    """Check that nothing is left; `what` says of which kind."""
+    _must(f"{what}: {', '.join(left)}", holds=not left)
+
+
 def refusal(message: str, bad: Mapping[str, str]) -> None:
     """Check an OptionError's message: one line that names the option and its value."""
     _must(f"the OptionError has more than one line: {message!r}", holds="\n" not in message)
@@ -132,6 +137,14 @@ def counters(given: object, before: Mapping[str, int]) -> dict[str, int]:
             f"{name} was {value} and is {now[name]}: counters only grow", holds=now[name] >= value
         )
     return now
+
+
+def change(outcome: object) -> None:
+    """Check that waiting for a change ended without one, or with what the plugin expects."""
+    if isinstance(outcome, Exception) and not isinstance(outcome, OSError):
+        raise ContractViolationError(
+            f"changes() raised {outcome!r}: raise OSError where the node can't be watched"
+        ) from outcome
 
 
 def findings(given: object) -> None:

@@ -5,7 +5,7 @@ Each runs in an event loop of its own, so it needs no plugin of pytest's and no 
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from typing import Final
 
 from teeplugin_backends.base import CLOSE_SECONDS, LOOK_SECONDS, OptionError, TeeBackend, TeeError
 from teeplugin_backends.conformance import rules
+from teeplugin_backends.conformance.following import follow_for_a_while
 from teeplugin_backends.conformance.played import (
     END_SECONDS,
     PlayedTee,
@@ -78,7 +79,7 @@ class BackendConformance(PlayedTee):
         made = [self._made() for _ in range(_ROUNDS)]
         for backend in made:
             rules.identity(backend.identity())
-        _must_be_none("from_options opens what it doesn't close", await what_has_grown(before))
+        rules.must_be_none("from_options opens what it doesn't close", await what_has_grown(before))
 
     @check
     async def test_it_can_be_entered_while_the_tee_fails_or_hangs(self) -> None:
@@ -134,7 +135,7 @@ class BackendConformance(PlayedTee):
             before = Resources.now()
             for _ in range(_ROUNDS):
                 await self._ask_in_every_state(backend)
-            _must_be_none("each query leaves something open", await what_has_grown(before))
+            rules.must_be_none("each query leaves something open", await what_has_grown(before))
 
     # --- queries that hang
 
@@ -177,7 +178,7 @@ class BackendConformance(PlayedTee):
                 query.cancel()
                 await query.ends(END_SECONDS)
             grown = await what_has_grown(before, frozenset(seen) - before.processes)
-            _must_be_none("each query that hangs leaves something", grown)
+            rules.must_be_none("each query that hangs leaves something", grown)
 
     # --- what is answered from memory
 
@@ -247,6 +248,14 @@ class BackendConformance(PlayedTee):
                             raise ContractViolationError(f"checks() raised {error!r}") from error
                         rules.findings(checking.outcome)
 
+    @check
+    async def test_changes_end_when_they_are_closed_and_ask_no_tee(self) -> None:
+        """They are followed beside the queries, from before the first one to the end."""
+        backend, before = self._made(), Resources.now()
+        self.tee_hangs()
+        await follow_for_a_while(backend)
+        rules.must_be_none("changes() leaves open", await what_has_grown(before))
+
     # --- its end
 
     @check
@@ -274,7 +283,7 @@ class BackendConformance(PlayedTee):
             self.tee_is_well()
             run(lambda: self._live(seen))
             left = what_is_left(before, frozenset(seen) - before.processes)
-            _must_be_none("left open by __aexit__", left)
+            rules.must_be_none("left open by __aexit__", left)
         finally:
             self.tee_is_well()
 
@@ -326,12 +335,7 @@ class BackendConformance(PlayedTee):
         left = asyncio.all_tasks() - before
         if left:
             _, left = await asyncio.wait(left, timeout=CLOSE_SECONDS)
-        _must_be_none("left running by __aexit__", [repr(task) for task in left])
-
-
-def _must_be_none(what: str, left: Sequence[str]) -> None:
-    if left:
-        raise ContractViolationError(f"{what}: {', '.join(left)}")
+        rules.must_be_none("left running by __aexit__", [repr(task) for task in left])
 
 
 def _must_equal(

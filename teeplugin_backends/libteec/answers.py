@@ -4,10 +4,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import ClassVar, Final
 
-from teeplugin_backends.base import BadReply, Refused, TeeError, TeeMemory, Unreachable
-from teeplugin_backends.libteec.client import VENDORS
+from teeplugin_backends.base import (
+    BadReply,
+    Exhausted,
+    Refused,
+    TeeError,
+    TeeMemory,
+    TimedOut,
+    Unreachable,
+)
+from teeplugin_backends.libteec.client import OPEN, OPTEE, VENDORS
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
 from teeplugin_backends.libteec.results import error_of
 
@@ -56,7 +64,55 @@ _LAST = {"words", "result", "free"}
 
 _LOADING = "dlopen "
 
+_TWO_NUMBERS = re.compile(r"[0-9]{1,20} [0-9]{1,20}")
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,20}")
+
+
+HEAP_FIX = (
+    "end trusted applications that are not needed, or build OP-TEE with a larger CFG_CORE_HEAP_SIZE"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """OP-TEE's own heap: each instance of a trusted application takes a part of it as well."""
+
+    total_bytes: int
+    free_bytes: int
+
+    LEAST_BYTES: ClassVar = 8 * 1024
+    """With less, no trusted application is loaded, however much TA memory is free.
+
+    One instance of the smallest took 3.3 KiB (OP-TEE 4.10). The last part is in pieces, as that of
+    any heap.
+    """
+
+    INSTANCE_BYTES: ClassVar = 3400
+    """What one instance of the smallest takes."""
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether another trusted application can be loaded."""
+        return self.free_bytes >= self.LEAST_BYTES
+
+    def __str__(self) -> str:
+        more = self.free_bytes // self.INSTANCE_BYTES if self.is_enough else 0
+        return (
+            f"OP-TEE's own heap has {self.free_bytes // 1024} of {self.total_bytes // 1024} KiB "
+            f"free: enough for about {more} more instances of small trusted applications"
+        )
+
+
+def heap_of(told: Mapping[str, str]) -> Heap | None:
+    """Find what a helper told of OP-TEE's own heap.
+
+    Raises:
+        ValueError: it told no two numbers.
+    """
+    if "heap" not in told:
+        return None
+    total_bytes, free_bytes = map(int, told["heap"].split())
+    return Heap(total_bytes, free_bytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +138,11 @@ def reading_of(ended: Ended) -> Reading:
             raise kind(told["words"], fix=fix)
         vendor = told["vendor"]
         if "failed" in told:
-            raise error_of(vendor, told["failed"], int(told["result"]), int(told["origin"]))
+            call = told["failed"], int(told["result"]), int(told["origin"])
+            raise error_of(vendor, *call, said=ended.complaint)
         memory = TeeMemory(total_bytes=int(told["total"]), free_bytes=int(told["free"]))
+        if (heap := heap_of(told)) and not heap.is_enough:
+            raise Exhausted(str(heap), fix=HEAP_FIX)
     except (KeyError, ValueError) as error:
         raise BadReply(
             f"the helper's answer can't be read ({type(error).__name__}: {error})",
@@ -96,14 +155,29 @@ def believable(told: Mapping[str, str]) -> Mapping[str, str]:
     """Leave out what no helper of ours tells in full, because it was ended meanwhile or went wild.
 
     `problem` then is one of `PROBLEMS` and has words, `vendor` is one of the vendors, and where a
-    call `failed`, result and origin are whole numbers.
+    call `failed`, result and origin are whole numbers. `heap` is two whole numbers.
     """
     is_sound = {
+        "heap": bool(_TWO_NUMBERS.fullmatch(told.get("heap", ""))),
         "problem": told.get("problem") in PROBLEMS and bool(told.get("words")),
         "vendor": told.get("vendor") in VENDORS,
         "failed": all(_WHOLE_NUMBER.fullmatch(told.get(key, "")) for key in ("result", "origin")),
     }
     return {key: value for key, value in told.items() if is_sound.get(key, True)}
+
+
+def timed_out(told: Mapping[str, str], step: str, seconds: float = 0) -> TimedOut:
+    """Name the call that did not return, within so many seconds if they are known."""
+    words = f"{step or 'the start of the helper'} did not return"
+    words += f" within {seconds:g} s" if seconds else ""
+    if (told.get("vendor"), step) == (OPTEE, OPEN):
+        return TimedOut(
+            f"{words}: calls are stuck in the TEE, or OP-TEE has no statistics pseudo-TA and looks "
+            "for it through tee-supplicant, which doesn't run",
+            fix="start tee-supplicant on the node; if the query is refused then, build OP-TEE with "
+            "CFG_WITH_STATS=y; else look for calls stuck in the TEE",
+        )
+    return TimedOut(words)
 
 
 def _unfinished(ended: Ended) -> TeeError:
@@ -126,8 +200,7 @@ def _unfinished(ended: Ended) -> TeeError:
         return Unreachable(
             f"{step.removeprefix(_LOADING)} ended the helper with status {ended.status} while "
             f"it was loaded{quote}",
-            fix="iTrustee's library does so if anything is preloaded: empty /etc/ld.so.preload; "
-            f"or {_NAME_LIBRARY}",
+            fix=f"install the vendor's library anew, or {_NAME_LIBRARY}",
         )
     if step is None:
         return Unreachable(

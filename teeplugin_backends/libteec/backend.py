@@ -1,6 +1,6 @@
 """The backend `libteec`: the real TEE, iTrustee's or OP-TEE's, asked through a helper process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -17,11 +17,14 @@ from teeplugin_backends.base import (
     Identity,
     Mount,
     TeeBackend,
+    TeeError,
     TeeMemory,
     TimedOut,
 )
-from teeplugin_backends.libteec.answers import Reading, reading_of
+from teeplugin_backends.libteec.answers import Reading, believable, reading_of, timed_out
 from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
+from teeplugin_backends.libteec.driver_info import MEMSTAT
+from teeplugin_backends.libteec.files import problem_of_application
 from teeplugin_backends.libteec.options import (
     AUTO,
     CONFIDENTIAL_NODE,
@@ -29,11 +32,19 @@ from teeplugin_backends.libteec.options import (
     TEECD,
     Options,
 )
-from teeplugin_backends.libteec.process import CantEndError, HelperProcesses
+from teeplugin_backends.libteec.process import CantEndError, Ended, HelperProcesses
+from teeplugin_backends.libteec.results import OF_THE_APPLICATION, result_of
+from teeplugin_backends.libteec.teecd import Teecd, explain_login, watched
+from teeplugin_backends.libteec.usage import applications
 from teeplugin_backends.options import parse_options
 
 ANSWER_SECONDS = QUERY_SECONDS - 0.5
-"""Less than the plugin's deadline, which could not name the call that hangs."""
+"""Less than the plugin's deadline, which could not name the call that hangs.
+
+Less as well than the 10.03 s for which iTrustee's library tries to connect to teecd: what it says
+after that is known within 0.5 s by a look at teecd's socket (`Teecd`), and no other answer of it
+takes so long.
+"""
 
 _RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
     {
@@ -43,6 +54,9 @@ _RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
         OPTEE: 2560 * 1024,
     }
 )
+
+_PARTS = ("tee-os", "driver")
+"""Whose versions a helper tells, if it does."""
 
 _USER_BYTES = 256
 """iTrustee's driver hashes the user's name padded to this."""
@@ -60,7 +74,11 @@ class LibTeec(TeeBackend):
 
     def __init__(self, options: Options) -> None:
         self._options = options
-        self._helpers = HelperProcesses(options.identity)
+        self._teecd = Teecd()
+        self._versions: dict[str, str] = {}
+        self._applications: Mapping[str, int] = {}
+        self._more = True
+        self._helpers = HelperProcesses(options.identity, self._teecd.look_while_waiting)
         self._flavour = None if options.flavour == AUTO else options.flavour
 
     @classmethod
@@ -71,25 +89,68 @@ class LibTeec(TeeBackend):
     async def memory(self) -> TeeMemory:
         """Ask once, in a process of its own that is killed when it takes too long."""
         try:
+            await self._teecd.look(self._flavour)
+            reading = await self._ask()
+        except TeeError:
+            self._teecd.suspect = True
+            # The TEE may be another one when it answers again.
+            self._versions, self._applications = {}, {}
+            raise
+        self._teecd.suspect = False
+        # From now on another vendor's library is a fault: containers have been told of this one.
+        self._flavour = reading.vendor
+        self._learn(reading.memory)
+        return reading.memory
+
+    def _learn(self, memory: TeeMemory) -> None:
+        """Keep what the driver told beside the reading."""
+        told = self._helpers.told
+        self._versions |= {part: told[part] for part in _PARTS if part in told}
+        self._applications = applications(told.get("memstat", ""), memory.total_bytes)
+
+    async def _ask(self) -> Reading:
+        helpers = self._helpers
+        try:
             with anyio.move_on_after(ANSWER_SECONDS):
-                reading = reading_of(await self._helpers.run(self._request()))
-                return self._learn(reading)
-        except CantEndError as error:
+                return reading_of(await helpers.run(self._request()))
+            if "free" in helpers.told:
+                # It answered, and hangs in what is asked beside: not asked again.
+                self._more = False
+                return reading_of(Ended(0, helpers.told))
+            error: TeeError = timed_out(helpers.told, helpers.step, ANSWER_SECONDS)
+        except CantEndError as stuck:
             raise TimedOut(
-                f"an earlier query's helper (process {error.pid}) can't be ended: it is "
-                f"in {error.step or 'its start'} since",
+                f"an earlier query's helper (process {stuck.pid}) can't be ended: it is "
+                f"in {stuck.step or 'its start'} since",
                 fix="look for what holds the call in the TEE; the helper ends when that returns, "
                 "and the TEE is asked again",
             ) from None
-        except OSError as error:
+        except OSError as failed:
             raise BadReply(
-                f"the helper process can't be started: {error}",
+                f"the helper process can't be started: {failed}",
                 fix="look for the plugin's limits of processes and memory",
-            ) from error
-        raise TimedOut(
-            f"{self._helpers.step or 'the start of the helper'} did not return within "
-            f"{ANSWER_SECONDS:g} s"
-        )
+            ) from failed
+        except TeeError as failed:
+            error = failed
+        raise self._explain(error)
+
+    def _explain(self, error: TeeError) -> TeeError:
+        """Add what the node's own files tell of the cause."""
+        told, path = believable(self._helpers.told), Path(self._options.ta_file)
+        asked = told.get("vendor") == ITRUSTEE and result_of(told) in OF_THE_APPLICATION
+        if asked and (problem := problem_of_application(path)):
+            return type(error)(f"{error}: {path} {problem}", fix=error.fix)
+        return explain_login(error, told, self._helpers.complaint)
+
+    async def changes(self, host_root: Path) -> AsyncGenerator[None, None]:
+        """Tell of teecd's socket and of the drivers' device nodes."""
+        # Not needed by the commands that ask once.
+        from teeplugin_backends.libteec import node_watch  # noqa: PLC0415 - see above
+
+        paths, held = watched(self._options, self._flavour, host_root)
+        async for _ in node_watch.changes(paths, held):
+            self._teecd.suspect = True
+            yield
 
     def access(self) -> ContainerAccess:
         """What containers of this flavour need; /dev/teelog and /dev/tc_ns_cvm are iTrustee's."""
@@ -126,7 +187,17 @@ class LibTeec(TeeBackend):
         """Library, driver, daemon, identity and trusted application, in this order."""
         from teeplugin_backends.libteec.checks import Way  # noqa: PLC0415 - doctor's only
 
-        return tuple(Way(self._options, self._helpers.told, host_root).findings())
+        helpers = self._helpers
+        way = Way(self._options, helpers.told, host_root, said=helpers.complaint)
+        return tuple(way.findings())
+
+    def versions(self) -> Mapping[str, str]:
+        """Those of iTrustee's TEE OS and driver, where /dev/teelog can be opened."""
+        return self._versions
+
+    def applications(self) -> Mapping[str, int]:
+        """By iTrustee's driver, where that was built to tell."""
+        return self._applications
 
     def counters(self) -> Mapping[str, int]:
         """The helpers that were started and that were killed, and queries that one kept waiting."""
@@ -150,12 +221,9 @@ class LibTeec(TeeBackend):
             "ta_path": options.ta_file,
             "identity": options.identity,
             "user": options.user,
+            "log_node": LOG_NODE if self._more and not self._versions else "",
+            "memstat": MEMSTAT if self._more else "",
         }
-
-    def _learn(self, reading: Reading) -> TeeMemory:
-        # From now on another vendor's library is a fault: containers have been told of this one.
-        self._flavour = reading.vendor
-        return reading.memory
 
     def _known_flavour(self) -> str:
         if self._flavour is None:

@@ -6,50 +6,64 @@ and the files that it depended on are looked at.
 
 import os
 import shlex
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from teeplugin_backends.base import Finding
-from teeplugin_backends.libteec import files, results
-from teeplugin_backends.libteec.answers import PROBLEMS, believable
-from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
+from teeplugin_backends.base import Finding, TeeError, TimedOut
+from teeplugin_backends.libteec import files, results, teecd, usage
+from teeplugin_backends.libteec.answers import HEAP_FIX, PROBLEMS, believable, heap_of, timed_out
+from teeplugin_backends.libteec.client import INITIALIZE, ITRUSTEE, OPEN, OPTEE
 from teeplugin_backends.libteec.helper import passwd_name
-from teeplugin_backends.libteec.options import AUTO, CONFIDENTIAL_NODE, TEECD, Options
+from teeplugin_backends.libteec.options import (
+    AUTO,
+    CLIENT_NODE,
+    CONFIDENTIAL_NODE,
+    LOG_NODE,
+    Options,
+)
 
 CHECKS: Final = (
     *("library", "loading", "flavour", "driver", "confidential-os", "teecd", "device"),
-    *("supplicant", "identity", "user", "trusted-application"),
+    *("supplicant", "identity", "user", "trusted-application", "versions", "long-calls"),
+    *("heap", "pool-end"),
 )
 """The names of all findings, those of either vendor."""
 
-TEECD_SOCKET: Final = f"{TEECD}/teecd.sock"
-_ITRUSTEE_NODE = "/dev/tc_ns_client"
-"""The driver's own, which only teecd opens."""
-
 _SUPPLICANT_NODE, _SUPPLICANT = "/dev/teepriv0", "tee-supplicant"
 
-_INITIALIZE = "TEEC_InitializeContext"
 _AFTERWARDS = (
-    "TEEC_OpenSession",
+    OPEN,
     "TEEC_InvokeCommand",
     "TEEC_CloseSession",
     "TEEC_FinalizeContext",
 )
 """The calls that are made only once there is a context."""
 
+_POOL_END = 2 * 1024**2
+"""OP-TEE 4.10 refused a trusted application of 1 MiB with 0.9 to 1.8 MiB free, one of 2 MiB with
+1.5 MiB."""
+
+_RECENT_SECONDS, _MOST_CALLS = 3600, 5
+
 _NOT_SO_FAR = "the query didn't come so far"
 
 
 class Way:
-    """The way from the plugin to the TEE, as `options` describe it; `told` is what a helper told.
+    """The way from the plugin to the TEE, as `options` describe it.
+
+    `told` is what the newest helper told, and `said` the last line that the library wrote in it.
 
     The node's device nodes are seen below `host_root`; everything else is the plugin's own view.
     """
 
-    def __init__(self, options: Options, told: Mapping[str, str], host_root: Path) -> None:
+    def __init__(
+        self, options: Options, told: Mapping[str, str], host_root: Path, *, said: str = ""
+    ) -> None:
         self._options = options
         self._told = told = believable(told)
+        self._said = said
         self._host_root = host_root
         named = None if options.flavour == AUTO else options.flavour
         self._vendor = told.get("vendor") or named
@@ -70,11 +84,14 @@ class Way:
             yield self._identity()
             yield self._user()
             yield self._application_file()
+            yield self._versions()
+            yield self._long_calls()
         elif self._vendor == OPTEE:
             yield self._device()
             yield self._supplicant()
             yield Finding.not_applicable("identity", "OP-TEE asks nobody who they are")
             yield self._pseudo_application()
+            yield from self._pools()
 
     # ---- the library
 
@@ -99,12 +116,8 @@ class Way:
             )
             return Finding.failed(check, self._told["words"], fix)
         if step.startswith("dlopen "):
-            fix = (
-                "empty /etc/ld.so.preload, as iTrustee's library ends who loads it while anything "
-                "is preloaded; else install the vendor's library anew"
-            )
             text = f"loading {step.removeprefix('dlopen ')} ended the helper, or didn't return"
-            return Finding.failed(check, text, fix)
+            return Finding.failed(check, text, "install the vendor's library anew")
         return Finding.not_applicable(check, f"{_NOT_SO_FAR}: see query")
 
     def _flavour(self) -> Finding:
@@ -123,7 +136,7 @@ class Way:
     # ---- iTrustee
 
     def _driver(self) -> Finding:
-        node, check = self._on_node(_ITRUSTEE_NODE), "driver"
+        node, check = self._on_node(CLIENT_NODE), "driver"
         if os.path.lexists(node):
             return Finding.ok(check, f"{node} is there")
         if self._reached:
@@ -147,28 +160,24 @@ class Way:
         return Finding.failed(check, f"there is no {node}, which only a confidential OS has", fix)
 
     def _teecd(self) -> Finding:
-        check, socket = "teecd", Path(TEECD_SOCKET)
+        check, socket = "teecd", Path(teecd.SOCKET)
         if self._reached:
             return Finding.ok(check, "it let the plugin in")
-        if problem := files.problem_of_socket(socket):
-            fix = (
-                f"start teecd on the node; in a container mount {TEECD} from there, and restart "
-                "the pod if the node made it anew"
-            )
-            return Finding.failed(check, problem, fix)
-        if self._told.get("step") == _INITIALIZE:
-            words = self._error_words() or (f"{_INITIALIZE} didn't return", "restart teecd")
-            return Finding.failed(check, *words)
-        return Finding.ok(check, f"{socket} is there")
+        if problem := teecd.problem_of_connecting(socket):
+            return Finding.failed(check, problem, teecd.START)
+        if self._told.get("step") != INITIALIZE:
+            return Finding.ok(check, f"it listens at {socket}")
+        error = self._error() or TimedOut(f"{INITIALIZE} did not return")
+        error = teecd.explain_login(error, self._told, self._said)
+        return Finding.failed(check, str(error), error.fix)
 
     def _identity(self) -> Finding:
         check, path, user = "identity", self._options.identity, self._options.user
         who = f"{path} as {user}"
         if self._problem == "identity":
             return Finding.failed(check, self._told["words"], PROBLEMS["identity"][1])
-        if self._result in results.OF_THE_CALLER:
-            words, fix = self._error_words() or ("", "")
-            return Finding.failed(check, f"{who}: {words}", fix)
+        if results.is_refusal(self._told) and (error := self._error()):
+            return Finding.failed(check, f"{who}: {error}", error.fix)
         if self._answered:
             return Finding.ok(check, f"{who} is admitted")
         return Finding.ok(check, f"{who}; whether that is admitted isn't known")
@@ -194,13 +203,44 @@ class Way:
                 "--backend-option ta-path="
             )
             return Finding.failed(check, f"{path} {problem}", fix)
-        if self._result in results.OF_THE_APPLICATION and (words := self._error_words()):
-            return Finding.failed(check, f"{path}, {words[0]}", words[1])
+        if self._result in results.OF_THE_APPLICATION and (error := self._error()):
+            return Finding.failed(check, f"{path}, {error}", error.fix)
         if path.resolve().stem.lower() != uuid:
             text = f"{path} isn't named by the UUID that is asked for, {uuid}"
             fix = "give --backend-option uuid= as the file was signed for, or the file of this one"
             return Finding.warning(check, text, fix)
         return Finding.ok(check, f"{path} is there; whether it answers isn't known")
+
+    def _versions(self) -> Finding:
+        check, told = "versions", self._told
+        parts = {"TEE OS": told.get("tee-os"), "driver": told.get("driver")}
+        if known := [f"{part} {version}" for part, version in parts.items() if version]:
+            return Finding.ok(check, ", ".join(known))
+        text = told.get("no-versions") or (
+            f"there is no {LOG_NODE} here" if self._answered else _NOT_SO_FAR
+        )
+        return Finding.not_applicable(check, f"{text}: the versions can be read there only")
+
+    def _long_calls(self) -> Finding:
+        """Name who was in the TEE for over 10 s, by the driver's lines in the kernel's log."""
+        check = "long-calls"
+        try:
+            calls = usage.long_calls(usage.KERNEL_LOG, time.monotonic())
+        except OSError as error:
+            text = f"{usage.KERNEL_LOG} can't be read ({error.strerror})"
+            fix = "look on the node:\ndmesg | grep cmd_monitor_tick"
+            return Finding.not_applicable(check, text, fix)
+        recent = [call for call in calls if call.ago_seconds < _RECENT_SECONDS]
+        if not recent:
+            return Finding.ok(check, "no process was in the TEE for over 10 s in the last hour")
+        text = "in the TEE for over 10 s: " + ", ".join(
+            f"{call.name} (process {call.pid}, {call.ago_seconds:.0f} s ago)"
+            for call in recent[-_MOST_CALLS:]
+        )
+        if self._answered:
+            return Finding.ok(check, text)
+        fix = "see the TEE's own log of then, /var/log/tee/last_teemsg, and end these processes"
+        return Finding.warning(check, text, fix)
 
     # ---- OP-TEE
 
@@ -214,7 +254,7 @@ class Way:
                 "privileged one may open; where it has another name: --backend-option device="
             )
             return Finding.failed(check, f"there is no {device}", fix)
-        if self._told.get("failed") == _INITIALIZE:
+        if self._told.get("failed") == INITIALIZE:
             fix = (
                 "run the plugin as root; in a container as a privileged one, or the kernel lets "
                 "nobody open a device node"
@@ -232,6 +272,10 @@ class Way:
                 "loading the trusted applications of pods does"
             )
             return Finding.warning(check, f"there is no {node}", fix)
+        if files.sees_all_processes():
+            text = f"{_SUPPLICANT} doesn't run: opening a TA that isn't loaded hangs until it does"
+            fix = f"start it, and find out why it ended:\nsystemctl restart {_SUPPLICANT}"
+            return Finding.warning(check, text, fix)
         text = f"{node} is there; from here it isn't seen whether {_SUPPLICANT} runs"
         fix = f"look on the node:\nsystemctl status {_SUPPLICANT}"
         return Finding.not_applicable(check, text, fix)
@@ -240,24 +284,43 @@ class Way:
         check = "trusted-application"
         if self._answered:
             return Finding.ok(check, "the statistics pseudo-TA answers")
-        if self._result in results.OF_THE_APPLICATION and self._reached:
-            words, fix = self._error_words() or ("", "")
-            return Finding.failed(check, words, fix)
+        of_it = self._reached and self._result in results.OF_THE_APPLICATION
+        if of_it and (error := self._error()):
+            return Finding.failed(check, str(error), error.fix)
+        if self._told.get("step") == OPEN and not self._told.keys() & {"result", "words"}:
+            late = timed_out(self._told, OPEN)
+            return Finding.failed(check, str(late), late.fix)
         return Finding.not_applicable(check, _NOT_SO_FAR)
+
+    def _pools(self) -> Iterator[Finding]:
+        """Tell what units can't show: OP-TEE's own heap, and the end of the pool."""
+        if heap := heap_of(self._told):
+            check, text = "heap", str(heap)
+            yield (
+                Finding.ok(check, text) if heap.is_enough else Finding.failed(check, text, HEAP_FIX)
+            )
+        if self._answered and self._told["free"].isdecimal():
+            free_bytes = int(self._told["free"])
+            text = f"{free_bytes // 1024} KiB are free, the last {_POOL_END // 1024} KiB in pieces"
+            if free_bytes > _POOL_END:
+                yield Finding.ok("pool-end", text)
+                return
+            text += ": a trusted application of 1 MiB may be refused, though units are healthy"
+            fix = "end trusted applications, or give a --reserve that is larger by 2MiB"
+            yield Finding.warning("pool-end", text, fix)
 
     # ---- what the helper told
 
     @property
     def _result(self) -> int | None:
-        return int(self._told["result"]) if "failed" in self._told else None
+        return results.result_of(self._told)
 
-    def _error_words(self) -> tuple[str, str] | None:
-        """What happened and the fix, where a call failed."""
+    def _error(self) -> TeeError | None:
+        """The error that follows, where a call failed."""
         if self._result is None or self._vendor is None:
             return None
         step, origin = self._told["failed"], int(self._told["origin"])
-        error = results.error_of(self._vendor, step, self._result, origin)
-        return str(error), error.fix
+        return results.error_of(self._vendor, step, self._result, origin, said=self._said)
 
     def _on_node(self, path: str) -> Path:
         return self._host_root / path.lstrip("/")

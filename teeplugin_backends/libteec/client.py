@@ -28,11 +28,21 @@ VENDORS = {ITRUSTEE: abi.ITRUSTEE_SYMBOLS, OPTEE: abi.OPTEE_SYMBOLS}
 
 OPTEE_STATISTICS_UUID = "d96a5b40-e2c7-b1af-8794-1002a5d5c61b"
 OPTEE_TA_RAM_POOL = 3
+OPTEE_HEAP_POOL = 1
+"""OP-TEE's own heap, of which each instance of a trusted application takes a part as well."""
 
 _OUR_MEMORY_COMMAND = 0
 _OPTEE_ALLOCATION_COMMAND = 1
 
+INITIALIZE, OPEN = "TEEC_InitializeContext", "TEEC_OpenSession"
+"""The library connects to its daemon and logs in during the first; no later call waits for that."""
+
 _MAX_BYTES = 2**64 - 1
+
+LOG_NAME = "libteec"
+_LOG_PERROR, _LOG_USER = 0x20, 1 << 3
+_log_name = LOG_NAME.encode()
+"""The C library keeps the pointer that openlog is given: this stays alive and in place."""
 
 
 class LibraryError(Exception):
@@ -56,6 +66,13 @@ class ReplyError(Exception):
 
 
 # ---- the library
+
+
+def hear_library() -> None:
+    """Have the library's words, which it gives to syslog only, go to standard error as well."""
+    openlog = CDLL(None).openlog
+    openlog.restype, openlog.argtypes = None, (c_char_p, c_int, c_int)
+    openlog(_log_name, _LOG_PERROR, _LOG_USER)
 
 
 class Library:
@@ -173,6 +190,10 @@ class ItrusteeQuery:
         """Name the trusted application's file: TEEC_InitializeContext would have reset it."""
         self.context.ta_path = self._ta_path
 
+    def more_operations(self) -> "tuple[abi.ItrusteeOperation, ...]":
+        """Nothing more is asked."""
+        return ()
+
     def reading(self) -> tuple[int, int]:
         """The total and free bytes that were answered."""
         return accept_reply(
@@ -192,20 +213,38 @@ class OpteeQuery:
     def __init__(self) -> None:
         self.uuid = abi.UUID.parse(OPTEE_STATISTICS_UUID)
         self.context, self.session = abi.OpteeContext(), abi.OpteeSession()
-        self.opening, self.operation = abi.OpteeOperation(), abi.OpteeOperation()
-        self.operation.paramTypes = abi.param_types(abi.VALUE_INPUT, abi.MEMREF_TEMP_OUTPUT)
-        self.operation.params[0].value.a = OPTEE_TA_RAM_POOL
-        self._record = abi.OpteeStatistics64()
-        self.operation.params[1].tmpref.buffer = addressof(self._record)
-        self.operation.params[1].tmpref.size = sizeof(self._record)
+        self.opening = abi.OpteeOperation()
+        self.operation, self._record = _asks_for_pool(OPTEE_TA_RAM_POOL)
+        self._heap, self._heap_record = _asks_for_pool(OPTEE_HEAP_POOL)
 
     def prepare_context(self) -> None:
         """Nothing: there is no file to name."""
+
+    def more_operations(self) -> tuple[abi.OpteeOperation, ...]:
+        """Ask for OP-TEE's own heap."""
+        return (self._heap,)
 
     def reading(self) -> tuple[int, int]:
         """The total and free bytes that were answered."""
         returned_bytes = self.operation.params[1].tmpref.size
         return accept_statistics(bytes(self._record), returned_bytes)
+
+    def heap(self) -> tuple[int, int] | None:
+        """The bytes of OP-TEE's own heap, and those free; None where it told none."""
+        try:
+            return accept_statistics(bytes(self._heap_record), self._heap.params[1].tmpref.size)
+        except ReplyError:
+            return None
+
+
+def _asks_for_pool(pool: int) -> tuple[abi.OpteeOperation, abi.OpteeStatistics64]:
+    """Make the operation, and the record that it is answered into."""
+    operation, record = abi.OpteeOperation(), abi.OpteeStatistics64()
+    operation.paramTypes = abi.param_types(abi.VALUE_INPUT, abi.MEMREF_TEMP_OUTPUT)
+    operation.params[0].value.a = pool
+    operation.params[1].tmpref.buffer = addressof(record)
+    operation.params[1].tmpref.size = sizeof(record)
+    return operation, record
 
 
 def ask(library: Library, query: ItrusteeQuery | OpteeQuery) -> tuple[int, int]:
@@ -216,21 +255,29 @@ def ask(library: Library, query: ItrusteeQuery | OpteeQuery) -> tuple[int, int]:
         ReplyError: they all succeeded, with an answer that can't be true.
     """
     context, session, origin = byref(query.context), byref(query.session), c_uint32()
-    library.call("TEEC_InitializeContext", None, context)
+    library.call(INITIALIZE, None, context)
     try:
         query.prepare_context()
         opening = (query.login, None, byref(query.opening))
-        library.call(
-            "TEEC_OpenSession", context, session, byref(query.uuid), *opening, origin=origin
-        )
+        library.call(OPEN, context, session, byref(query.uuid), *opening, origin=origin)
         try:
             invoking = (query.command, byref(query.operation))
             library.call("TEEC_InvokeCommand", session, *invoking, origin=origin)
+            for operation in query.more_operations():
+                _try_to_invoke(library, session, query.command, byref(operation))
         finally:
             library.close("TEEC_CloseSession", session)
     finally:
         library.close("TEEC_FinalizeContext", context)
     return query.reading()
+
+
+def _try_to_invoke(library: Library, *arguments: object) -> None:
+    """Invoke for what the reading does without."""
+    try:
+        library.call("TEEC_InvokeCommand", *arguments, origin=c_uint32())
+    except CallError:
+        return
 
 
 # ---- what is confirmed

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 from pathlib import Path
 
 _DIRECTORIES = ("/usr/lib64", "/lib64", "/usr/lib", "/lib", "/usr/local/lib64", "/usr/local/lib")
@@ -59,20 +60,48 @@ def problem_of_application(path: Path) -> str:
         "can't be read by the plugin's user": not os.access(path, os.R_OK),
         f"is a link to {real}, which doesn't end in .sec": real.suffix != ".sec",
     }
-    return next((problem for problem, is_so in problems.items() if is_so), "")
+    return next((problem for problem, is_so in problems.items() if is_so), _damage(path))
 
 
-def problem_of_socket(path: Path) -> str:
-    """What is wrong with a socket and its directory, without connecting; empty if nothing is."""
+_SIGNED = struct.Struct("<IHHI")
+"""The beginning of a signed file: two magic numbers, a version, the length of what follows."""
+
+_MAGIC = (0xA5A55A5A, 0x55AA)
+_OLDEST_VERSION = 3
+"""Files of an older version have another header; today's signing tool makes none."""
+
+_HEADER_BYTES = 16
+_LARGEST_BYTES = 8 * 1024 * 1024
+"""iTrustee's library reads no larger one."""
+
+
+def _damage(path: Path) -> str:
+    """What is wrong with the content of a file that can be read, as far as its length tells."""
     try:
-        if not path.parent.stat().st_nlink:
-            return f"{path.parent} was deleted and made anew, and this mount of it is dead"
-        is_socket = stat.S_ISSOCK(path.stat().st_mode)
-    except FileNotFoundError:
-        return f"there is no {path}"
+        with path.open("rb") as file:
+            head, there = file.read(_SIGNED.size), os.fstat(file.fileno()).st_size
     except OSError as error:
-        return f"{path} can't be looked at ({error.strerror})"
-    return "" if is_socket else f"{path} is no socket"
+        return f"can't be read ({error.strerror})"
+    if len(head) < _SIGNED.size:
+        return f"is damaged: it has {there} bytes"
+    *magic, version, content = _SIGNED.unpack(head)
+    if tuple(magic) != _MAGIC or version < _OLDEST_VERSION:
+        return "is no file that the signing tool made, or it is damaged: its first bytes are others"
+    if (meant := content + _HEADER_BYTES) > _LARGEST_BYTES:
+        return f"is too large: {meant} bytes, and the library reads {_LARGEST_BYTES} at most"
+    return f"is cut: {there} of {meant} bytes" if there < meant else ""
+
+
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+"""The inode that Linux gives it; no other namespace ever has it."""
+
+
+def sees_all_processes() -> bool:
+    """Whether we are on the host itself, as far as processes go."""
+    try:
+        return Path("/proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return False
 
 
 def process_runs(name: str) -> bool:

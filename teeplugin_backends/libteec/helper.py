@@ -8,7 +8,7 @@ the last call is known where none follows.
 import os
 from ctypes import CDLL, byref, c_int, c_ulong
 
-from teeplugin_backends.libteec import client
+from teeplugin_backends.libteec import client, driver_info
 
 TYPE_CHECKING = False  # typing's own costs the helper 10 ms
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def main(request: "Mapping[str, str]") -> None:
     else:
         tell("total", str(total_bytes))
         tell("free", str(free_bytes))
+        # From here on the reading stands, whatever comes.
+        driver_info.tell_more(tell, request["log_node"], request["memstat"])
     # No destructors: neither the interpreter's, which take time, nor the library's.
     os._exit(0)
 
@@ -82,10 +84,15 @@ def _block_signals() -> None:
 def _query(request: "Mapping[str, str]", tell: "Callable[[str, str], None]") -> tuple[int, int]:
     if "LD_PRELOAD" in os.environ:
         raise client.LibraryError("preload", "LD_PRELOAD is set in the helper's environment")
+    client.hear_library()
     library = client.load(request["libraries"].split("\n"), request["vendor"] or None, tell)
     tell("vendor", library.vendor)
     if library.vendor == client.OPTEE:
-        return client.ask(library, client.OpteeQuery())
+        query = client.OpteeQuery()
+        reading = client.ask(library, query)
+        if heap := query.heap():
+            tell("heap", f"{heap[0]} {heap[1]}")
+        return reading
     _check_identity(request["identity"], request["user"])
     ta_path = os.fsencode(request["ta_path"])
     return client.ask(library, client.ItrusteeQuery(request["uuid"], ta_path))

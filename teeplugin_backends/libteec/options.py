@@ -26,6 +26,11 @@ TEECD = "/var/itrustee/teecd"
 LOG_NODE, CONFIDENTIAL_NODE = "/dev/teelog", "/dev/tc_ns_cvm"
 """What iTrustee's containers are given; the second is there on a confidential OS only."""
 
+CLIENT_NODE, AGENTS_NODE = "/dev/tc_ns_client", "/dev/tc_private"
+"""The driver's own: teecd opens the first for each client, and holds the second while it runs."""
+
+ITRUSTEE_NODES = (LOG_NODE, CONFIDENTIAL_NODE, CLIENT_NODE)
+
 _LIBRARIES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         AUTO: ("libteec.so", "libteec.so.2", "libteec.so.1"),

@@ -14,7 +14,7 @@ import marshal
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from types import CodeType
@@ -22,9 +22,10 @@ from types import CodeType
 import anyio
 
 from teeplugin_backends.base import CLOSE_SECONDS
+from teeplugin_backends.libteec.client import LOG_NAME
 
 _PACKAGE = __package__ or "teeplugin_backends.libteec"
-_MODULES = ("abi", "client", "helper")
+_MODULES = ("abi", "client", "driver_info", "helper")
 """What the helper is made of, each after those that it imports."""
 
 WRONG_INTERPRETER = 96
@@ -54,8 +55,10 @@ module.main(request)
 
 _ANSWER_BYTES = 64 * 1024
 _LONGEST_QUOTE = 200
+LOOK_AFTER_SECONDS = 0.5
+"""A query that takes longer than this is looked at while it runs: most take 0.05 s."""
 _END_SECONDS = CLOSE_SECONDS / 2
-"""How long `close` waits for a helper that was killed: it may hang in the kernel."""
+"""How long a helper that was killed is waited for: it may hang in the kernel."""
 
 _ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 _PASSED_ON = "LD_LIBRARY_PATH"
@@ -82,6 +85,9 @@ class Ended:
             return f"signal {-self.status}"
 
 
+Look = Callable[[Mapping[str, str]], None]
+
+
 class CantEndError(Exception):
     """The helper of an earlier query was killed and is still there: no other is started."""
 
@@ -94,11 +100,12 @@ class HelperProcesses:
     """Runs helpers whose argv[0] is `identity`, one at a time.
 
     `counters` tells how many were started, how many of them were killed, and how many queries were
-    not asked because an earlier helper could not be ended.
+    not asked because an earlier helper could not be ended. `look` is called every
+    LOOK_AFTER_SECONDS of a query with what the helper has told so far.
     """
 
-    def __init__(self, identity: str) -> None:
-        self._identity = identity
+    def __init__(self, identity: str, look: Look = lambda _told: None) -> None:
+        self._identity, self._look = identity, look
         self._process: asyncio.subprocess.Process | None = None
         self.counters = dict.fromkeys(("helper_started", "helper_killed", "helper_stuck"), 0)
         self._killed = False
@@ -106,6 +113,8 @@ class HelperProcesses:
         """What the newest helper was last heard to do."""
         self.told: Mapping[str, str] = {}
         """All that the newest helper told, whatever its end, by key."""
+        self.complaint = ""
+        """The last line that it, or the library in it, wrote on standard error."""
 
     @property
     def outstanding(self) -> bool:
@@ -115,26 +124,37 @@ class HelperProcesses:
     async def run(self, request: Mapping[str, str]) -> Ended:
         """Run one helper to its end; when this is cancelled it is killed, and not waited for.
 
+        What `look` raises ends the helper likewise.
+
         Raises:
             CantEndError: an earlier one is still there.
             OSError: it can't be started.
         """
         if self._process is not None and self.outstanding:
+            # It may have been killed just now, and need a moment.
+            with anyio.move_on_after(_END_SECONDS):
+                await self._process.wait()
+        if self._process is not None and self.outstanding:
             self.counters["helper_stuck"] += 1
             raise CantEndError(self._process.pid, self.step)
         program = marshal.dumps(({**request, "parent": str(os.getpid())}, _program()))
         with _memory_file(program) as stdin, _output() as stdout, _output() as stderr:
-            self.step, self.told = "", {}
+            self.step, self.told, self.complaint = "", {}, ""
             process = self._process = await self._start(stdin, stdout, stderr)
             self._killed = False
             self.counters["helper_started"] += 1
             try:
-                status = await process.wait()
+                while process.returncode is None:
+                    with anyio.move_on_after(LOOK_AFTER_SECONDS):
+                        await process.wait()
+                        break
+                    self._look(_told(_read(stdout)))
             finally:
                 self.told = _told(_read(stdout))
                 self.step = self.told.get("step", "")
+                self.complaint = _last_line(_read(stderr))
                 self._kill()
-            return Ended(status, self.told, _last_line(_read(stderr)))
+            return Ended(await process.wait(), self.told, self.complaint)
 
     async def close(self) -> None:
         """Kill the helper, if there is one, and wait for it a moment only."""
@@ -226,5 +246,7 @@ def _told(text: str) -> dict[str, str]:
 
 
 def _last_line(text: str) -> str:
-    lines = [line for line in text.splitlines() if line.strip()]
-    return lines[-1].strip()[:_LONGEST_QUOTE] if lines else ""
+    """Quote the last line, without what a terminal would act on, nor the library's own prefix."""
+    lines = ("".join(filter(str.isprintable, line)).strip() for line in text.splitlines())
+    last = next(filter(None, reversed([*lines])), "")
+    return last.removeprefix(f"{LOG_NAME}: ")[:_LONGEST_QUOTE]

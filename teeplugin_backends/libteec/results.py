@@ -176,11 +176,13 @@ OF_THE_APPLICATION: Final = frozenset(
 _IN_CALL: Final[Mapping[tuple[str, str, int], Meaning]] = MappingProxyType(
     {
         (ITRUSTEE, "TEEC_InitializeContext", abi.ERROR_GENERIC): Meaning(
+            "GENERIC", Unreachable, "the connection to teecd or the login failed"
+        ),
+        (ITRUSTEE, "TEEC_OpenSession", abi.ERROR_GENERIC): Meaning(
             "GENERIC",
-            Unreachable,
-            "teecd can't be reached, or doesn't know who we are",
-            "check that teecd runs, that its directory /var/itrustee/teecd is mounted (not only "
-            "its socket), and that /etc/passwd names our user, outside any user namespace",
+            BadReply,
+            "the driver failed to open a session, whatever its reason",
+            "look for the driver's reason in the kernel's log (dmesg)",
         ),
         (OPTEE, "TEEC_InitializeContext", abi.ERROR_ITEM_NOT_FOUND): Meaning(
             "ITEM_NOT_FOUND",
@@ -197,6 +199,15 @@ _IN_CALL: Final[Mapping[tuple[str, str, int], Meaning]] = MappingProxyType(
     }
 )
 
+_EFAULT = Meaning(
+    "ACCESS_DENIED",
+    BadReply,
+    "the driver could not copy the query or its answer (EFAULT): no allowlist refused it",
+    "check that another trusted application doesn't have this UUID, and that libteec, driver and "
+    "plugin fit each other",
+)
+"""iTrustee's library makes ACCESS_DENIED of the driver's EFAULT, with the driver as its origin."""
+
 _ORIGINS: Final[Mapping[int, str]] = MappingProxyType(
     {
         abi.ORIGIN_API: "the library",
@@ -209,14 +220,33 @@ _ORIGINS: Final[Mapping[int, str]] = MappingProxyType(
 _UNKNOWN = Meaning("unknown", BadReply, "no result that is known here")
 
 
-def error_of(vendor: str, step: str, result: int, origin: int) -> TeeError:
-    """Make the error for the result of a call, `step` being the call's name."""
+def result_of(told: Mapping[str, str]) -> int | None:
+    """Give the result of the call that failed, if one did, by what a helper told."""
+    return int(told["result"]) if "failed" in told else None
+
+
+def is_refusal(told: Mapping[str, str]) -> bool:
+    """Whether the TEE or the trusted application refused who asks, by what a helper told.
+
+    Not so where the library or the driver is the origin: they know no allowlist.
+    """
+    by_who_knows = told.get("origin") not in (str(abi.ORIGIN_API), str(abi.ORIGIN_COMMS))
+    return by_who_knows and result_of(told) in OF_THE_CALLER
+
+
+def error_of(vendor: str, step: str, result: int, origin: int, *, said: str = "") -> TeeError:
+    """Make the error for the result of a call, `step` being the call's name.
+
+    `said` is the last line that the library wrote about it.
+    """
     meaning = _IN_CALL.get((vendor, step, result)) or MEANINGS.get(result, _UNKNOWN)
+    if (vendor, result, origin) == (ITRUSTEE, abi.ERROR_ACCESS_DENIED, abi.ORIGIN_COMMS):
+        meaning = _EFAULT
     kind = meaning.kind
     if kind is Exhausted and origin in (abi.ORIGIN_API, abi.ORIGIN_COMMS):
         # The node's memory, not the TEE's: nothing follows from it for what is listed.
         kind = BadReply
     teller = _ORIGINS.get(origin)
-    said = f"{step}: {result:#010X} {meaning.name}".replace("X", "x", 1)
-    message = f"{said}{f' from {teller}' if teller else ''}: {meaning.words}"
-    return kind(message, fix=meaning.fix)
+    called = f"{step}: {result:#010X} {meaning.name}".replace("X", "x", 1)
+    message = f"{called}{f' from {teller}' if teller else ''}: {meaning.words}"
+    return kind(f"{message} (libteec: {said})" if said else message, fix=meaning.fix)

@@ -9,13 +9,22 @@ from pathlib import Path
 import pytest
 
 from teeplugin_backends.base import TeeError, TeeMemory
-from teeplugin_backends.libteec import LibTeec, process
-from tests.tee.build import Built, read_log, write_state
+from teeplugin_backends.libteec import LibTeec, process, teecd
+from tests.tee.build import Built, read_log, write_signed, write_state
+from tests.tee.teecd import MockTeecd
 from tests.waiting import eventually
 
 MIB = 1 << 20
 GIB = 1 << 30
 CALLS = ["init", "open", "invoke", "close", "finalize"]
+
+
+def calls_of(vendor: str) -> list[str]:
+    """One query's calls: OP-TEE is asked for its own heap as well."""
+    more = ["invoke"] if vendor == "optee" else []
+    return ["load", *CALLS[:3], *more, *CALLS[3:]]
+
+
 DEFAULT = TeeMemory(total_bytes=GIB, free_bytes=768 * MIB)
 
 
@@ -54,12 +63,21 @@ class Tee:
 
 
 @pytest.fixture(name="tee")
-def made_tee(built: Built, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tee:
+def made_tee(
+    built: Built, running_teecd: MockTeecd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Tee:
     # The helper's environment is fixed: what the test library needs has to be let in.
     monkeypatch.setitem(process._ENVIRONMENT, "TEST_TEE_STATE", str(tmp_path / "state"))
     monkeypatch.setitem(process._ENVIRONMENT, "TEST_TEE_LOG", str(tmp_path / "log"))
-    (tmp_path / "ours.sec").touch()
+    use_teecd(running_teecd, monkeypatch)
+    write_signed(tmp_path / "ours.sec")
     return Tee(built, tmp_path)
+
+
+def use_teecd(running: MockTeecd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have backend and test library go to this one."""
+    monkeypatch.setattr(teecd, "SOCKET", str(running.path))
+    monkeypatch.setitem(process._ENVIRONMENT, "TEST_TEE_TEECD", str(running.path))
 
 
 async def fault(asked: Awaitable[TeeMemory]) -> TeeError:

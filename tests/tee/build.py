@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -149,6 +150,12 @@ def write_state(path: Path, **keys: object) -> Path:
 
 def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def write_signed(path: Path, content: bytes = b"signed") -> Path:
+    """Make a file that iTrustee's library reads as a signed one."""
+    path.write_bytes(struct.pack("<IHHII", 0xA5A55A5A, 0x55AA, 4, len(content), 0) + content)
+    return path
 
 
 def read_log(path: Path, event: str | None = None) -> list[dict[str, str]]:

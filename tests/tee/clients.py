@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.tee.build import CA_PATH, SAMPLE_UUID, Built, read_log, write_state
+from tests.tee.build import CA_PATH, SAMPLE_UUID, Built, read_log, write_signed, write_state
 
 _SECONDS = 20
 
@@ -28,7 +28,7 @@ class Client:
 
     @classmethod
     def prepare(cls, built: Built, directory: Path) -> Client:
-        (directory / f"{SAMPLE_UUID}.sec").touch()
+        write_signed(directory / f"{SAMPLE_UUID}.sec")
         return cls(built, directory)
 
     @property

@@ -5,7 +5,7 @@ Where a compiler or emulator is missing, its tests are skipped with the reason, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 from tests.needs import need
 from tests.tee.build import Built, build
 from tests.tee.clients import Client
+from tests.tee.teecd import MockTeecd
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,13 @@ def built_with_sanitizers(tee_build_root: Path) -> Built:
 def built_for_aarch64(tee_build_root: Path) -> Built:
     need("compiler", "cross compiler")
     return build(tee_build_root / "aarch64", cc="aarch64-linux-gnu-gcc")
+
+
+@pytest.fixture(scope="session")
+def running_teecd(tee_build_root: Path) -> Iterator[MockTeecd]:
+    """A mock teecd for all tests that do nothing to it."""
+    with MockTeecd(tee_build_root / "teecd.sock") as running:
+        yield running
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from teeplugin.commands.doctor.model import Report
-from teeplugin_backends.libteec import checks
 from tests.doctoring import examined
-from tests.tee.asking import Tee
-from tests.tee.build import SAMPLE_UUID
+from tests.tee.asking import Tee, use_teecd
+from tests.tee.build import SAMPLE_UUID, write_signed
+from tests.tee.teecd import MockTeecd
 
 NODES = ("teelog", "tc_ns_client", "tc_ns_cvm", "tee0", "teepriv0")
 LOGIN_FAILS = "init:result:0xFFFF0000"
@@ -24,7 +23,7 @@ class Site:
     """A node with a TEE, its device nodes, teecd's socket and the trusted application's file."""
 
     tee: Tee
-    teecd: socket.socket
+    teecd: MockTeecd
 
     @property
     def root(self) -> Path:
@@ -50,11 +49,8 @@ def made_site(tee: Tee, kubelet_dir: Path, monkeypatch: pytest.MonkeyPatch) -> I
     for name in NODES:
         (tee.directory / "node" / "dev" / name).touch()
     (tee.directory / "node" / "var" / "itrustee" / "teecd").mkdir(parents=True)
-    path = kubelet_dir / "teecd.sock"
-    monkeypatch.setattr(checks, "TEECD_SOCKET", str(path))
-    with socket.socket(socket.AF_UNIX) as teecd:
-        teecd.bind(str(path))
-        teecd.listen()
+    with MockTeecd(kubelet_dir / "teecd.sock") as teecd:
+        use_teecd(teecd, monkeypatch)
         found = Site(tee, teecd)
-        found.application.write_bytes(b"signed")
+        write_signed(found.application)
         yield found

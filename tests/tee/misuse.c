@@ -261,12 +261,42 @@ static void types_unknown(void)
     fill();
     operation.paramTypes |= 0x40;
     invoke(&session);
+    close_both();
+}
+
+static void types_above_16_bits(void)
+{
+    open_rightly();
+    fill();
     operation.paramTypes = RIGHT_TYPES | 0x10000;
     invoke(&session);
     close_both();
 }
 
+static void types_of_itrustee(void)
+{
+    static const uint32_t types[] = {8, 12, 13, 14, 15};
+
+    open_rightly();
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        fill();
+        operation.paramTypes |= types[i] << 4;
+        invoke(&session);
+    }
+    close_both();
+}
+
 static void buffer_empty(void)
+{
+    open_rightly();
+    fill();
+    operation.params[0].tmpref.buffer = NULL;
+    operation.params[0].tmpref.size = 0;
+    invoke(&session);
+    close_both();
+}
+
+static void buffer_half_empty(void)
 {
     open_rightly();
     fill();
@@ -298,6 +328,19 @@ static void two_calls(void)
     close_session(&session);
     open_with(&context, &memory_uuid, LOGIN, NULL);
     close_both();
+}
+
+/* What the library writes into the session itself, by iTrustee's names. */
+static void session_printed(void)
+{
+#ifndef LAYOUT_OPTEE
+    open_rightly();
+    printf("opened %u %u %d\n", session.ops_cnt, session.service_id.timeLow == memory_uuid.timeLow,
+           session.context == &context);
+    close_both();
+    printf("closed %u %u %u %d\n", session.session_id, session.service_id.timeLow, session.ops_cnt,
+           session.context == NULL);
+#endif
 }
 
 static void ask_statistics(uint32_t pool, size_t room)
@@ -359,7 +402,11 @@ static const struct {
     WAY(started_of_the_other_vendor),
     WAY(types_of_the_open),
     WAY(types_unknown),
+    WAY(types_above_16_bits),
+    WAY(types_of_itrustee),
     WAY(buffer_empty),
+    WAY(buffer_half_empty),
+    WAY(session_printed),
     WAY(buffer_short),
     WAY(two_calls),
     WAY(statistics_rightly),

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.plugin_process import Plugin
-from tests.tee.build import read_log, write_state
+from tests.tee.build import read_log, write_signed, write_state
+from tests.tee.teecd import MockTeecd
 from tests.waiting import eventually
 
 GIB = 1 << 30
@@ -18,11 +19,16 @@ GIB = 1 << 30
 # The plugin itself, but for two variables that its helper's fixed environment lets through, and
 # for how long a hang may take: real seconds in one test only.
 _LAUNCH = """
-import os, sys
+import errno, os, sys
 from teeplugin.cli.main import main
-from teeplugin_backends.libteec import backend, process
+from teeplugin_backends.libteec import backend, node_watch, process, teecd
 process._ENVIRONMENT.update((k, v) for k, v in os.environ.items() if k.startswith("TEST_TEE"))
 backend.ANSWER_SECONDS = float(os.environ.get("ANSWER_SECONDS", backend.ANSWER_SECONDS))
+if os.environ.get("NO_INOTIFY"):
+    def changes(paths, held):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+    node_watch.changes = changes
+teecd.SOCKET = os.environ["TEST_TEE_TEECD"]
 sys.exit(main())
 """
 
@@ -56,17 +62,27 @@ class LibteecPlugin(Plugin):
         *,
         options: Sequence[str] = (),
         answer_seconds: str = "",
+        no_inotify: str = "",
         enter: Sequence[str] = (),
     ) -> None:
         self.state, self.log = directory / "state", directory / "plugin.log"
         self.tee_log, self.library = directory / "tee.log", directory / "libteec.so"
         ta = directory / "ours.sec"
-        ta.touch()
+        write_signed(ta)
+        node = place.host_root / "dev" / "tc_private"
+        if not node.exists():
+            node.parent.mkdir(parents=True, exist_ok=True)
+            node.touch()
+        self.teecd = MockTeecd(directory / "teecd.sock", node)
         self.use(library)
         self.play()
-        environ = {"TEST_TEE_STATE": str(self.state), "TEST_TEE_LOG": str(self.tee_log)}
-        if answer_seconds:
-            environ["ANSWER_SECONDS"] = answer_seconds
+        environ = {
+            "TEST_TEE_STATE": str(self.state),
+            "TEST_TEE_LOG": str(self.tee_log),
+            "TEST_TEE_TEECD": str(self.teecd.path),
+        }
+        given = {"ANSWER_SECONDS": answer_seconds, "NO_INOTIFY": no_inotify}
+        environ |= {name: value for name, value in given.items() if value}
         pairs = (f"library={self.library}", f"ta-path={ta}", *options)
         self.command = [
             *(*enter, "/usr/bin/env", *(f"{name}={value}" for name, value in environ.items())),
@@ -76,6 +92,16 @@ class LibteecPlugin(Plugin):
             *("--listen", "off", "--log-format", "json", "--health-interval", "0.1"),
         ]
         self._process = None
+
+    def start(self) -> None:
+        """Start teecd, and then the plugin."""
+        if not self.teecd.is_running:
+            self.teecd.start()
+        super().start()
+
+    def __exit__(self, *reason: object) -> None:
+        super().__exit__(*reason)
+        self.teecd.kill()
 
     def play(self, **what: object) -> None:
         """Have the TEE be so, and nothing else, from the next query on; all is free if not said."""

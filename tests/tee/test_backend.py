@@ -84,7 +84,7 @@ async def test_under_another_name_it_is_refused_and_the_log_says_what_to_do(
 # What the TEE is told to be, the kind that is logged, and words of its fix.
 Fault = tuple[str, dict[str, object], str, str]
 FAULTS: list[Fault] = [
-    ("itrustee", {"fault": "init:result:0xFFFF0000"}, "unreachable", "teecd"),
+    ("itrustee", {"fault": "init:result:0xFFFF0000"}, "refused", "/etc/passwd"),
     ("itrustee", {"ta_present": 0}, "refused", "ta-path"),
     ("itrustee", {"fault": "open:result:0xFFFF9117"}, "refused", "identity"),
     ("itrustee", {"fault": "open:result:0xFFFF000D"}, "busy", "multi_session"),
@@ -92,7 +92,7 @@ FAULTS: list[Fault] = [
     ("itrustee", {"reply_unit": 0}, "bad-reply", "fit"),
     ("itrustee", {"reply_free": GIB + 1}, "bad-reply", "fit"),
     ("itrustee", {"fault": "invoke:crash"}, "bad-reply", "crash"),
-    ("itrustee", {"fault": "load:exit"}, "unreachable", "preload"),
+    ("itrustee", {"fault": "load:exit"}, "unreachable", "vendor's library"),
     ("optee", {"fault": "init:result:0xFFFF0008"}, "unreachable", "/dev/tee0"),
     ("optee", {"ta_present": 0}, "refused", "CFG_WITH_STATS=y"),
     ("optee", {"reply_size": 8}, "bad-reply", "fit"),
@@ -152,6 +152,20 @@ async def test_exhaustion_keeps_the_list_as_it_is(
         await kubelet.has(UNITS["itrustee"])
         plugin.play()
         await plugin.logged("tee_suspected_fault_over")
+
+
+async def test_no_unit_is_healthy_that_no_application_could_use_for_want_of_op_tees_heap(
+    built: Built, kubelet: Simulated, tmp_path: Path
+) -> None:
+    with LibteecPlugin(tmp_path, kubelet, built.optee) as plugin:
+        await kubelet.has(UNITS["optee"])
+        plugin.play(heap_free_bytes=8191)
+        entry = await plugin.logged("tee_fault_suspected")
+        assert entry["cause"] == "exhausted"
+        assert "OP-TEE's own heap has 7 of 200 KiB free" in entry["error"]
+        await kubelet.has(0)
+        plugin.play()
+        await kubelet.has(UNITS["optee"])
 
 
 @pytest.mark.parametrize("call", ["load", "init", "open", "invoke", "close", "finalize"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tee.build import ROOT, SAMPLE_UUID, BuildError, Built, make, read_log
+from tests.tee.build import ROOT, SAMPLE_UUID, BuildError, Built, make, read_log, write_signed
 from tests.tee.clients import Client
 
 MIB = 1 << 20
@@ -116,7 +116,7 @@ def test_a_reserve_that_is_no_number_is_no_figure(built: Built, client: Clients,
 def test_the_uuid_and_the_path_are_settings(built: Built, client: Clients) -> None:
     uuid = "01234567-89AB-cdef-0123-456789abcdef"
     asked = client(built)
-    (asked.directory / "other.sec").touch()
+    write_signed(asked.directory / "other.sec")
     asked = asked.with_(
         environment={
             "TEEMEMCA_UUID": uuid,
@@ -164,7 +164,7 @@ def test_settings_are_built_in(built: Built, client: Clients) -> None:
             "RESERVE_KB=0",
         ],
     )
-    (asked.directory / "00000000-1111-2222-3333-444444444444.sec").touch()
+    write_signed(asked.directory / "00000000-1111-2222-3333-444444444444.sec")
     asked.tell(uuid="00000000-1111-2222-3333-444444444444")
     asked = asked.with_(environment={"TEEMEMCA_TA_PATH": ""})
     result = asked.run(built.driver, str(directory / "libteememca.so"))

@@ -81,7 +81,7 @@ class LibTeecConformance(BackendConformance):
 class TestItrustee(LibTeecConformance):
     vendor = "itrustee"
     faults: ClassVar = {
-        Unreachable: {"fault": "init:result:0xFFFF0000"},
+        Unreachable: {"fault": "open:result:0xFFFFABAB"},
         Refused: {"fault": "open:result:0xFFFF9117"},
         Busy: {"fault": "open:result:0xFFFF000D"},
         BadReply: {"reply_unit": 0},

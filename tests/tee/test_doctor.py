@@ -21,7 +21,7 @@ from teeplugin_backends.libteec import backend, checks, files
 from teeplugin_backends.libteec.checks import CHECKS
 from tests.doctoring import broken, flag_in, mended, warned
 from tests.tee.asking import (
-    CALLS,
+    calls_of,
     made_tee,  # noqa: F401 - the fixture `tee`
 )
 from tests.tee.doctored import (
@@ -33,10 +33,11 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
 ITRUSTEE = [
     *("library", "loading", "flavour", "driver", "confidential-os", "teecd", "identity", "user"),
-    "trusted-application",
+    *("trusted-application", "versions", "long-calls"),
 ]
 OPTEE = [
-    *("library", "loading", "flavour", "device", "supplicant", "identity", "trusted-application")
+    *("library", "loading", "flavour", "device", "supplicant", "identity", "trusted-application"),
+    *("heap", "pool-end"),
 ]
 
 
@@ -58,7 +59,7 @@ async def test_a_tee_that_answers_has_a_way_that_holds(
     }
     assert report.of("library").text == str(site.tee.built.library(vendor))
     assert report.of("flavour").text == f"{vendor}, by its symbols"
-    assert site.tee.calls() == ["load", *CALLS], "it is asked once"
+    assert site.tee.calls() == calls_of(vendor), "it is asked once"
     assert site.tee.refusals() == []
     await site.tee.no_helper_is_left()
 
@@ -83,7 +84,7 @@ async def test_the_real_command_asks_by_the_real_helper(site: Site) -> None:
     assert result.stderr == b""
     results = {check["check"]: check["result"] for check in told["checks"]}
     assert (results["loading"], results["identity"], results["query"]) == ("ok", "ok", "ok")
-    assert site.tee.calls() == ["load", *CALLS]
+    assert site.tee.calls() == calls_of("itrustee")
 
 
 # ---- the library
@@ -131,7 +132,7 @@ async def test_a_library_that_doesnt_survive_its_loading(
     site.tee.play(fault=f"load:{fault}")
     report = await site.examined()
     fix = broken(report, "loading", "ended the helper, or didn't return")
-    assert "empty /etc/ld.so.preload" in fix
+    assert "install the vendor's library anew" in fix
     site.tee.play()
     mended(await site.examined(), "loading")
 
@@ -177,6 +178,7 @@ async def test_no_supplicant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     fix = warned(await site.examined("optee"), "supplicant", "there is no")
     assert "start tee-supplicant on the node" in fix
     (site.root / "dev" / "teepriv0").touch()
+    monkeypatch.setattr(files, "sees_all_processes", lambda: False)
     unseen = (await site.examined("optee")).of("supplicant")
     assert (unseen.result, unseen.fix) == (
         Result.NOT_APPLICABLE,
@@ -185,6 +187,44 @@ async def test_no_supplicant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     own = Path("/proc/self/comm").read_text().strip()
     monkeypatch.setattr(checks, "_SUPPLICANT", own)
     mended(await site.examined("optee"), "supplicant")
+
+
+async def test_a_supplicant_that_has_ended_on_the_host_itself(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "sees_all_processes", lambda: True)
+    fix = warned(await site.examined("optee"), "supplicant", "tee-supplicant doesn't run")
+    assert "systemctl restart tee-supplicant" in fix
+
+
+async def test_statistics_that_are_looked_for_through_a_dead_supplicant(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backend, "ANSWER_SECONDS", 0.5)
+    site.tee.play(fault="open:hang")
+    report = await site.examined("optee")
+    fix = broken(report, "trusted-application", "in the TEE, or OP-TEE has no statistics pseudo-TA")
+    assert "start tee-supplicant" in fix
+    assert "CFG_WITH_STATS=y" in fix
+    assert "no statistics pseudo-TA" in report.of("query").text
+
+
+async def test_a_heap_of_op_tee_that_is_used_up(site: Site) -> None:
+    site.tee.play(heap_free_bytes=8191)
+    report = await site.examined("optee")
+    fix = broken(report, "heap", "has 7 of 200 KiB free: enough for about 0 more")
+    assert "CFG_CORE_HEAP_SIZE" in fix
+    assert report.of("query").text.startswith("exhausted: OP-TEE's own heap has 7 of 200 KiB")
+    site.tee.play(heap_free_bytes=8192)
+    mended(await site.examined("optee"), "heap")
+
+
+async def test_the_end_of_the_pool_is_said_to_be_what_it_is(site: Site) -> None:
+    site.tee.play(total_bytes=15 << 20, free_bytes=1800 << 10)
+    fix = warned(await site.examined("optee"), "pool-end", "1800 KiB are free, the last 2048 KiB")
+    assert "--reserve" in fix
+    site.tee.play(total_bytes=15 << 20, free_bytes=10 << 20)
+    mended(await site.examined("optee"), "pool-end")
 
 
 async def test_an_op_tee_without_statistics(site: Site) -> None:

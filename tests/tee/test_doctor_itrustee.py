@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import os
 import stat
+import struct
 import sys
 from pathlib import Path
 
 import pytest
 
 from teeplugin_backends.base import Result
-from teeplugin_backends.libteec import backend, checks
+from teeplugin_backends.libteec import backend, checks, teecd
 from tests.doctoring import broken, mended, warned
-from tests.tee.asking import made_tee  # noqa: F401 - the fixture `tee`
-from tests.tee.build import CA_PATH
+from tests.tee.asking import (
+    made_tee,  # noqa: F401 - the fixture `tee`
+    use_teecd,
+)
+from tests.tee.build import CA_PATH, write_signed
 from tests.tee.doctored import (
     LOGIN_FAILS,
     Site,
     made_site,  # noqa: F401 - the fixture `site`
 )
+from tests.tee.teecd import MockTeecd
+
+HEAD = struct.Struct("<IHHII")
+DAMAGED = {
+    "is damaged: it has 10 bytes": bytes(10),
+    "its first bytes are others": bytes(80),
+    "is too large": HEAD.pack(0xA5A55A5A, 0x55AA, 4, 9 << 20, 0) + bytes(64),
+    "is cut: 64 of 80 bytes": HEAD.pack(0xA5A55A5A, 0x55AA, 4, 64, 0) + bytes(48),
+}
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -51,35 +64,66 @@ async def test_an_os_that_isnt_confidential(site: Site) -> None:
     mended(await site.examined(), "confidential-os")
 
 
-@pytest.mark.parametrize("what", ["no socket", "no directory", "a file", "nobody listens", "hangs"])
-async def test_a_teecd_that_cant_be_had(
+@pytest.mark.parametrize("what", ["no socket", "no directory", "a file", "nobody listens"])
+async def test_a_teecd_that_is_not_running(
     site: Site, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backend, "ANSWER_SECONDS", 0.5)
-    path = Path(checks.TEECD_SOCKET)
-    site.tee.play(fault="init:hang" if what == "hangs" else LOGIN_FAILS)
-    if what == "no directory":
-        monkeypatch.setattr(checks, "TEECD_SOCKET", str(path.parent / "none" / path.name))
-    elif what in ("no socket", "a file"):
+    path = site.teecd.path
+    site.teecd.kill()
+    if what != "nobody listens":
         path.unlink()
-    if what == "a file":
+    if what == "no directory":
+        monkeypatch.setattr(teecd, "SOCKET", str(path.parent / "none" / path.name))
+    elif what == "a file":
         path.touch()
     words = {
         "no socket": f"there is no {path}",
         "no directory": "none/teecd.sock",
         "a file": "is no socket",
-        "nobody listens": "teecd can't be reached, or doesn't know who we are",
-        "hangs": "TEEC_InitializeContext didn't return",
+        "nobody listens": f"nobody listens at {path}",
     }[what]
-    fix = broken(await site.examined(), "teecd", words)
-    assert "teecd" in fix
-    site.tee.play()
+    report = await site.examined()
+    assert "systemctl start teecd" in broken(report, "teecd", words)
+    assert report.of("query").text.startswith("unreachable: teecd is not running: ")
+    monkeypatch.setattr(teecd, "SOCKET", str(path))
+    site.teecd.start()
     mended(await site.examined(), "teecd")
+
+
+async def test_a_teecd_that_is_kept_busy(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backend, "ANSWER_SECONDS", 0.7)
+    with site.teecd.kept_busy():
+        report = await site.examined()
+    fix = broken(report, "teecd", "though teecd accepts connections")
+    assert "keep connections to teecd without using them" in fix
+    assert report.of("query").text.startswith("timed-out: TEEC_InitializeContext did not return")
+
+
+async def test_a_teecd_of_another_version(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MockTeecd(site.tee.directory / "other.sock", major=3) as other:
+        use_teecd(other, monkeypatch)
+        report = await site.examined()
+    fix = broken(report, "teecd", "libteec major version 2, teecd major version 3")
+    assert "libteec and teecd of one release" in fix
+    assert report.of("query").text.startswith("unreachable: ")
+
+
+async def test_a_login_that_fails(site: Site) -> None:
+    site.tee.play(fault=LOGIN_FAILS)
+    fix = broken(await site.examined(), "teecd", "the login failed, though teecd runs")
+    assert "an /etc/passwd that names its user" in fix
+
+
+async def test_the_drivers_efault_is_not_blamed_on_the_white_list(site: Site) -> None:
+    site.tee.play(fault="invoke:errno:14")
+    report = await site.examined()
+    assert report.of("identity").result is Result.OK
+    assert "another trusted application" in broken(report, "query", "bad-reply: ")
 
 
 async def test_a_teecd_whose_mount_is_dead(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Path.stat
-    lost = Path(checks.TEECD_SOCKET).parent
+    lost = site.teecd.path.parent
 
     def no_links(path: Path, **how: bool) -> os.stat_result:
         status = real(path, **how)
@@ -89,12 +133,12 @@ async def test_a_teecd_whose_mount_is_dead(site: Site, monkeypatch: pytest.Monke
         parts[stat.ST_NLINK] = 0
         return os.stat_result(parts)
 
-    site.tee.play(fault=LOGIN_FAILS)
+    site.teecd.kill()
     with monkeypatch.context() as patched:
         patched.setattr(Path, "stat", no_links)
         fix = broken(await site.examined(), "teecd", "this mount of it is dead")
     assert "restart the pod" in fix
-    site.tee.play()
+    site.teecd.start()
     mended(await site.examined(), "teecd")
 
 
@@ -124,26 +168,34 @@ async def test_a_user_without_a_name(site: Site, monkeypatch: pytest.MonkeyPatch
     mended(await site.examined(), "user")
 
 
-@pytest.mark.parametrize("what", ["isn't there", "is empty", "is no file", "is a link to"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("isn't there", "is empty", "is no file", "is a link to", "is damaged: it has 10 bytes"),
+        *("its first bytes are others", "is too large", "is cut: 64 of 80 bytes"),
+    ],
+)
 async def test_a_trusted_application_whose_file_cant_be_one(site: Site, what: str) -> None:
-    site.tee.play(ta_present=0)
     path = site.application
     path.unlink()
     if what == "is empty":
         path.touch()
     elif what == "is no file":
         path.mkdir()
+    elif content := DAMAGED.get(what):
+        path.write_bytes(content)
     elif what == "is a link to":
         other = site.tee.directory / "ta.bin"
         other.write_bytes(b"signed")
         path.symlink_to(other)
-    fix = broken(await site.examined(), "trusted-application", what)
+    report = await site.examined()
+    fix = broken(report, "trusted-application", what)
     assert "the signed file of this UUID" in fix
+    assert f"{path} {what}" in report.of("query").text or "first bytes" in what
     if path.is_dir():
         path.rmdir()
     path.unlink(missing_ok=True)
-    path.write_bytes(b"signed")
-    site.tee.play()
+    write_signed(path)
     mended(await site.examined(), "trusted-application")
 
 

@@ -22,6 +22,7 @@ from tests.tee.asking import (
     GIB,
     MIB,
     Tee,
+    calls_of,
     fault,
     made_tee,  # noqa: F401 - the fixture `tee`
 )
@@ -41,7 +42,7 @@ async def test_the_tees_memory_is_read_with_everything_opened_closed_again(
     async with tee.backend(vendor) as asked:
         assert await asked.memory() == TeeMemory(3 * GIB, 5 * MIB)
         assert await asked.memory() == TeeMemory(3 * GIB, 5 * MIB)
-    assert tee.calls() == ["load", *CALLS, "load", *CALLS]
+    assert tee.calls() == calls_of(vendor) * 2
     assert tee.refusals() == []
     await tee.no_helper_is_left()
 
@@ -133,7 +134,7 @@ def optee(case: Case) -> Case:
 
 FAULTS = [
     result("init", 0xFFFF000E, Unreachable, "COMMUNICATION", "daemon"),
-    itrustee(result("init", 0xFFFF0000, Unreachable, "teecd", "teecd")),
+    itrustee(result("init", 0xFFFF0000, Refused, "login failed, though teecd runs", "passwd")),
     optee(result("init", 0xFFFF0008, Unreachable, "device", "/dev/tee0")),
     itrustee(Case({"ta_present": 0}, Refused, "file is missing", "ta-path")),
     optee(Case({"ta_present": 0}, Refused, "pseudo-TA", "CFG_WITH_STATS=y")),
@@ -142,15 +143,19 @@ FAULTS = [
     itrustee(result("open", 0xFFFF3072, Refused, "signature", "sign")),
     result("open", 0xFFFF000D, Busy, "BUSY", "multi_session"),
     result("open", 0xFFFF000C, Exhausted, "memory", "free"),
+    optee(Case({"heap_free_bytes": 8191}, Exhausted, "7 of 200 KiB", "CFG_CORE_HEAP_SIZE")),
     result("invoke", 0xFFFF3024, BadReply, "panicked", "tlogcat"),
     result("invoke", 0xFFFFABAB, Unreachable, "restarting", "asked again"),
     Case({"reply_size": 8}, BadReply, "8 bytes", "fit"),
-    itrustee(Case({"reply_size": 116}, BadReply, "116 bytes", "fit")),
+    itrustee(Case({"reply_size": 116}, BadReply, "no allowlist refused it", "this UUID")),
+    itrustee(Case({"fault": "invoke:errno:14"}, BadReply, "EFAULT", "this UUID")),
+    itrustee(Case({"fault": "open:errno:5"}, BadReply, "from the driver", "dmesg")),
+    itrustee(result("open", 0xFFFFCFE5, Refused, "CA_AUTH_FAIL", "identity")),
     itrustee(Case({"reply_unit": 0}, BadReply, "unit is 0", "fit")),
     Case({"reply_free": GIB + 1}, BadReply, "", "fit"),
     Case({"reply_total": 0, "reply_free": 0}, BadReply, "0", "fit"),
     itrustee(Case({"sysinfo_result": -1}, BadReply, "TEEC_InvokeCommand", "fit")),
-    Case({"fault": "load:exit"}, Unreachable, "status 255", "preload"),
+    Case({"fault": "load:exit"}, Unreachable, "status 255", "vendor's library"),
     Case({"fault": "load:crash"}, BadReply, "SIGSEGV", "crash"),
     *(Case({"fault": f"{call}:crash"}, BadReply, "SIGSEGV", "crash") for call in CALLS),
     *(Case({"fault": f"{call}:exit:0"}, BadReply, "status 0", "fit") for call in CALLS[:-1]),

@@ -28,8 +28,6 @@ from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import missing_below
 from teeplugin_backends.base import TeeBackend
 
-_PRELOAD_FILE = Path("/etc/ld.so.preload")
-
 
 async def look_around(
     evidence: Evidence,
@@ -42,7 +40,6 @@ async def look_around(
     `reached` is called for each phase but the last, whose end is the return.
     """
     evidence.preloaded = environ.get("LD_PRELOAD", "")
-    evidence.preload_file = _preload_file()
     settings = _look_at_settings(evidence, flags, environ)
     if settings is None:
         return
@@ -77,13 +74,6 @@ async def look_around(
         evidence.answer = await ask(backend, settings.host_root)
         paths = evidence.answer.host_paths or ()
         evidence.missing_paths = missing_below(settings.host_root, paths)
-
-
-def _preload_file() -> str:
-    try:
-        return _PRELOAD_FILE.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _look_at_settings(

@@ -210,7 +210,6 @@ class Evidence:
     """All that was seen; filled part by part."""
 
     preloaded: str = ""
-    preload_file: str = ""
     loaded: Loaded | None = None
     settings_problem: str = ""
     socket_path_fits: bool = True

@@ -111,17 +111,17 @@ def _as_reread(status: PluginStatus | None) -> Outcome | None:
 
 
 def preload(evidence: Evidence) -> Outcome:
-    """Nothing is preloaded: iTrustee's library ends a process in which something is."""
-    if evidence.preload_file:
-        text = f"/etc/ld.so.preload names {evidence.preload_file}: iTrustee's library may refuse it"
-        return warning(text, "empty /etc/ld.so.preload, for the plugin and for containers with CAs")
+    """Nothing is preloaded: iTrustee's library ends a process that has LD_PRELOAD set.
+
+    It reads that variable only; /etc/ld.so.preload doesn't disturb it.
+    """
     if evidence.preloaded:
         text = (
             f"LD_PRELOAD={evidence.preloaded} is set: the plugin keeps it from its helper, but "
             "iTrustee's library ends other clients that have it"
         )
         return warning(text, "start the plugin, and clients of the TEE, without LD_PRELOAD")
-    return ok("LD_PRELOAD isn't set, /etc/ld.so.preload is empty")
+    return ok("LD_PRELOAD isn't set")
 
 
 def backend(evidence: Evidence) -> Outcome:

@@ -11,7 +11,7 @@ import anyio
 
 from teeplugin_backends import simulated
 from teeplugin_backends.base import OptionError, TeeError, TeeMemory
-from teeplugin_backends.libteec import abi, checks, files, helper
+from teeplugin_backends.libteec import abi, checks, files, helper, usage
 from teeplugin_backends.libteec.answers import PROBLEMS, reading_of
 from teeplugin_backends.libteec.client import (
     ITRUSTEE,
@@ -49,10 +49,13 @@ def helper_answer(data: bytes) -> None:
         _tells(error)
     else:
         assert status == 0
+        used = usage.applications(ended.told.get("memstat", ""), reading.memory.total_bytes)
+        assert all(name.isprintable() and amount >= 0 for name, amount in used.items())
         assert 0 <= reading.memory.free_bytes <= reading.memory.total_bytes
     with (
         mock.patch.object(files, "process_runs", return_value=False),
         mock.patch.object(files, "find_library", return_value="/lib/libteec.so"),
+        mock.patch.object(usage, "long_calls", return_value=[]),
     ):
         findings = list(checks.Way(Options(), ended.told, Path("/nowhere")).findings())
     assert {finding.check for finding in findings} <= set(checks.CHECKS)

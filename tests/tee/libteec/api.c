@@ -142,6 +142,9 @@ static TEEC_Result initialize(const struct control *control, TEEC_Context *conte
 
     if (context == NULL)
         return TEEC_ERROR_BAD_PARAMETERS;
+    result = vendor_connects(control);
+    if (result != TEEC_SUCCESS)
+        return result;
     if (vendor_has_callers && !identify(&identity)) {
         complain(CALL_INIT, "the login fails: no argv[0], or no passwd entry for the uid");
         return TEEC_ERROR_GENERIC;
@@ -363,6 +366,8 @@ EXPORT TEEC_Result TEEC_OpenSession(TEEC_Context *context, TEEC_Session *session
                               connectionData, operation, &origin);
         pthread_mutex_unlock(&registry);
     }
+    if (context != NULL)
+        vendor_retries_open(context, result);
     if (returnOrigin != NULL)
         *returnOrigin = origin;
     record_return(CALL_OPEN, result, origin);
@@ -401,7 +406,7 @@ EXPORT void TEEC_CloseSession(TEEC_Session *session)
 }
 
 static TEEC_Result ask_ta(const struct control *control, const struct opened *opened,
-                          uint32_t command, TEEC_Operation *operation)
+                          uint32_t command, TEEC_Operation *operation, uint32_t *origin)
 {
     struct gp_host_memory memory = {
         .mem_unit = control->mem_unit,
@@ -415,13 +420,16 @@ static TEEC_Result ask_ta(const struct control *control, const struct opened *op
     memory.freeram = control->freeram.set ? control->freeram.value : control->free_bytes / unit;
     take_params(operation, params);
     if (opened->service == SERVICE_MEMORY_TA)
-        result = gp_host_invoke(opened->ta_session, command, operation->paramTypes, params,
+        result = gp_host_invoke(opened->ta_session, command, operation->paramTypes & 0xFFFF, params,
                                 &memory);
     else
         result = vendor_invokes(control, opened->service, command, operation->paramTypes, params);
     give_params(operation, params);
-    if (result == TEEC_SUCCESS)
-        vendor_overrides(control, opened->service, operation);
+    if (result != TEEC_SUCCESS)
+        return result;
+    result = vendor_overrides(control, opened->service, operation);
+    if (result != TEEC_SUCCESS)
+        *origin = TEEC_ORIGIN_COMMS;
     return result;
 }
 
@@ -462,7 +470,7 @@ static TEEC_Result invoke(const struct control *control, TEEC_Session *session, 
     if (result != TEEC_SUCCESS)
         return result;
     *origin = dead ? TEEC_ORIGIN_TEE : TEEC_ORIGIN_TRUSTED_APP;
-    return dead ? TEEC_ERROR_TARGET_DEAD : ask_ta(control, &opened, command, operation);
+    return dead ? TEEC_ERROR_TARGET_DEAD : ask_ta(control, &opened, command, operation, origin);
 }
 
 /* After a panic every later call of the session meets the dead. */

@@ -16,6 +16,8 @@ static const struct control defaults = {
     .free_bytes = 768ULL << 20,
     .mem_unit = 1,
     .record_bytes = 64,
+    .heap_bytes = 200ULL << 10,
+    .heap_free_bytes = 190ULL << 10,
     .uuid = "e3d37f4a-f24c-48d0-8884-3bdd6c44e988",
 };
 
@@ -46,14 +48,14 @@ static enum call call_of(const char *name)
     return CALLS;
 }
 
-/* hang | crash | slow:MILLISECONDS | exit:STATUS | result:CODE[:ORIGIN] */
+/* hang | crash | slow:MILLISECONDS | exit:STATUS | errno:NUMBER | result:CODE[:ORIGIN] */
 static struct fault fault_of(char *text)
 {
     static const struct {
         const char *name;
         enum fault_kind kind;
     } kinds[] = {
-        {"result", FAULT_RESULT}, {"hang", FAULT_HANG}, {"crash", FAULT_CRASH},
+        {"result", FAULT_RESULT}, {"errno", FAULT_ERRNO}, {"hang", FAULT_HANG}, {"crash", FAULT_CRASH},
         {"slow", FAULT_SLOW},     {"exit", FAULT_EXIT},
     };
     struct fault fault = {.origin = 3};
@@ -129,6 +131,10 @@ static void set(struct control *control, const char *key, char *value)
         control->sysinfo_result = (int)strtol(value, NULL, 0);
     else if (strcmp(key, "record") == 0)
         control->record_bytes = (uint32_t)number(value);
+    else if (strcmp(key, "heap_bytes") == 0)
+        control->heap_bytes = number(value);
+    else if (strcmp(key, "heap_free_bytes") == 0)
+        control->heap_free_bytes = number(value);
     else if (strcmp(key, "uuid") == 0)
         snprintf(control->uuid, sizeof(control->uuid), "%s", value);
     else if (strcmp(key, "fault") == 0)

@@ -15,13 +15,14 @@ enum call { CALL_LOAD, CALL_INIT, CALL_OPEN, CALL_INVOKE, CALL_CLOSE, CALL_FINAL
 enum fault_kind {
     FAULT_NONE,
     FAULT_RESULT,
+    FAULT_ERRNO,
     FAULT_HANG,
     FAULT_CRASH,
     FAULT_SLOW,
     FAULT_EXIT,
 };
 
-/* `value` is the result code, the milliseconds or the exit status. */
+/* `value` is the result code, the errno, the milliseconds or the exit status. */
 struct fault {
     enum fault_kind kind;
     uint32_t value;
@@ -44,6 +45,8 @@ struct control {
     struct override freeram;
     int sysinfo_result;
     uint32_t record_bytes;
+    uint64_t heap_bytes;
+    uint64_t heap_free_bytes;
     char uuid[37];
     struct fault faults[CALLS];
     /* Written over a successful answer, so that clients meet what our TA never says. */

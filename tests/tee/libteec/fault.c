@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "vendor.h"
+
 /* As the driver does: nothing but SIGKILL ends the wait. */
 static void hang(void)
 {
@@ -51,6 +53,10 @@ bool suffer(const struct control *control, enum call call, uint32_t *result, uin
     case FAULT_RESULT:
         *result = fault->value;
         *origin = fault->origin;
+        return true;
+    case FAULT_ERRNO:
+        *result = vendor_result_of_errno(call, (int)fault->value);
+        *origin = TEEC_ORIGIN_COMMS;
         return true;
     case FAULT_NONE:
         break;

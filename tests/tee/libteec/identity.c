@@ -7,16 +7,32 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+static bool ends_in(const char *text, const char *end)
+{
+    size_t length = strlen(text);
+
+    return length >= strlen(end) && strcmp(text + length - strlen(end), end) == 0;
+}
+
+/* argv[0]; or the last argument, where argv[0] is a Java machine's. */
 static bool read_path(char *path, size_t room)
 {
+    char line[4096] = "";
     int file = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     ssize_t bytes;
+    const char *told = line;
 
     if (file < 0)
         return false;
-    bytes = read(file, path, room - 1);
+    bytes = read(file, line, sizeof(line) - 1);
     close(file);
-    path[bytes > 0 ? bytes : 0] = '\0';
+    if (bytes <= 0)
+        return false;
+    line[bytes] = '\0';
+    if (ends_in(line, "java"))
+        for (const char *next = line; next < line + bytes; next += strlen(next) + 1)
+            told = next;
+    snprintf(path, room, "%s", told);
     return path[0] != '\0';
 }
 

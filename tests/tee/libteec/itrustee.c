@@ -1,14 +1,12 @@
 /* iTrustee's library: IDENTIFY login, a started operation, a session linked into its context. */
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <limits.h>
 
 #include "../../../ta/reply.h"
 #include "vendor.h"
 
 #define EXPORT __attribute__((visibility("default")))
-#define MAX_TA_PATH 256
 
 const char *const vendor_name = "itrustee";
 const bool vendor_has_callers = true;
@@ -55,31 +53,31 @@ const char *vendor_describes_context(const TEEC_Context *context)
 const char *vendor_checks_open(const TEEC_Context *context, uint32_t method, const void *data,
                                const TEEC_Operation *operation)
 {
+    (void)context;
     if (method != TEEC_LOGIN_IDENTIFY)
         return "the login isn't TEEC_LOGIN_IDENTIFY (7)";
     if (data != NULL)
         return "the connection data isn't NULL";
-    if (path_of(context) != NULL && strlen(path_of(context)) >= MAX_TA_PATH)
-        return "ta_path has 256 characters or more";
     /* A session's operation may be left out, and one with started = 0 has a result of its own. */
     return operation != NULL && operation->started != 0 ? vendor_checks_operation(operation) : NULL;
 }
 
+/* The vendor's own kinds of memory, beside GlobalPlatform's. */
+enum { TYPE_ION = 8, FIRST_SHARED_TYPE = 12 };
+
 static const char *checks_param(const TEEC_Parameter *param, uint32_t type)
 {
-    if (type == 4 || type > TEEC_MEMREF_TEMP_INOUT)
+    if (type == 4 || (type > TYPE_ION && type < FIRST_SHARED_TYPE))
         return "a parameter's type is none that this library serves";
-    if (type < TEEC_MEMREF_TEMP_INPUT)
+    if (type < TEEC_MEMREF_TEMP_INPUT || type > TEEC_MEMREF_TEMP_INOUT)
         return NULL;
-    if (param->tmpref.buffer == NULL || param->tmpref.size == 0)
-        return "a memory reference is empty, or the operation is laid out another way";
+    if ((param->tmpref.buffer == NULL) != (param->tmpref.size == 0))
+        return "half a memory reference is empty, or the operation is laid out another way";
     return NULL;
 }
 
 const char *vendor_checks_operation(const TEEC_Operation *operation)
 {
-    if (operation->paramTypes > 0xFFFF)
-        return "paramTypes has more than 16 bits";
     if (operation->cancel_flag)
         return "cancel_flag is set, or the operation is laid out another way";
     for (unsigned i = 0; i < TEEC_PARAM_NUM; i++) {
@@ -98,32 +96,6 @@ TEEC_Result vendor_judges_operation(const TEEC_Operation *operation)
                                                          : TEEC_SUCCESS;
 }
 
-/* The library reads the file, so whether it is there is told apart from what the TEE says. */
-TEEC_Result vendor_judges_ta_file(const struct control *control, const TEEC_Context *context,
-                                  const char *uuid, uint32_t *origin)
-{
-    static const char suffix[] = ".sec";
-    char path[PATH_MAX];
-    char real[PATH_MAX];
-    size_t length;
-
-    if (!control->ta_present) {
-        *origin = TEEC_ORIGIN_API;
-        return TEEC_ERROR_TRUSTED_APP_LOAD_ERROR;
-    }
-    if (path_of(context) != NULL)
-        snprintf(path, sizeof(path), "%s", path_of(context));
-    else
-        snprintf(path, sizeof(path), "/var/itrustee/ta/%s.sec", uuid);
-    *origin = TEEC_ORIGIN_API;
-    if (realpath(path, real) == NULL)
-        return TEEC_ERROR_TRUSTED_APP_LOAD_ERROR;
-    length = strlen(real);
-    if (length < sizeof(suffix) || strcmp(real + length - (sizeof(suffix) - 1), suffix) != 0)
-        return TEEC_ERROR_TRUSTED_APP_LOAD_ERROR;
-    return TEEC_SUCCESS;
-}
-
 /* The last two parameters carry the caller's identity: what a client put there is lost. */
 void vendor_overwrites_open(TEEC_Operation *operation)
 {
@@ -136,7 +108,7 @@ void vendor_link(TEEC_Context *context, TEEC_Session *session, const TEEC_UUID *
 
     session->session_id = id;
     session->service_id = *uuid;
-    session->ops_cnt = 1;
+    session->ops_cnt = 2;
     session->context = context;
     session->list.prev = last;
     session->list.next = &context->session_list;
@@ -148,7 +120,9 @@ void vendor_unlink(TEEC_Session *session)
 {
     session->list.prev->next = session->list.next;
     session->list.next->prev = session->list.prev;
-    memset(session, 0, sizeof(*session));
+    session->session_id = 0;
+    session->context = NULL;
+    memset(&session->service_id, 0, sizeof(session->service_id));
 }
 
 const char *vendor_checks_session(const TEEC_Session *session, const TEEC_Context *context)
@@ -176,12 +150,15 @@ TEEC_Result vendor_invokes(const struct control *control, enum service service, 
     return TEEC_ERROR_ITEM_NOT_FOUND;
 }
 
-void vendor_overrides(const struct control *control, enum service service,
-                      TEEC_Operation *operation)
+TEEC_Result vendor_overrides(const struct control *control, enum service service,
+                             TEEC_Operation *operation)
 {
     struct ta_memory memory;
 
     (void)service;
+    /* The driver finds no room for what is longer than the client's buffer. */
+    if (control->reply_size.set && control->reply_size.value > operation->params[0].tmpref.size)
+        return vendor_result_of_errno(CALL_INVOKE, EFAULT);
     memcpy(&memory, operation->params[0].tmpref.buffer, sizeof(memory));
     if (control->reply_total.set)
         memory.total = control->reply_total.value;
@@ -192,6 +169,7 @@ void vendor_overrides(const struct control *control, enum service service,
         operation->params[0].tmpref.size = (uint32_t)control->reply_size.value;
     if (control->reply_unit.set)
         operation->params[3].value.a = (uint32_t)control->reply_unit.value;
+    return TEEC_SUCCESS;
 }
 
 /* By these two names clients tell this library from OP-TEE's. */

@@ -1,4 +1,5 @@
 /* OP-TEE's library: PUBLIC login, and the statistics pseudo-TA that needs no TA of ours. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@
 
 static const char statistics_uuid[] = "d96a5b40-e2c7-b1af-8794-1002a5d5c61b";
 
-enum { COMMAND_ALLOCATIONS = 1, POOL_TA_RAM = 3, POOLS = 6 };
+enum { COMMAND_ALLOCATIONS = 1, POOL_HEAP = 1, POOL_TA_RAM = 3, POOLS = 6 };
 
 #define POOL_NAME "Physical TA memory"
 
@@ -20,6 +21,24 @@ const bool vendor_has_callers = false;
 const char *vendor_refuses_process(void)
 {
     return NULL;
+}
+
+TEEC_Result vendor_connects(const struct control *control)
+{
+    (void)control;
+    return TEEC_SUCCESS;
+}
+
+TEEC_Result vendor_result_of_errno(enum call call, int error)
+{
+    (void)call;
+    return error == ENOMEM ? TEEC_ERROR_OUT_OF_MEMORY : TEEC_ERROR_GENERIC;
+}
+
+void vendor_retries_open(const TEEC_Context *context, TEEC_Result result)
+{
+    (void)context;
+    (void)result;
 }
 
 void vendor_fill_context(TEEC_Context *context, int fd)
@@ -125,14 +144,20 @@ enum service vendor_finds(const struct control *control, const char *uuid)
 /* 32 bits wrap at 4 GiB, as they do there.  Pools other than the TAs' may well be empty. */
 static void write_record(const struct control *control, uint32_t pool, unsigned char *record)
 {
-    uint32_t size = pool == POOL_TA_RAM ? (uint32_t)control->total_bytes : 0;
-    uint64_t used_bytes = control->total_bytes - control->free_bytes;
-    uint32_t used = pool == POOL_TA_RAM ? (uint32_t)used_bytes : 0;
-    struct statistics_56 before = {
-        .desc = POOL_NAME, .allocated = used, .max_allocated = used, .size = size};
-    struct statistics_64 after = {
-        .desc = POOL_NAME, .allocated = used, .max_allocated = used, .size = size};
+    struct statistics_64 after = {.desc = POOL_NAME};
+    struct statistics_56 before = {.desc = POOL_NAME};
 
+    if (pool == POOL_TA_RAM) {
+        after.size = (uint32_t)control->total_bytes;
+        after.allocated = (uint32_t)(control->total_bytes - control->free_bytes);
+    } else if (pool == POOL_HEAP) {
+        after.size = (uint32_t)control->heap_bytes;
+        after.allocated = (uint32_t)(control->heap_bytes - control->heap_free_bytes);
+    }
+    after.max_allocated = after.allocated;
+    before.size = after.size;
+    before.allocated = after.allocated;
+    before.max_allocated = after.allocated;
     if (control->record_bytes == sizeof(before))
         memcpy(record, &before, sizeof(before));
     else
@@ -188,13 +213,14 @@ static void override_memory(const struct control *control, TEEC_Operation *opera
         operation->params[3].value.a = (uint32_t)control->reply_unit.value;
 }
 
-void vendor_overrides(const struct control *control, enum service service,
-                      TEEC_Operation *operation)
+TEEC_Result vendor_overrides(const struct control *control, enum service service,
+                             TEEC_Operation *operation)
 {
     if (service == SERVICE_STATISTICS)
         override_statistics(control, operation);
     else
         override_memory(control, operation);
+    return TEEC_SUCCESS;
 }
 
 /* By this name clients tell this library from iTrustee's. */

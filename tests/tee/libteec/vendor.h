@@ -36,6 +36,15 @@ const char *vendor_checks_open(const TEEC_Context *context, uint32_t method, con
 const char *vendor_checks_operation(const TEEC_Operation *operation);
 const char *vendor_checks_session(const TEEC_Session *session, const TEEC_Context *context);
 
+/* The way to the daemon that logs clients in, before anything else; SUCCESS where there is none. */
+TEEC_Result vendor_connects(const struct control *control);
+
+/* What the library makes of an errno that the driver gave it; its origin is COMMS. */
+TEEC_Result vendor_result_of_errno(enum call call, int error);
+
+/* What the library does again and again before it gives such a result of an open. */
+void vendor_retries_open(const TEEC_Context *context, TEEC_Result result);
+
 /* Results that the library itself gives, whether strict or not. */
 TEEC_Result vendor_judges_operation(const TEEC_Operation *operation);
 TEEC_Result vendor_judges_ta_file(const struct control *control, const TEEC_Context *context,
@@ -48,9 +57,9 @@ void vendor_unlink(TEEC_Session *session);
 enum service vendor_finds(const struct control *control, const char *uuid);
 TEEC_Result vendor_invokes(const struct control *control, enum service service, uint32_t command,
                            uint32_t types, TEE_Param params[TEE_PARAMS_NUM]);
-/* Write the test's own figures over a successful answer. */
-void vendor_overrides(const struct control *control, enum service service,
-                      TEEC_Operation *operation);
+/* Write the test's own figures over a successful answer; another result than SUCCESS is COMMS'. */
+TEEC_Result vendor_overrides(const struct control *control, enum service service,
+                             TEEC_Operation *operation);
 
 const char *vendor_describes_context(const TEEC_Context *context);
 

@@ -14,7 +14,7 @@ from teeplugin_backends.base import (
     TimedOut,
     Unreachable,
 )
-from teeplugin_backends.libteec import LibTeec, backend
+from teeplugin_backends.libteec import LibTeec, backend, teecd
 from teeplugin_backends.libteec.process import CantEndError, Ended
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +52,7 @@ async def answered(vendor: str, monkeypatch: pytest.MonkeyPatch, **options: str)
 
 
 async def test_the_request_is_what_the_options_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(teecd, "problem_of_socket", lambda _path: "")
     tee = LibTeec.from_options({"flavour": "itrustee", "user": "tee", "identity": "/bin/x"})
     script = Scripted(tee, monkeypatch)
     script.ends = good("itrustee")
@@ -65,6 +66,8 @@ async def test_the_request_is_what_the_options_say(monkeypatch: pytest.MonkeyPat
             "ta_path": f"/data/{uuid}.sec",
             "identity": "/bin/x",
             "user": "tee",
+            "log_node": "/dev/teelog",
+            "memstat": "/sys/kernel/debug/tzdebug/memstat",
         }
     ]
 

@@ -24,7 +24,7 @@ INIT, OPEN, INVOKE = "TEEC_InitializeContext", "TEEC_OpenSession", "TEEC_InvokeC
 # What a client sees in each situation that was met or is documented.
 SITUATIONS: list[tuple[str, str, int, int, type[TeeError], str]] = [
     ("optee", INIT, 0xFFFF0008, 0, Unreachable, "/dev/tee0"),
-    ("itrustee", INIT, 0xFFFF0000, 0, Unreachable, "teecd runs"),
+    ("itrustee", INIT, 0xFFFF0000, 0, Unreachable, "daemon run on this node"),
     ("itrustee", INIT, 0xFFFF000E, 0, Unreachable, "daemon"),
     ("optee", OPEN, 0xFFFF0008, 3, Refused, "CFG_WITH_STATS=y"),
     ("itrustee", OPEN, 0xFFFF0008, 3, Refused, "ta-path"),
@@ -32,6 +32,9 @@ SITUATIONS: list[tuple[str, str, int, int, type[TeeError], str]] = [
     ("itrustee", OPEN, 0x4, 3, Busy, "sessions"),
     ("itrustee", OPEN, 0xD, 1, Refused, "ta-path"),
     ("itrustee", OPEN, 0xFFFF0001, 4, Refused, "tee-device-plugin identity"),
+    ("itrustee", OPEN, 0xFFFF0001, 2, BadReply, "this UUID"),
+    ("itrustee", INVOKE, 0xFFFF0001, 2, BadReply, "this UUID"),
+    ("itrustee", OPEN, 0xFFFF0000, 2, BadReply, "dmesg"),
     ("itrustee", OPEN, 0xFFFF9117, 3, Refused, "tee-device-plugin identity"),
     ("itrustee", OPEN, 0xFFFFCFE5, 3, Refused, "tee-device-plugin identity"),
     ("itrustee", OPEN, 0xFFFF9116, 3, Refused, "file"),
@@ -152,7 +155,7 @@ def test_a_library_that_ends_the_process_while_it_is_loaded_is_unreachable() -> 
     error = fault(255, step="dlopen /usr/lib64/libteec.so")
     assert isinstance(error, Unreachable)
     assert "/usr/lib64/libteec.so ended the helper with status 255" in str(error)
-    assert "preload" in error.fix
+    assert "vendor's library" in error.fix
 
 
 @pytest.mark.parametrize("status", [0, 3])

@@ -214,7 +214,6 @@ ENDED = RecordedAllocation("ca", IdSet.of(range(20, 60)), 2 * MIB)
 
 WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("LD_PRELOAD", "preload", {"preloaded": "/x.so"}, "LD_PRELOAD=/x.so", "without LD_PRELOAD"),
-    ("the preload file", "preload", {"preload_file": "/x.so"}, "names /x.so", "empty /etc/ld.so"),
     ("a bug beside the reading", "backend", {"answer": answer(bugs=("checks() raised KeyError",))},
      "checks() raised KeyError", "author"),
     ("a busy TEE", "query", {"answer": Answer(error=Busy("no session"))}, "busy: no session",

@@ -1,8 +1,11 @@
 """Backends that break what is promised of their end."""
 
+import asyncio
 import contextlib
 import os
 import threading
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Self
 
 import anyio
@@ -45,8 +48,6 @@ class FailsToLeave(Waiting):
 @fails(leaving_leaves_nothing_behind="left running by __aexit__: <Task")
 class LeavesATask(Right):
     async def __aenter__(self) -> Self:
-        import asyncio  # noqa: PLC0415 - what only this one does
-
         self.task = asyncio.create_task(anyio.sleep_forever())
         return self
 
@@ -96,3 +97,31 @@ class KillsTheShellOnly(Right):
         finally:
             shell.kill()
             shell.wait()
+
+
+_FOLLOWED = "changes_end_when_they_are_closed_and_ask_no_tee"
+
+
+@fails(**{_FOLLOWED: "changes() leaves open: descriptor"})
+class LeavesAWatchOpen(Right):
+    async def changes(self, host_root: Path) -> AsyncGenerator[None, None]:
+        self.left = os.memfd_create(f"watch of {host_root}")
+        yield
+
+
+@fails(**{_FOLLOWED: "changes() raised KeyError("})
+class FailsToFollow(Right):
+    async def changes(self, host_root: Path) -> AsyncGenerator[None, None]:
+        for path in (host_root,):
+            raise KeyError(path)
+        yield
+
+
+@fails(**{_FOLLOWED: "changes() went on for over 0.5 s"})
+class FollowsForEver(Right):
+    async def changes(self, host_root: Path) -> AsyncGenerator[None, None]:
+        del host_root
+        while not tee.answers.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+        yield
