@@ -33,7 +33,10 @@ class Poller(Protocol):
     """What reads the TEE."""
 
     decision: Decision
-    policy_settings: PolicySettings
+
+    @property
+    def policy_settings(self) -> PolicySettings:
+        """The settings in force."""
 
     def query_now(self) -> None:
         """Read it."""
