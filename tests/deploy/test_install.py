@@ -143,7 +143,7 @@ def test_a_helper_in_the_tee_keeps_the_service_from_nothing() -> None:
 
 
 def test_the_device_class_is_known_when_the_service_starts() -> None:
-    assert values("Service", "DeviceAllow") == ["char-tee", "rw"]
+    assert values("Service", "DeviceAllow") == ["char-tee", "rw", "/dev/teelog", "r"]
     for key in ("Wants", "After"):
         assert "modprobe@tee.service" in values("Unit", key)
 
