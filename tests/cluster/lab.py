@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -139,10 +139,10 @@ class Lab(Client):
         That is: healthy, taking registrations, its node reported ready, and its pods known to
         it again. Without `wait` it has only been started.
         """
-        began = datetime.now(UTC).replace(microsecond=0)
         self._ensure(_KUBELET)
         if not wait:
             return
+        began = self._machine.started(_KUBELET).replace(microsecond=0)
         registration = self.device_plugins_dir / "kubelet.sock"
         self._wait("the kubelet is healthy", self._kubelet_healthy, _KUBELET)
         self._wait("the kubelet takes registrations", lambda: _accepts(registration), _KUBELET)

@@ -18,7 +18,7 @@ from tests.cluster.lab import Lab
 from tests.cluster.pods import restarts
 from tests.cluster.real_kubelet import Real
 from tests.cluster.scheduling import UNITS, plugin, wait_for_allocatable
-from tests.cluster.settings import KUBELET_DIR, NODE_NAME, NODE_STATUS_PERIOD_SECONDS
+from tests.cluster.settings import KUBELET_DIR, NODE_NAME
 from tests.cluster.waiting import wait_until
 from tests.plugin_process import Plugin
 
@@ -127,7 +127,7 @@ def test_a_killed_plugin_that_is_started_again_ends_with_the_full_allocatable(
     seconds = wait_for_full_allocatable(lab, plugin, registrations=2)
     assert_undisturbed(lab, uid)
     print(f"\nregistered → full allocatable: {seconds:.1f} s")
-    assert seconds < 2 * NODE_STATUS_PERIOD_SECONDS + 1
+    assert seconds < 2 * lab.settings.node_status_seconds + 1
 
 
 def test_a_deleted_socket_ends_with_the_full_allocatable(lab: Lab, plugin: Plugin) -> None:
@@ -137,7 +137,7 @@ def test_a_deleted_socket_ends_with_the_full_allocatable(lab: Lab, plugin: Plugi
     seconds = wait_for_full_allocatable(lab, plugin, registrations=2)
     assert_undisturbed(lab, uid)
     print(f"\nregistered → full allocatable: {seconds:.1f} s")
-    assert seconds < 2 * NODE_STATUS_PERIOD_SECONDS + 1
+    assert seconds < 2 * lab.settings.node_status_seconds + 1
 
 
 @pytest.mark.anyio
