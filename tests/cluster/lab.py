@@ -8,7 +8,8 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -160,6 +161,24 @@ class Lab(Client):
     def kubelet_kill(self) -> None:
         """Stop the kubelet as a crash would."""
         self.kubelet_stop(signal.SIGKILL)
+
+    @contextmanager
+    def kubelet_elsewhere(self) -> Iterator[Path]:
+        """Have a kubelet with another --root-dir, the same inside and outside, for a while.
+
+        No pods may run then: neither kubelet knows the other's.
+        """
+        root, command = self.settings.run / "kubelet-elsewhere", self._commands[_KUBELET]
+        given = [f"--root-dir={root}" if "--root-dir=" in word else word for word in command]
+        self.kubelet_stop()
+        try:
+            self._commands = {**self._commands, _KUBELET: given}
+            self.kubelet_start()
+            yield root
+        finally:
+            self.kubelet_stop()
+            self._commands = {**self._commands, _KUBELET: command}
+            self.kubelet_start()
 
     def crash_node(self) -> None:
         """End the node as a power cut does: kubelet, runtime, containers, plugins; pods stay."""
