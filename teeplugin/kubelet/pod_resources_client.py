@@ -39,6 +39,8 @@ _ROOT_DIR = (
     "container give it as --pod-resources-dir"
 )
 
+_WITH_ROOT_DIR = f"if it runs with a --root-dir, {_ROOT_DIR}"
+
 _SEE_WHY = "see its log: journalctl -u kubelet"
 
 _log = get_logger()
@@ -76,11 +78,12 @@ def unreadable_fix(socket: Path, error: CallError) -> str:
         case CallTimedOut():
             fix = f"{_SEE_WHY}; restart it if it hangs"
         case NoAnswer(errno=errno.ECONNREFUSED):
-            fix = f"start the kubelet: nobody listens there; {_SEE_WHY}"
+            # Also what a kubelet leaves behind that has another root directory now.
+            fix = f"start the kubelet: nobody listens there; {_WITH_ROOT_DIR}"
         case NoAnswer(errno=number) if number in REFUSED:
             fix = "do what the error says at its end"
         case NoAnswer(errno=number) if number in _ABSENT and socket.parent.is_dir():
-            fix = f"start the kubelet, which makes it; if it runs with a --root-dir, {_ROOT_DIR}"
+            fix = f"start the kubelet, which makes it; {_WITH_ROOT_DIR}"
         case NoAnswer(errno=number) if number in _ABSENT:
             fix = f"start the kubelet, which makes it; in a container {_ROOT_DIR}"
         case _:

@@ -15,7 +15,6 @@ from tests.cluster.settings import (
     KUBELET_DIR,
     NODE_ADDRESS,
     NODE_NAME,
-    NODE_STATUS_PERIOD_SECONDS,
     Settings,
 )
 
@@ -121,8 +120,8 @@ def _kubelet(settings: Settings) -> dict[str, object]:
         "address": NODE_ADDRESS,
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
-        "nodeStatusUpdateFrequency": f"{NODE_STATUS_PERIOD_SECONDS}s",
-        "nodeStatusReportFrequency": f"{NODE_STATUS_PERIOD_SECONDS}s",
+        "nodeStatusUpdateFrequency": f"{settings.node_status_seconds}s",
+        "nodeStatusReportFrequency": f"{settings.node_status_seconds}s",
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{settings.cgroup_name}",
         "failCgroupV1": False,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -60,9 +60,7 @@ async def watched(lab: Lab) -> AsyncIterator[Gaps]:
         tasks.start_soon(_look, lab.kubelet_dir, gaps)
         yield gaps
         tasks.cancel_scope.cancel()
-    with log.open("rb") as file:
-        file.seek(before)
-        _read_log(file.read().decode(errors="replace"), gaps)
+    _read_log(_text(log, before), gaps)
 
 
 async def _look(kubelet_dir: Path, gaps: Gaps) -> None:
@@ -88,17 +86,36 @@ async def _has_devices(records: v1.PodResourcesListerStub) -> bool:
     return any(one.resource_name == RESOURCE and one.device_ids for one in answer.devices)
 
 
-def _read_log(text: str, gaps: Gaps) -> None:
-    gone_at: datetime | None = None
+def lists_processed(log: Path, after_bytes: int = 0) -> list[float]:
+    """When the kubelet had processed each list with healthy units of ours, by its log."""
+    return [at.timestamp() for at, listed in _entries(_text(log, after_bytes)) if listed]
+
+
+def _text(log: Path, after_bytes: int) -> str:
+    with log.open("rb") as file:
+        file.seek(after_bytes)
+        return file.read().decode(errors="replace")
+
+
+def _entries(text: str) -> Iterator[tuple[datetime, bool]]:
+    """Give when our units were marked unhealthy (False) or a list with healthy ones came (True)."""
+    year = datetime.now().astimezone().year  # the log doesn't have it
     for line in text.splitlines():
         entry = _ENTRY.match(line)
         if entry is None or RESOURCE not in entry[3]:
             continue
-        # The year, which is not told, is needed for the 29th of February only.
-        at = datetime.strptime(f"2000{entry[1]}", "%Y%m%d %H:%M:%S.%f")  # noqa: DTZ007 - only differences are used
-        if entry[2] == _GONE and gone_at is None:
-            gone_at = at
-        elif entry[2] == _LISTED and "healthyCount=0" not in entry[3]:
+        listed = entry[2] == _LISTED and "healthyCount=0" not in entry[3]
+        if listed or entry[2] == _GONE:
+            at = datetime.strptime(f"{year}{entry[1]}", "%Y%m%d %H:%M:%S.%f")  # noqa: DTZ007 - made so by the next
+            yield at.astimezone(), listed
+
+
+def _read_log(text: str, gaps: Gaps) -> None:
+    gone_at: datetime | None = None
+    for at, listed in _entries(text):
+        if not listed:
+            gone_at = gone_at or at
+        else:
             gaps.lists += 1
             if gone_at is not None:
                 gaps.by_log_ms.append((at - gone_at).total_seconds() * 1000)

@@ -8,8 +8,9 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -139,10 +140,10 @@ class Lab(Client):
         That is: healthy, taking registrations, its node reported ready, and its pods known to
         it again. Without `wait` it has only been started.
         """
-        began = datetime.now(UTC).replace(microsecond=0)
         self._ensure(_KUBELET)
         if not wait:
             return
+        began = self._machine.started(_KUBELET).replace(microsecond=0)
         registration = self.device_plugins_dir / "kubelet.sock"
         self._wait("the kubelet is healthy", self._kubelet_healthy, _KUBELET)
         self._wait("the kubelet takes registrations", lambda: _accepts(registration), _KUBELET)
@@ -160,6 +161,24 @@ class Lab(Client):
     def kubelet_kill(self) -> None:
         """Stop the kubelet as a crash would."""
         self.kubelet_stop(signal.SIGKILL)
+
+    @contextmanager
+    def kubelet_elsewhere(self) -> Iterator[Path]:
+        """Have a kubelet with another --root-dir, the same inside and outside, for a while.
+
+        No pods may run then: neither kubelet knows the other's.
+        """
+        root, command = self.settings.run / "kubelet-elsewhere", self._commands[_KUBELET]
+        given = [f"--root-dir={root}" if "--root-dir=" in word else word for word in command]
+        self.kubelet_stop()
+        try:
+            self._commands = {**self._commands, _KUBELET: given}
+            self.kubelet_start()
+            yield root
+        finally:
+            self.kubelet_stop()
+            self._commands = {**self._commands, _KUBELET: command}
+            self.kubelet_start()
 
     def crash_node(self) -> None:
         """End the node as a power cut does: kubelet, runtime, containers, plugins; pods stay."""

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.cluster.cgroups import ControlGroup
@@ -97,6 +98,10 @@ class Machine:
     def process(self, name: str) -> Process | None:
         """Find the running process of this name."""
         return Process.recorded(self._record(name))
+
+    def started(self, name: str) -> datetime:
+        """When the program of this name was started, the last time that it was."""
+        return datetime.fromtimestamp(self._record(name).stat().st_mtime, UTC)
 
     def stop(self, name: str, number: signal.Signals, deadline_seconds: float) -> None:
         """Send a signal to the process of this name and wait for its end."""

@@ -26,6 +26,7 @@ class Real(KubeletUnderTest):
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.kubelet_dir = lab.kubelet_dir
+        self.settle_seconds = type(self).settle_seconds + lab.settings.node_status_seconds
 
     def plugin(
         self,

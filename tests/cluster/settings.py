@@ -17,8 +17,8 @@ BRIDGE = "teeplugin-lab"
 KUBELET_DIR = Path("/var/lib/kubelet")
 """What processes inside the lab call the kubelet's directory; outside it is `Lab.kubelet_dir`."""
 
-NODE_STATUS_PERIOD_SECONDS = 1
-"""How often the kubelet writes the node object: a change of allocatable shows within this time."""
+LONGEST_NODE_STATUS_SECONDS = 10
+"""The kubelet's default; the lab's is 1 s, which makes the tests short."""
 
 
 def cache_directory() -> Path:
@@ -35,10 +35,12 @@ class Settings:
     """The lab's places on this machine, all of them below one state directory."""
 
     state: Path
+    node_status_seconds: int = 1
+    """nodeStatusUpdateFrequency: the node object shows a change of allocatable within this time."""
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Take the state directory from TEEPLUGIN_LAB, or the default."""
+        """Take TEEPLUGIN_LAB and TEEPLUGIN_LAB_NODE_STATUS_SECONDS, or the defaults."""
         state = Path(os.environ.get("TEEPLUGIN_LAB") or DEFAULT_STATE).absolute()
         for hidden in (Path("/run"), Path("/dev"), Path("/proc"), Path("/sys")):
             if state.resolve().is_relative_to(hidden):
@@ -46,7 +48,13 @@ class Settings:
                     f"TEEPLUGIN_LAB={state}: {hidden} is another one inside the lab; "
                     "name a directory on a disk, such as one below /var/tmp"
                 )
-        return cls(state.resolve())
+        seconds = int(os.environ.get("TEEPLUGIN_LAB_NODE_STATUS_SECONDS") or 1)
+        if not 1 <= seconds <= LONGEST_NODE_STATUS_SECONDS:
+            raise ValueError(
+                f"TEEPLUGIN_LAB_NODE_STATUS_SECONDS={seconds}: the tests' deadlines allow for "
+                f"1 to {LONGEST_NODE_STATUS_SECONDS}"
+            )
+        return cls(state.resolve(), seconds)
 
     @property
     def cgroup_name(self) -> str:

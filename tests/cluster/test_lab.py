@@ -263,3 +263,12 @@ def test_a_recycled_pid_is_left_alone(tmp_path: Path) -> None:
 def test_a_wait_that_fails_tells_what_was_seen_last() -> None:
     with pytest.raises(NotReachedError, match=r"two comes: not within 0\.1 s; last seen: 1"):
         wait_until("two comes", lambda: 1, 0.1, accept=lambda seen: seen == 2)
+
+
+@pytest.mark.parametrize("seconds", ["0", "11"])
+def test_a_node_status_period_that_the_deadlines_do_not_allow_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch, seconds: str
+) -> None:
+    monkeypatch.setenv("TEEPLUGIN_LAB_NODE_STATUS_SECONDS", seconds)
+    with pytest.raises(ValueError, match=f"NODE_STATUS_SECONDS={seconds}"):
+        Settings.from_environment()

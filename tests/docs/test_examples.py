@@ -16,7 +16,7 @@ from teeplugin.tee.entry_points import load_backend
 from tests.docs.pages import PAGES, Block, blocks
 
 VERSIONS = ("1.25", "1.37")
-NOT_KUBERNETES_OWN = {"Kustomization", "Component"}
+NOT_KUBERNETES_OWN = {"Kustomization", "Component", "KubeletConfiguration"}
 
 _CAPACITY = re.compile(r"event=capacity .*")
 

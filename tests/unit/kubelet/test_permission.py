@@ -60,7 +60,6 @@ def test_any_other_root_is_told_where_to_look(label: Path, text: str | None) -> 
 FIXES: dict[str, tuple[CallError, str]] = {
     "refused by permission": (NoAnswer("Permission denied: SELinux", errno.EACCES), "at its end"),
     "not permitted": (NoAnswer("Operation not permitted: SELinux", errno.EPERM), "at its end"),
-    "nobody listens": (NoAnswer("Connection refused", errno.ECONNREFUSED), "start the kubelet"),
     "hangs": (CallTimedOut("no answer within 2 s"), "restart it if it hangs"),
     "too old": (CallRefused(Status.UNIMPLEMENTED, None), "Kubernetes 1.20 or newer"),
     "asked too often": (CallRefused(Status.RESOURCE_EXHAUSTED, None), "who else"),
@@ -76,6 +75,13 @@ def test_each_reason_why_records_cannot_be_read_has_the_fix_that_fits(kind: str)
     fix = unreadable_fix(Path("/k/pod-resources/kubelet.sock"), error)
     assert words in fix
     assert "mount" not in fix
+
+
+def test_a_socket_that_is_dead_is_of_a_kubelet_that_is_down_or_has_another_root_directory() -> None:
+    dead = NoAnswer("Connection refused", errno.ECONNREFUSED)
+    fix = unreadable_fix(Path("/k/pod-resources/kubelet.sock"), dead)
+    assert fix.startswith("start the kubelet: nobody listens there; if it runs with a --root-dir, ")
+    assert "--pod-resources-dir" in fix
 
 
 def test_a_socket_that_is_missing_is_the_kubelets_or_the_directory_is(tmp_path: Path) -> None:
