@@ -155,8 +155,9 @@ def test_both_are_built_in_a_checkout_whose_path_no_tool_would_choose(
 
 
 @pytest.mark.usefixtures("certificate")
-def test_certificate_and_python_may_be_at_any_path(tmp_path: Path, sdk: Path, python: Path) -> None:
+def test_what_is_the_developers_may_be_at_any_path(tmp_path: Path, sdk: Path, python: Path) -> None:
     odd = python.parent
+    sdk = sdk.rename(odd / "itrustee_sdk")
     for name in ("TA_cert", "signed_config"):
         (tmp_path / name).rename(odd / name)
     words = (f"CERT={odd}/TA_cert", f"SIGNED_CONFIG={odd}/signed_config", f"PYTHON={python}")
@@ -283,11 +284,11 @@ def test_what_the_signing_tool_refuses_is_one_line(
 
 def test_without_the_sdk_one_line_says_what_to_fetch_and_where(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
-        make_ta(tmp_path, tmp_path / "nowhere")
+        make_ta(tmp_path, tmp_path / "not anywhere")
     said = str(caught.value).splitlines()[1:]
     assert len(said) == 1
     assert "fetch openEuler's repository itrustee_sdk there" in said[0]
-    assert f"{tmp_path}/nowhere" in said[0]
+    assert f"{tmp_path}/not anywhere" in said[0]
     assert not (tmp_path / "obj").exists()
 
 
