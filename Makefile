@@ -82,7 +82,7 @@ $(VENV)/nox: $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/bin/python:
-	@for candidate in $(or $(PYTHON),$(CANDIDATES)); do \
+	@for candidate in $${PYTHON:+"$$PYTHON"} $(if $(PYTHON),,$(CANDIDATES)); do \
 	  command -v "$$candidate" >/dev/null 2>&1 || continue; \
 	  "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	    || { old="$$old $$candidate ($$("$$candidate" -V 2>&1))"; continue; }; \
@@ -98,6 +98,6 @@ $(VENV)/bin/python:
 	  echo "error: Python 3.11 or newer is needed, found only$$old:" \
 	    "install one and name it with PYTHON=..." >&2; \
 	else \
-	  echo "error: no Python found ($(or $(PYTHON),$(CANDIDATES))):" \
+	  echo "error: no Python found ($${PYTHON:-$(CANDIDATES)}):" \
 	    "install Python 3.11 or newer, or name it with PYTHON=..." >&2; \
 	fi; exit 1

@@ -3,7 +3,7 @@
  *
  * iTrustee knows a client by argv[0] of its process and by the name that /etc/passwd gives its
  * uid.  Both are compared as they are, so an entry must be the path the client is started with.
- * The Makefile may add entries of a site: TA_CALLERS='X("/path", "user")'.
+ * The Makefile may add entries of a site: CALLERS='X("/path", "user")'.
  */
 #ifndef TA_CALLERS_H
 #define TA_CALLERS_H

@@ -11,6 +11,7 @@ import ast
 import importlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -175,10 +176,11 @@ def missing_of_the_tool(tools: Path) -> list[str]:
     missing = [name for name in sorted(imported(tools)) if not can_import(name)]
     faults = []
     if missing:
-        packages = " ".join(PACKAGES.get(name, name) for name in missing)
+        packages = [PACKAGES.get(name, name) for name in missing]
+        command = [sys.executable, "-m", "pip", "install", *packages]
         faults.append(
             f"the signing tool needs the Python modules {', '.join(missing)}, which "
-            f"{sys.executable} lacks: {sys.executable} -m pip install {packages}"
+            f"{sys.executable} lacks: {shlex.join(command)}"
         )
     if not shutil.which("openssl"):
         faults.append("openssl is missing, which the signing tool runs: install it")

@@ -58,6 +58,19 @@ def kubelet_dir() -> Iterator[Path]:
 
 
 SKIPPED = pytest.StashKey[Counter[str]]()
+LEFT_OUT = pytest.StashKey[Counter[str]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only root can try, where anybody else runs the tests.
+
+    No package would help, so these aren't skipped; they are counted like those.
+    """
+    marks = {item: item.get_closest_marker("only_root") for item in items}
+    left_out = {item: mark for item, mark in marks.items() if mark and os.geteuid() != 0}
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=list(left_out))
+    config.stash[LEFT_OUT] = Counter(f"only root {mark.args[0]}" for mark in left_out.values())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -78,6 +91,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     for reason, count in config.stash[SKIPPED].items():
         failed = ", which fails in CI" if os.environ.get("CI") else ""
         print(f"{count} skipped{failed}: {reason}")
+    for reason, count in config.stash.get(LEFT_OUT, Counter()).items():
+        print(f"{count} left out: {reason}")
     if not config.stash[SKIPPED]:
         print("0 skipped")
 

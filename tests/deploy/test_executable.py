@@ -122,6 +122,13 @@ def test_a_disk_that_cannot_be_used_is_told_in_one_line(
         assert "unpacking" not in result.stdout, "nothing is left behind"
 
 
+def test_a_python_may_be_at_any_path(executable: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "an @, spaces, it's 中文"
+    odd.symlink_to(sys.executable)
+    result = start(executable, TEEPLUGIN_PYTHON=str(odd), SHIV_ROOT=str(tmp_path / "cache"))
+    assert (result.returncode, result.stderr) == (3, "")
+
+
 def test_without_a_python_it_is_said(executable: Path) -> None:
     result = start(executable, TEEPLUGIN_PYTHON="/nowhere/python3")
     assert result.returncode == 1

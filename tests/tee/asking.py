@@ -10,7 +10,7 @@ import pytest
 
 from teeplugin_backends.base import TeeError, TeeMemory
 from teeplugin_backends.libteec import LibTeec, process, teecd
-from tests.tee.build import Built, read_log, write_signed, write_state
+from tests.tee.build import USER, Built, read_log, write_signed, write_state
 from tests.tee.teecd import MockTeecd
 from tests.waiting import eventually
 
@@ -39,8 +39,8 @@ class Tee:
         write_state(self.directory / "state", **keys)
 
     def backend(self, vendor: str, **options: str | Path) -> LibTeec:
-        given = {"library": self.built.library(vendor), "ta_path": self.directory / "ours.sec"}
-        pairs = {**given, **options}
+        library, ta_path = self.built.library(vendor), self.directory / "ours.sec"
+        pairs = {"library": library, "ta_path": ta_path, "user": USER, **options}
         return LibTeec.from_options(
             {key.replace("_", "-"): str(text) for key, text in pairs.items()}
         )

@@ -14,11 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from teeplugin_backends.libteec.helper import passwd_name
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 
 SAMPLE_UUID = "e3d37f4a-f24c-48d0-8884-3bdd6c44e988"
 CA_PATH = "/vendor/bin/tee-device-plugin"
+USER = passwd_name(os.geteuid()) or ""
+"""The name that iTrustee knows the user of the tests by; empty where /etc/passwd has none."""
 
 COMPILERS = {"x86_64": "gcc", "aarch64": "aarch64-linux-gnu-gcc"}
 # Programs of the other architecture find their C library there.
@@ -87,7 +91,9 @@ def build(directory: Path, cc: str = "gcc", sanitizers: Iterable[str] = ()) -> B
     directory = directory.resolve()
     sanitize = ",".join(sanitizers)
     settings = [f"OUT={directory}", f"CC={cc}", f"SANITIZE={sanitize}"]
-    make(HERE, settings)
+    # The TA's own allowlist has root alone.
+    callers = [] if USER == "root" else [f'CALLERS=X("{CA_PATH}", "{USER}")']
+    make(HERE, [*settings, *callers])
     make(ROOT / "ca", [*settings, f"OBJ={directory}/obj/ca"])
     flavours = {"itrustee": "itrustee/libteec.so", "optee": "optee/libteec.so.2"}
     return Built(
@@ -121,12 +127,12 @@ def runner(arch: str) -> list[str]:
     return [emulator, "-L", str(_AARCH64_ROOT)] if arch == "aarch64" else [emulator]
 
 
-def layout(vendor: str, arch: str = "x86_64", directory: Path | None = None) -> dict[str, int]:
+def layout(vendor: str, arch: str, directory: Path) -> dict[str, int]:
     """What the compiler makes of a vendor's client API, by the line without its number.
 
     Keys are `sizeof NAME`, `offsetof NAME.member` and `const NAME`.
     """
-    directory = (directory or ROOT / "build" / f"tests-tee-layout-{arch}").resolve()
+    directory = (directory / f"layout-{arch}").resolve()
     program = directory / f"layout-{vendor}"
     make(HERE, [f"OUT={directory}", f"CC={COMPILERS[arch]}", str(program)])
     lines = subprocess.run(
@@ -163,6 +169,6 @@ def read_log(path: Path, event: str | None = None) -> list[dict[str, str]]:
     if not path.exists():
         return []
     # A line that is being written has no end yet.
-    whole, _, _ = path.read_text().rpartition("\n")
+    whole, _, _ = os.fsdecode(path.read_bytes()).rpartition("\n")
     lines = [json.loads(line) for line in whole.splitlines()]
     return [line for line in lines if event is None or line["event"] == event]

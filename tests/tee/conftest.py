@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.needs import need
-from tests.tee.build import Built, build
+from tests.needs import need, unavailable
+from tests.tee.build import USER, Built, build
 from tests.tee.clients import Client
 from tests.tee.teecd import MockTeecd
 
@@ -25,6 +25,8 @@ def tee_build_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(tee_build_root: Path) -> Built:
     """The test library, our client library and the test programs, for this machine."""
     need("compiler")
+    if not USER:
+        unavailable("the user who runs the tests has no entry in /etc/passwd: iTrustee admits none")
     return build(tee_build_root / "plain")
 
 

@@ -11,7 +11,7 @@ import pytest
 from teeplugin.commands.doctor.model import Report
 from tests.doctoring import examined
 from tests.tee.asking import Tee, use_teecd
-from tests.tee.build import SAMPLE_UUID, write_signed
+from tests.tee.build import SAMPLE_UUID, USER, write_signed
 from tests.tee.teecd import MockTeecd
 
 NODES = ("teelog", "tc_ns_client", "tc_ns_cvm", "tee0", "teepriv0")
@@ -34,7 +34,8 @@ class Site:
         return self.tee.directory / f"{SAMPLE_UUID}.sec"
 
     def flags(self, vendor: str = "itrustee", **options: object) -> list[str]:
-        given = {"library": self.tee.built.library(vendor), "ta-path": self.application}
+        library = self.tee.built.library(vendor)
+        given = {"library": library, "ta-path": self.application, "user": USER}
         pairs = given | {key.replace("_", "-"): value for key, value in options.items()}
         words = [f"--backend-option={key}={value}" for key, value in pairs.items() if value]
         return [*words, f"--host-root={self.root}", f"--kubelet-dir={self.tee.directory}"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.plugin_process import Plugin
-from tests.tee.build import read_log, write_signed, write_state
+from tests.tee.build import USER, read_log, write_signed, write_state
 from tests.tee.teecd import MockTeecd
 from tests.waiting import eventually
 
@@ -83,7 +83,7 @@ class LibteecPlugin(Plugin):
         }
         given = {"ANSWER_SECONDS": answer_seconds, "NO_INOTIFY": no_inotify}
         environ |= {name: value for name, value in given.items() if value}
-        pairs = (f"library={self.library}", f"ta-path={ta}", *options)
+        pairs = (f"library={self.library}", f"ta-path={ta}", f"user={USER}", *options)
         self.command = [
             *(*enter, "/usr/bin/env", *(f"{name}={value}" for name, value in environ.items())),
             *(sys.executable, "-c", _LAUNCH),

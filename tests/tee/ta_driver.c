@@ -40,7 +40,7 @@ static void check_callers(void)
     expect("the caller", open_as(path, "root"), TEE_SUCCESS);
     expect("another path", open_as("/vendor/bin/tee-device-plugi", "root"),
            TEE_ERROR_CA_CALLER_ACCESS_DENIED);
-    expect("another user", open_as(path, "nobody"), TEE_ERROR_CA_CALLER_ACCESS_DENIED);
+    expect("another user", open_as(path, "nobody-else"), TEE_ERROR_CA_CALLER_ACCESS_DENIED);
     expect("nothing", open_as("", ""), TEE_ERROR_CA_CALLER_ACCESS_DENIED);
 }
 

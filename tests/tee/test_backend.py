@@ -14,7 +14,7 @@ import pytest
 from teeplugin.policy.units import KIB
 from teeplugin.simulator import SimulatedKubelet
 from tests.contract.under_test import Simulated
-from tests.tee.build import CA_PATH, Built, read_log
+from tests.tee.build import CA_PATH, USER, Built, read_log
 from tests.tee.plugin import GIB, LibteecPlugin
 from tests.usage import Usage
 from tests.waiting import eventually
@@ -65,8 +65,9 @@ async def test_while_it_asks_its_name_and_user_are_what_identity_prints(
         await eventually("a query", lambda: plugin.calls("invoke"))
         [helper] = plugin.helpers()
         assert Path(f"/proc/{helper}/cmdline").read_bytes().startswith(CA_PATH.encode() + b"\0")
-        assert Path(f"/proc/{helper}/status").read_text().partition("Uid:")[2].split()[0] == "0"
-        assert read_log(plugin.tee_log, "call")[-1]["user"] == "root"
+        uids = [str(os.getuid())] * 4
+        assert Path(f"/proc/{helper}/status").read_text().partition("Uid:")[2].split()[:4] == uids
+        assert read_log(plugin.tee_log, "call")[-1]["user"] == USER
 
 
 async def test_under_another_name_it_is_refused_and_the_log_says_what_to_do(

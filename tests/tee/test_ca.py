@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.tee.build import ROOT, SAMPLE_UUID, BuildError, Built, make, read_log, write_signed
+from tests.tee.build import HERE, ROOT, SAMPLE_UUID, BuildError, Built, make, read_log, write_signed
 from tests.tee.clients import Client
 
 MIB = 1 << 20
 GIB = 1 << 30
 RESERVE_KB = 600 * 1024
 FAILED = (-1, -1)
+FAKE_SDK = HERE / "fake_sdk"
 
 RESULTS = [
     *(0x1, 0x2, 0x3, 0x4, 0x6, 0xD),
@@ -172,11 +173,11 @@ def test_settings_are_built_in(built: Built, client: Clients) -> None:
 
 
 def test_a_header_written_the_other_way_gives_the_same_figures(
-    built: Built, client: Clients
+    built: Built, client: Clients, tmp_path: Path
 ) -> None:
     asked = client(built)
     directory = asked.directory / "sdk"
-    headers = ROOT / "tests" / "tee" / "fake_sdk" / "CA"
+    headers = shutil.copytree(FAKE_SDK / "CA", tmp_path / "an @, spaces and 中文")
     make(ROOT / "ca", [f"OUT={directory}", f"OBJ={directory}/obj", f"TEEC_HEADERS={headers}"])
     used = (directory / "obj" / "used").read_text()
     assert str(headers) in used
@@ -192,7 +193,7 @@ def test_a_header_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 # ---- who may ask
 
 
-@pytest.mark.parametrize("argv0", ["tee-device-plugin", "/vendor/bin/other", sys.executable])
+@pytest.mark.parametrize("argv0", ["tee-device-plugin", "/an @, spaces, it's 中文", sys.executable])
 def test_another_argv0_is_refused(built: Built, client: Clients, argv0: str) -> None:
     asked = client(built).with_(argv0=argv0)
     assert asked.answer() == FAILED
@@ -204,12 +205,11 @@ def _others_may_reach(path: Path) -> bool:
     return all(parent.stat().st_mode & 0o001 for parent in path.resolve().parents)
 
 
+@pytest.mark.only_root("can become another user")
 @pytest.mark.parametrize(
     ("uid", "why"), [(65534, "allowlist"), (54321, "passwd")], ids=["nobody", "no passwd entry"]
 )
 def test_another_user_is_refused(built: Built, client: Clients, uid: int, why: str) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root can become another user")
     asked = client(built).with_(user=uid)
     asked.log.touch()
     asked.log.chmod(0o666)

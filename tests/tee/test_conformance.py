@@ -19,6 +19,7 @@ from teeplugin_backends.base import (
 from teeplugin_backends.conformance import BackendConformance
 from teeplugin_backends.libteec import LibTeec, backend
 from tests.tee.asking import DEFAULT, Tee, made_tee
+from tests.tee.build import USER
 from tests.waiting import eventually
 
 __all__ = ["made_tee"]  # the fixture
@@ -50,7 +51,7 @@ class LibTeecConformance(BackendConformance):
 
     def options(self) -> dict[str, str]:
         library, ta_file = self.tee.built.library(self.vendor), self.tee.directory / "ours.sec"
-        return {"library": str(library), "ta-path": str(ta_file)}
+        return {"library": str(library), "ta-path": str(ta_file), "user": USER}
 
     def tee_is_well(self) -> None:
         self.play()

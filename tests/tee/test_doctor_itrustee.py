@@ -17,7 +17,7 @@ from tests.tee.asking import (
     made_tee,  # noqa: F401 - the fixture `tee`
     use_teecd,
 )
-from tests.tee.build import CA_PATH, write_signed
+from tests.tee.build import CA_PATH, USER, write_signed
 from tests.tee.doctored import (
     LOGIN_FAILS,
     Site,
@@ -144,18 +144,18 @@ async def test_a_teecd_whose_mount_is_dead(site: Site, monkeypatch: pytest.Monke
 
 async def test_a_name_that_isnt_on_the_white_list(site: Site) -> None:
     report = await site.examined(identity=sys.executable)
-    fix = broken(report, "identity", f"{sys.executable} as root: ")
+    fix = broken(report, "identity", f"{sys.executable} as {USER}: ")
     assert "tee-device-plugin identity" in fix
     report = await site.examined(identity=CA_PATH)
     mended(report, "identity")
-    assert report.of("identity").text == f"{CA_PATH} as root is admitted"
+    assert report.of("identity").text == f"{CA_PATH} as {USER} is admitted"
 
 
 async def test_a_user_that_isnt_on_the_white_list(site: Site) -> None:
     report = await site.examined(user="tee")
-    fix = broken(report, "user", "uid 0 is root in /etc/passwd, not tee")
+    fix = broken(report, "user", f"uid {os.geteuid()} is {USER} in /etc/passwd, not tee")
     assert "--backend-option user=" in fix
-    mended(await site.examined(user="root"), "user")
+    mended(await site.examined(user=USER), "user")
 
 
 async def test_a_user_without_a_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from tests.tee.asking import (
     fault,
     made_tee,  # noqa: F401 - the fixture `tee`
 )
-from tests.tee.build import CA_PATH, SAMPLE_UUID, read_log
+from tests.tee.build import CA_PATH, SAMPLE_UUID, USER, read_log
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -51,7 +51,7 @@ async def test_itrustee_is_asked_the_vendors_way(tee: Tee) -> None:
     await tee.backend("itrustee").memory()
     lines = {line["call"]: line for line in read_log(tee.directory / "log", "call")}
     opened, invoked = lines["open"], lines["invoke"]
-    assert (opened["argv0"], opened["user"]) == (CA_PATH, "root")
+    assert (opened["argv0"], opened["user"]) == (CA_PATH, USER)
     assert (opened["uuid"], opened["login"]) == (SAMPLE_UUID, "0x00000007")
     assert (opened["started"], opened["paramTypes"]) == ("0x00000001", "0x00000000")
     assert opened["ta_path"] == str(tee.directory / "ours.sec")
@@ -100,7 +100,7 @@ async def test_the_loaders_search_finds_it_and_its_symbols_tell_whose_it_is(
     tee: Tee, vendor: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tee.built.library(vendor).parent))
-    asked = LibTeec.from_options({"ta-path": str(tee.directory / "ours.sec")})
+    asked = LibTeec.from_options({"ta-path": str(tee.directory / "ours.sec"), "user": USER})
     assert await asked.memory() == DEFAULT
     paths = {"itrustee": "/var/itrustee/teecd", "optee": "/dev/tee0"}
     assert asked.access().host_paths()[0] == paths[vendor]

@@ -25,6 +25,7 @@ from tests.tee.asking import (
     fault,
     made_tee,  # noqa: F401 - the fixture `tee`
 )
+from tests.tee.build import USER
 from tests.tee.clients import Client
 from tests.waiting import eventually
 
@@ -71,7 +72,7 @@ async def test_under_another_name_it_is_refused_and_told_what_to_do(tee: Tee) ->
 async def test_as_another_user_it_doesnt_even_try(tee: Tee) -> None:
     error = await fault(tee.backend("itrustee", user="tee").memory())
     assert isinstance(error, Refused)
-    assert "is root in /etc/passwd, not tee" in str(error)
+    assert f"is {USER} in /etc/passwd, not tee" in str(error)
     assert "user=" in error.fix
     assert "init" not in tee.calls()
     # OP-TEE asks nobody who they are.
@@ -151,7 +152,7 @@ async def test_the_backends_end_is_at_once_while_a_query_hangs(tee: Tee) -> None
 async def test_it_ends_with_the_plugin_however_that_ends(tee: Tee) -> None:
     tee.play(fault="open:hang")
     plugin = _another_python(
-        tee, ["-c", _ASK, str(tee.built.itrustee), str(tee.directory / "ours.sec")]
+        tee, ["-c", _ASK, str(tee.built.itrustee), str(tee.directory / "ours.sec"), USER]
     )
     try:
         await eventually("the query", lambda: "open" in tee.calls())
@@ -167,7 +168,7 @@ _ASK = """
 import asyncio, os, sys
 from teeplugin_backends.libteec import LibTeec, process
 process._ENVIRONMENT.update((k, v) for k, v in os.environ.items() if k.startswith("TEST_TEE"))
-options = {"library": sys.argv[1], "ta-path": sys.argv[2]}
+options = dict(zip(("library", "ta-path", "user"), sys.argv[1:]))
 print(asyncio.run(LibTeec.from_options(options).memory()), process.__file__)
 """
 
@@ -190,7 +191,7 @@ def test_it_works_from_within_a_zip(tee: Tee) -> None:
     with zipfile.ZipFile(archive, "w") as file:
         for source in packages.rglob("*.py"):
             file.write(source, source.relative_to(packages.parent))
-    words = ["-c", _ASK, str(tee.built.itrustee), str(tee.directory / "ours.sec")]
+    words = ["-c", _ASK, str(tee.built.itrustee), str(tee.directory / "ours.sec"), USER]
     with _another_python(tee, words, PYTHONPATH=str(archive)) as python:
         out, err = python.communicate(timeout=30)
     assert out.startswith(f"TeeMemory(total_bytes={GIB}, "), err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,17 +64,19 @@ def ours(vendor: str, line: str) -> int:
 @pytest.mark.parametrize("arch", TOOLS)
 @pytest.mark.parametrize("vendor", ["itrustee", "optee"])
 @pytest.mark.timeout(300)
-def test_every_size_offset_and_constant_is_the_compilers(vendor: str, arch: str) -> None:
+def test_every_size_offset_and_constant_is_the_compilers(
+    vendor: str, arch: str, tee_build_root: Path
+) -> None:
     need(*TOOLS[arch])
-    compiled = layout(vendor, arch)
+    compiled = layout(vendor, arch, tee_build_root)
     assert {line: ours(vendor, line) for line in compiled} == compiled
 
 
 @pytest.mark.parametrize("vendor", ["itrustee", "optee"])
 @pytest.mark.timeout(300)
-def test_no_field_of_ours_goes_unchecked(vendor: str) -> None:
+def test_no_field_of_ours_goes_unchecked(vendor: str, tee_build_root: Path) -> None:
     need(*TOOLS["x86_64"])
-    compiled = layout(vendor)
+    compiled = layout(vendor, "x86_64", tee_build_root)
     names = {line.split()[1] for line in compiled if line.startswith("sizeof TEEC_")}
     for name in names - {"TEEC_Result"}:
         checked = {line.split(".")[1] for line in compiled if line.startswith(f"offsetof {name}.")}

@@ -79,8 +79,8 @@ def test_the_white_list_is_the_one_the_test_library_has(built: Built) -> None:
 @pytest.mark.parametrize("vendor", ["itrustee", "optee"])
 def test_the_layout_is_the_same_on_both_architectures(tee_build_root: Path, vendor: str) -> None:
     need("compiler", "cross compiler", "emulator")
-    here = layout(vendor, "x86_64", tee_build_root / "layout-x86_64")
-    there = layout(vendor, "aarch64", tee_build_root / "layout-aarch64")
+    here = layout(vendor, "x86_64", tee_build_root)
+    there = layout(vendor, "aarch64", tee_build_root)
     assert here == there
     sizes = {"itrustee": (88, 48, 16, 88), "optee": (8, 16, 24, 112)}[vendor]
     structs = ("TEEC_Context", "TEEC_Session", "TEEC_Parameter", "TEEC_Operation")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import struct
 import subprocess
@@ -46,11 +47,10 @@ def sdk(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def _modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder with the packages that the signing tool imports."""
     folder = shutil.copytree(FAKE_SDK / "modules", tmp_path / "modules")
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    return folder
 
 
 @pytest.fixture
@@ -64,10 +64,19 @@ def certificate(tmp_path: Path) -> list[str]:
     return [f"CERT={tmp_path}/TA_cert", f"SIGNED_CONFIG={tmp_path}/signed_config"]
 
 
+@pytest.fixture
+def python(tmp_path: Path) -> Path:
+    """An interpreter at a path that a shell would take for more than one word."""
+    link = tmp_path / "an @, spaces, it's 中文" / "python"
+    link.parent.mkdir()
+    link.symlink_to(sys.executable)
+    return link
+
+
 def make_ta(tmp_path: Path, sdk: Path, *arguments: str) -> str:
     need("compiler", "cross compiler")
     places = [f"ITRUSTEE_SDK={sdk}", f"OUT={tmp_path}/pkg", f"OBJ={tmp_path}/obj"]
-    return make(TA, [*places, f"PYTHON={sys.executable}", *arguments])
+    return make(TA, [f"PYTHON={sys.executable}", *places, *arguments])
 
 
 def no_certificate(tmp_path: Path) -> list[str]:
@@ -146,12 +155,13 @@ def test_both_are_built_in_a_checkout_whose_path_no_tool_would_choose(
 
 
 @pytest.mark.usefixtures("certificate")
-def test_the_certificate_may_be_at_any_path(tmp_path: Path, sdk: Path) -> None:
-    odd = tmp_path / "an @, spaces, it's 中文"
-    odd.mkdir()
+def test_what_is_the_developers_may_be_at_any_path(tmp_path: Path, sdk: Path, python: Path) -> None:
+    odd = python.parent
+    sdk = sdk.rename(odd / "itrustee_sdk")
     for name in ("TA_cert", "signed_config"):
         (tmp_path / name).rename(odd / name)
-    make_ta(tmp_path, sdk, f"CERT={odd}/TA_cert", f"SIGNED_CONFIG={odd}/signed_config", "sec")
+    words = (f"CERT={odd}/TA_cert", f"SIGNED_CONFIG={odd}/signed_config", f"PYTHON={python}")
+    make_ta(tmp_path, sdk, *words, "sec")
     assert (tmp_path / "pkg" / f"{SAMPLE_UUID}.sec").exists()
 
 
@@ -243,16 +253,16 @@ def test_the_key_of_another_certificate_stops_before_the_build(
 
 @pytest.mark.parametrize("needed", [("gmssl", "gmssl"), ("Crypto", "pycryptodome")])
 def test_a_module_that_the_signing_tool_lacks_is_named_before_the_build(
-    tmp_path: Path, sdk: Path, certificate: list[str], modules: Path, needed: tuple[str, str]
+    tmp_path: Path, sdk: Path, certificate: list[str], python: Path, needed: tuple[str, str]
 ) -> None:
     module, package = needed
-    (modules / f"{module}.py").write_text("import a_module_that_no_python_has\n")
+    (tmp_path / "modules" / f"{module}.py").write_text("import a_module_that_no_python_has\n")
     with pytest.raises(BuildError) as caught:
-        make_ta(tmp_path, sdk, *certificate)
+        make_ta(tmp_path, sdk, *certificate, f"PYTHON={python}")
     (error,) = errors_of(caught)
     assert error == (
-        f"error: the signing tool needs the Python modules {module}, which {sys.executable} lacks: "
-        f"{sys.executable} -m pip install {package}"
+        f"error: the signing tool needs the Python modules {module}, which {python} lacks: "
+        f"{shlex.join([str(python), '-m', 'pip', 'install', package])}"
     )
     assert not (tmp_path / "obj").exists()
 
@@ -274,11 +284,11 @@ def test_what_the_signing_tool_refuses_is_one_line(
 
 def test_without_the_sdk_one_line_says_what_to_fetch_and_where(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
-        make_ta(tmp_path, tmp_path / "nowhere")
+        make_ta(tmp_path, tmp_path / "not anywhere")
     said = str(caught.value).splitlines()[1:]
     assert len(said) == 1
     assert "fetch openEuler's repository itrustee_sdk there" in said[0]
-    assert f"{tmp_path}/nowhere" in said[0]
+    assert f"{tmp_path}/not anywhere" in said[0]
     assert not (tmp_path / "obj").exists()
 
 

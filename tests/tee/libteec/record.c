@@ -32,7 +32,7 @@ static void put_string(struct line *line, const char *text)
         unsigned char byte = (unsigned char)*text;
         char escaped[8];
 
-        if (byte == '"' || byte == '\\' || byte < 0x20 || byte > 0x7e) {
+        if (byte == '"' || byte == '\\' || byte < 0x20) {
             snprintf(escaped, sizeof(escaped), "\\u%04x", byte);
             put_text(line, escaped);
         } else {
