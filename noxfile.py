@@ -170,7 +170,7 @@ def coverage(session: nox.Session) -> None:
 
 @nox.session(tags=["check"], python=NEWEST_PYTHON)
 def tee(session: nox.Session) -> None:
-    """Test the C parts, and the libteec backend on a test libteec; wants gcc, on Debian as root."""
+    """Test the C parts, and the libteec backend on a test libteec, as any user; wants gcc."""
     _under_test(session, "test")
     _pytest(session, folders=("tests/tee",))
 
