@@ -51,6 +51,8 @@ def _modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A folder with the packages that the signing tool imports."""
     folder = shutil.copytree(FAKE_SDK / "modules", tmp_path / "modules")
     monkeypatch.setenv("PYTHONPATH", str(folder))
+    # A user's environment may have this, as nox's sessions do.
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ class Developer:
         words.append(f"--tools={FAKE_SDK / 'signtools'}")
         result = subprocess.run(
             [sys.executable, "-B", TA / "signing.py", "check", *words, *settings],
-            env=os.environ | {"PYTHONPATH": str(FAKE_SDK / "modules")},
+            env=os.environ | {"PYTHONPATH": str(FAKE_SDK / "modules"), "PYTHONSAFEPATH": ""},
             capture_output=True,
             text=True,
             timeout=30,
