@@ -248,10 +248,16 @@ def audit(session: nox.Session) -> None:
 
 @nox.session
 def cluster(session: nox.Session) -> None:
-    """Run the plugin on a real one-node Kubernetes cluster; `-- --keep` keeps it, `-- FILE`."""
+    """Run the plugin on a real one-node cluster; `-- --keep`, `-- FILE`, `-- --kubernetes V`."""
     _under_test(session, "test")
     # With each test's name, which is the list of what is guaranteed, and the times they print.
     _pytest(session, "-v", "-s", folders=("tests/cluster",))
+
+
+@nox.session
+def matrix(session: nox.Session) -> None:
+    """Run the cluster suites on one version and write its row: `-- 1.33.13 --containerd 1.6`."""
+    _program(session, "cluster.matrix")
 
 
 @nox.session

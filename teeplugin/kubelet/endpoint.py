@@ -1,7 +1,8 @@
 """The plugin's socket in the kubelet's directory, and the gRPC server behind it.
 
-Each running plugin has a socket of its own name, so that an old instance that leaves takes nothing
-from its successor. A socket is removed only if it is ours, or if nobody listens behind it.
+Each registration has a socket of its own name, so that an old instance that leaves takes nothing
+from its successor, and no kubelet takes a new registration for an old one. A socket is removed only
+if it is ours, or if nobody listens behind it.
 
 It is never put where others could exchange it for theirs: whoever answers there may have the
 kubelet give containers any path of the node. Such a directory is waited for like a missing one,
@@ -44,7 +45,7 @@ _log = get_logger()
 
 
 class Endpoint:
-    """The socket `tee-ram-<instance>.sock` in `directory`, listening while it is open."""
+    """The socket `tee-ram-<random>.sock` in `directory`, listening while it is open."""
 
     def __init__(
         self, *, directory: Path, service: DevicePluginService, watch_streams: WatchStreams
@@ -83,7 +84,9 @@ class Endpoint:
             raise
 
     async def _open(self) -> None:
-        await self.close()
+        if self._identity is not None:
+            await self.close()
+            self._rename()
         if weakness := weakness_of(self._directory):
             raise UnsafeDirectoryError(f"{weakness.problem}: {weakness.fix}")
         if _identity(self.path) is not None:

@@ -53,6 +53,11 @@ class RegisterCall:
         return 0.0 if self.ended.is_set() else monotonic() - self.began
 
     @property
+    def may_be_known(self) -> bool:
+        """Whether the kubelet may count our socket as connected: the call reached it."""
+        return self.error is None or self.is_refused or self.is_unanswered
+
+    @property
     def is_refused(self) -> bool:
         """Whether the kubelet answered that it doesn't take the registration."""
         return isinstance(self.error, CallRefused)

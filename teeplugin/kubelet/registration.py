@@ -86,6 +86,7 @@ class Registration:
         self._watch_streams = watch_streams
         self._renewal = Signal()
         self._renewed = 0
+        self._is_socket_used = False
         self.status = RegistrationStatus()
         self._back_off_seconds = 0.0
         self._kubelet: FileIdentity | None = None
@@ -137,9 +138,10 @@ class Registration:
             )
         if is_missing(self._directory):
             return NotRegistered(f"there is no directory {self._directory}: the kubelet makes it")
-        if not self._endpoint.in_place:
+        if self._is_socket_used or not self._endpoint.in_place:
             try:
                 await self._endpoint.open()
+                self._is_socket_used = False
             except OSError as error:
                 return NotRegistered(
                     f"can't listen on {self._endpoint.path}", str(error), may_pass=True
@@ -151,7 +153,11 @@ class Registration:
     async def _register_and_hold(
         self, kubelet: FileIdentity, watch: DirectoryWatch
     ) -> NotRegistered | None:
-        """Register once, and hold the registration until it is lost; else say what went wrong."""
+        """Register once, and hold the registration until it is lost; else say what went wrong.
+
+        The next call names another socket. A kubelet from 1.37 on that counts a socket as connected
+        refuses the same one, and after that for as long as it runs.
+        """
         self._renewed = self._renewal.count
         async with anyio.create_task_group() as tasks:
             register = RegisterCall(self._watch_streams)
@@ -160,6 +166,7 @@ class Registration:
             if reason is None:
                 await self._hold(register, kubelet, watch)
             tasks.cancel_scope.cancel()
+        self._is_socket_used = register.may_be_known
         return reason
 
     async def _wait_for_stream(

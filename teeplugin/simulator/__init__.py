@@ -8,10 +8,11 @@ from teeplugin.simulator.admission import (
 )
 from teeplugin.simulator.events import Event, EventKind
 from teeplugin.simulator.kubelet import SimulatedKubelet
-from teeplugin.simulator.profile import MODERN, OLD, Profile
+from teeplugin.simulator.profile import MODERN, NEWEST, OLD, Profile
 
 __all__ = [
     "MODERN",
+    "NEWEST",
     "OLD",
     "Admission",
     "AdmissionError",

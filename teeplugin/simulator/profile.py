@@ -29,6 +29,10 @@ class Profile:
     drops_newer_on_old_stream_end: bool = True
     """The race: an older stream's end disconnects the client that has registered since."""
 
+    tells_clients_by_socket: bool = False
+    """Clients are told apart by their sockets, so that several serve one resource: since 1.37. A
+    second Register with a socket that is connected is refused, and then neither is forgotten."""
+
     message_limit_bytes: int = KUBELET_MESSAGE_BYTES
 
     listen_delay_seconds: float = 0.0
@@ -51,6 +55,9 @@ class Profile:
 
 MODERN = Profile(version="1.36")
 """A kubelet of 1.33 … 1.36."""
+
+NEWEST = Profile(version="1.37", drops_newer_on_old_stream_end=False, tells_clients_by_socket=True)
+"""A kubelet of 1.37: several instances of a plugin may serve one resource."""
 
 OLD = Profile(
     version="1.18",

@@ -18,6 +18,7 @@ from teeplugin.api.deviceplugin.v1beta1 import (
 from teeplugin.simulator.connection import PluginCallError, PluginClient
 from teeplugin.simulator.device_manager import DeviceManager, Resource
 from teeplugin.simulator.events import EventKind, EventLog
+from teeplugin.simulator.plugin_clients import ClientsBySocket
 from teeplugin.simulator.profile import Profile
 from teeplugin.simulator.wire import DeviceList
 
@@ -52,6 +53,7 @@ class RegistrationService(RegistrationBase):
         self._devices = devices
         self._log = log
         self._current: dict[str, PluginClient] = {}
+        self._by_socket = ClientsBySocket()
         self._clients: set[PluginClient] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -105,6 +107,8 @@ class RegistrationService(RegistrationBase):
                 options = message.options or DevicePluginOptions()
             else:
                 options = await client.options()
+            if self._profile.tells_clients_by_socket:
+                self._by_socket.connect(client)
         except BaseException as error:
             if self._current.get(name) is client:
                 del self._current[name]
@@ -140,17 +144,24 @@ class RegistrationService(RegistrationBase):
         """The stream of `client` is over: the registration of its resource may be as well."""
         name = client.resource
         current = self._current.get(name)
-        if current is client or (current and self._profile.drops_newer_on_old_stream_end):
+        if self._profile.tells_clients_by_socket:
+            if self._by_socket.disconnect(client):
+                self._disconnected(name)
+            elif left := self._by_socket.one_of(name):
+                self._devices.resources[name].client = left
+        elif current is client or (current and self._profile.drops_newer_on_old_stream_end):
             del self._current[name]
             # The kubelet looks its client up by the resource's name: it may be a newer one.
             current.close()
-            self._devices.disconnected(name, time.monotonic())
-            asyncio.get_running_loop().call_later(
-                self._profile.capacity_grace_seconds, self._log.wake
-            )
+            self._disconnected(name)
         self._log.record(
             EventKind.STREAM_ENDED, resource=name, endpoint=client.endpoint, text=reason
         )
+
+    def _disconnected(self, name: str) -> None:
+        """Nobody serves the resource any more."""
+        self._devices.disconnected(name, time.monotonic())
+        asyncio.get_running_loop().call_later(self._profile.capacity_grace_seconds, self._log.wake)
 
     def _drop(self, client: PluginClient) -> None:
         client.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import json
 import subprocess
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ class Client(abc.ABC):
         self.kubectl("apply", "--filename=-", input=text)
 
     pod = staticmethod(plain.pod)
+
+    @cached_property
+    def pods_run(self) -> set[str]:
+        """The uids of all pods that were seen to run."""
+        return set()
 
     def get(self, kind: str, name: str, namespace: str = "default") -> dict[str, Any] | None:
         """Read one object; None if there is none of this name."""
@@ -85,6 +91,8 @@ class Client(abc.ABC):
             described = self.kubectl("describe", "pod", name, check=False)
             raise NotReachedError(f"{error}{described}\n{tail(self.log('kubelet'))}") from None
         assert found is not None
+        if phase == "Running":
+            self.pods_run.add(found["metadata"]["uid"])
         return found
 
     def delete_pod(self, name: str) -> None:

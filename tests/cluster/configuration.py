@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests.cluster import images, requirements
-from tests.cluster.binaries import Binaries
 from tests.cluster.settings import (
     BRIDGE,
     KUBELET_DIR,
@@ -35,6 +34,7 @@ def write(settings: Settings) -> None:
     _private(settings.kubeconfig, _json(_kubeconfig(token)))
     _make_key(config / "service-accounts.key")
     (config / "containerd.toml").write_text(_containerd(settings))
+    settings.versions_record.write_text(str(settings.versions))
     (config / "kubelet.json").write_text(_json(_kubelet(settings)))
     # An own one: this machine's may name a resolver that can't be reached from the lab.
     (config / "resolv.conf").write_text(f"nameserver {NODE_ADDRESS}\n")
@@ -43,8 +43,10 @@ def write(settings: Settings) -> None:
     (network / "lab.conflist").write_text(_json(_network(settings)))
 
 
-def commands(settings: Settings, binaries: Binaries) -> Mapping[str, list[str]]:
-    """Give each program's command line, by the program's name."""
+def commands(
+    settings: Settings, binaries: Mapping[str, str], containerd: list[str]
+) -> Mapping[str, list[str]]:
+    """Give each program's command line, by the program's name; `containerd` begins its own."""
     config = settings.config
     key = config / "service-accounts.key"
     as_admin = [
@@ -55,7 +57,7 @@ def commands(settings: Settings, binaries: Binaries) -> Mapping[str, list[str]]:
         "--leader-elect=false",
     ]
     return {
-        "containerd": ["containerd", f"--config={config / 'containerd.toml'}", "--log-level=info"],
+        "containerd": [*containerd, f"--config={config / 'containerd.toml'}", "--log-level=info"],
         "etcd": [
             "etcd",
             f"--data-dir={settings.etcd}",
@@ -90,7 +92,7 @@ def commands(settings: Settings, binaries: Binaries) -> Mapping[str, list[str]]:
     }
 
 
-def _apiserver(settings: Settings, binaries: Binaries, key: Path) -> list[str]:
+def _apiserver(settings: Settings, binaries: Mapping[str, str], key: Path) -> list[str]:
     config = settings.config
     return [
         binaries["kube-apiserver"],
@@ -150,7 +152,7 @@ def _kubelet(settings: Settings) -> dict[str, object]:
 
 
 def _containerd(settings: Settings) -> str:
-    # CDI is read by containerd 1.7 and newer; older ones ignore the two keys.
+    # containerd 2 reads this older form, too. CDI is read by 1.7 and newer; 1.6 ignores its keys.
     return f"""\
 version = 2
 root = "{settings.containerd}"

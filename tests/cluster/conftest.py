@@ -1,13 +1,15 @@
-"""The cluster tests' fixture `lab`, and the option --keep that leaves the cluster running."""
+"""The cluster tests' fixture `lab`, and their options: versions, and --keep."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.cluster.lab import Lab
+from tests.cluster.versions import CONTAINERD_VARIABLE, CONTAINERDS, KUBERNETES_VARIABLE
 from tests.needs import unavailable
 from tests.system_packages import UnavailableError
 
@@ -20,6 +22,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="leave the cluster running, and use the one that runs",
     )
+    parser.addoption("--kubernetes", metavar="VERSION", help="the kubelet's version: 1.33.13")
+    parser.addoption("--containerd", choices=[*CONTAINERDS], help="the version of containerd")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Into the environment, so that a lab that a test starts by a command has the same.
+    for option, variable in (
+        ("--kubernetes", KUBERNETES_VARIABLE),
+        ("--containerd", CONTAINERD_VARIABLE),
+    ):
+        if chosen := config.getoption(option, default=None):
+            os.environ[variable] = chosen
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -33,7 +47,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
-def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
+def lab(
+    pytestconfig: pytest.Config, record_testsuite_property: Callable[[str, object], None]
+) -> Iterator[Lab]:
     """Give a running cluster without pods: one for the whole session."""
     keep = pytestconfig.getoption("--keep", default=False)
     lab = _prepared(pytestconfig)
@@ -42,7 +58,10 @@ def lab(pytestconfig: pytest.Config) -> Iterator[Lab]:
             lab.down()
         lab.up()
         lab.delete_all_pods()
+        for name, value in lab.node()["status"]["nodeInfo"].items():
+            record_testsuite_property(name, value)
         yield lab
+        record_testsuite_property("pods", len(lab.pods_run))
     finally:
         if keep:
             lab.release()

@@ -71,8 +71,7 @@ class Shell:
 
     def importer(self) -> list[str]:
         """The command that imports an image's tar, whose path is to follow, into the lab."""
-        address = f"--address={self.lab.settings.containerd_socket}"
-        return self.lab.enter("ctr", address, "--namespace=k8s.io", "images", "import")
+        return self.lab.ctr_command("images", "import")
 
     def _write(self, name: str, words: list[str]) -> None:
         program = self._programs / name
@@ -89,11 +88,8 @@ class Shell:
         """Wait until the kubelet can find an image that was imported."""
 
         def offered() -> bool:
-            listed = self.lab.enter(
-                "ctr", f"--address={self.lab.settings.containerd_socket}", "--namespace=k8s.io"
-            )
             found = subprocess.run(
-                [*listed, "images", "list", f"name=={name}"],
+                self.lab.ctr_command("images", "list", f"name=={name}"),
                 capture_output=True,
                 text=True,
                 timeout=30,

@@ -46,9 +46,11 @@ class Lab(Client):
         Raises UnavailableError, with a reason of one line, where this machine can't have a lab.
         """
         requirements.ensure()
-        self._binaries = binaries.ensure()
+        programs = binaries.ensure(self.settings.versions)
         self._images = images.ensure()
-        self._commands = configuration.commands(self.settings, self._binaries)
+        # containerd finds its shim on PATH.
+        containerd = [*self._with_containerd(), "containerd"]
+        self._commands = configuration.commands(self.settings, programs, containerd)
 
     def up(self) -> None:
         """Start what does not run, and wait until the node takes pods.
@@ -57,7 +59,7 @@ class Lab(Client):
         """
         self.prepare()
         self._own()
-        if not self._machine.exists():
+        if not self._machine.exists() or self._has_other_versions():
             self._clear()
             shutil.rmtree(self.settings.logs, ignore_errors=True)
             self._machine.create()
@@ -124,7 +126,14 @@ class Lab(Client):
             f"--kubeconfig={self.settings.kubeconfig}",
             f"--cache-dir={self.settings.run / 'kubectl'}",
         ]
-        return self.enter(binaries.ensure()["kubectl"], *files, *arguments)
+        kubectl = binaries.ensure(self.settings.versions)["kubectl"]
+        return self.enter(kubectl, *files, *arguments)
+
+    def ctr_command(self, *arguments: str) -> list[str]:
+        """Give the argument list that runs containerd's own client on the kubelet's images."""
+        address = f"--address={self.settings.containerd_socket}"
+        ctr = [*self._with_containerd(), "ctr", address, "--namespace=k8s.io"]
+        return self.enter(*ctr, *arguments)
 
     # --- the kubelet
 
@@ -197,6 +206,15 @@ class Lab(Client):
         if self._claim is None:
             self._claim = state.claim(self.settings)
 
+    def _has_other_versions(self) -> bool:
+        record = self.settings.versions_record
+        return record.exists() and record.read_text() != str(self.settings.versions)
+
+    def _with_containerd(self) -> list[str]:
+        """Begin a command line that finds the lab's containerd, its shim and its client."""
+        directory = binaries.ensure_containerd(self.settings.versions)
+        return [] if directory is None else ["env", f"PATH={directory}:{os.environ['PATH']}"]
+
     def _clear(self) -> None:
         self._machine.destroy()
         state.empty(self.settings)
@@ -220,9 +238,8 @@ class Lab(Client):
         wait_until(describe, watched, _START_SECONDS, explain=tails)
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        ctr = ["ctr", f"--address={self.settings.containerd_socket}", "--namespace=k8s.io"]
         return subprocess.run(
-            self.enter(*ctr, *arguments),
+            self.ctr_command(*arguments),
             capture_output=True,
             text=True,
             timeout=_COMMAND_SECONDS,

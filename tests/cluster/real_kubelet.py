@@ -81,6 +81,7 @@ class Real(KubeletUnderTest):
         assert found is not None
         if phase(found) != "Running":
             raise RefusedError(found["status"].get("message", ""))
+        self.lab.pods_run.add(found["metadata"]["uid"])
 
     async def allocated(self, pod: str) -> frozenset[str]:
         """By the allocation records, which are empty for a moment after the kubelet's start."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from tests.cluster.versions import Versions
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,11 +34,12 @@ def cache_directory() -> Path:
 
 @dataclass(frozen=True)
 class Settings:
-    """The lab's places on this machine, all of them below one state directory."""
+    """The lab's places on this machine, all below one state directory, and its versions."""
 
     state: Path
     node_status_seconds: int = 1
     """nodeStatusUpdateFrequency: the node object shows a change of allocatable within this time."""
+    versions: Versions = field(default_factory=Versions.from_environment)
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -97,6 +100,11 @@ class Settings:
     def kubeconfig(self) -> Path:
         """An administrator's kubeconfig; its server answers inside the lab only."""
         return self.config / "kubeconfig"
+
+    @property
+    def versions_record(self) -> Path:
+        """What versions the running lab has."""
+        return self.config / "versions"
 
     @property
     def containerd_socket(self) -> Path:

@@ -90,7 +90,7 @@ async def create_pods(lab: Lab, names: list[str]) -> None:
 
 @pytest.mark.anyio
 async def test_two_updates_and_a_rollback_leave_the_kubelet_without_units_for_milliseconds(
-    lab: Lab, shell: Shell
+    lab: Lab, shell: Shell, record_property: Callable[[str, object], None]
 ) -> None:
     await run_sync(wait_for_allocatable, lab, 0)
     overlay(shell, "updated", SETTINGS)
@@ -113,6 +113,8 @@ async def test_two_updates_and_a_rollback_leave_the_kubelet_without_units_for_mi
         for update, gaps in found.items():
             print(f"\n{update}: {gaps}")
         refused = phases["Failed/UnexpectedAdmissionError"]
+        record_property("created_pods", len(names))
+        record_property("refused_pods", refused)
         print(f"of {len(names)} pods created meanwhile, one a second, {refused} were refused")
         for gaps in found.values():
             assert gaps.lists > 0  # else the log was not understood

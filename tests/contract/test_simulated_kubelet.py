@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.simulator import MODERN, OLD, Profile, SimulatedKubelet
+from teeplugin.simulator import MODERN, NEWEST, OLD, Profile, SimulatedKubelet
 from tests.contract.guarantees import *  # noqa: F403 - the guarantees are the tests of this module
 from tests.contract.under_test import Simulated
 
 PROFILES = {
+    "1.37": NEWEST,
     "1.36": MODERN,
     "1.18": OLD,
     "1.36, slow to listen": replace(MODERN, listen_delay_seconds=0.2),

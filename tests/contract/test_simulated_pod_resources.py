@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from teeplugin.simulator import MODERN, OLD, Profile, SimulatedKubelet
+from teeplugin.simulator import MODERN, NEWEST, OLD, Profile, SimulatedKubelet
 from tests.contract.pod_resources_guarantees import *  # noqa: F403 - they are the tests of this module
 from tests.contract.under_test import Simulated
 from tests.plugin_process import UNIT_BYTES
 
 PROFILES = {
+    "1.37": NEWEST,
     "1.36": MODERN,
     "1.36, slow to know its pods": replace(MODERN, sources_ready_seconds=0.3),
 }

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from teeplugin.policy.units import KIB, MAX_UNITS, MIN_PRECISION_KB
 from teeplugin.simulator.amounts import ALL, Figures
-from teeplugin.simulator.profile import MODERN, OLD, Profile
+from teeplugin.simulator.profile import MODERN, NEWEST, OLD, Profile
 from teeplugin.simulator.scenario_runner import actions, expectations, values
 from teeplugin.simulator.scenario_runner.actions import KUBELET_VERBS, PLUGIN_VERBS, Action, Verb
 from teeplugin.simulator.scenario_runner.expectations import Expectation
@@ -31,7 +31,7 @@ SHIPPED = Path(__file__).parents[1] / "scenarios"
 
 TOUR = "tour"
 
-_PROFILES = {profile.version: profile for profile in (MODERN, OLD)}
+_PROFILES = {profile.version: profile for profile in (NEWEST, MODERN, OLD)}
 _NOTHING = "none"
 _NOT_A_PATH = "not a path that containers are promised"
 

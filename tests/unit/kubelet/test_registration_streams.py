@@ -1,6 +1,6 @@
 """A registration holds as long as the stream that the kubelet opened for it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
@@ -12,7 +12,9 @@ from grpclib.client import Channel
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.kubelet.watch_streams import WatchStreams
-from teeplugin.simulator import EventKind, SimulatedKubelet
+from teeplugin.simulator import NEWEST, EventKind, SimulatedKubelet
+from teeplugin.simulator.connection import PluginClient
+from teeplugin.simulator.wire import DeviceList as SimulatedList
 from tests.in_process import registering
 from tests.unit.kubelet.registry import registry
 from tests.waiting import eventually
@@ -115,3 +117,31 @@ async def test_a_new_kubelet_is_told_at_once_whatever_the_one_before_was_sent(
         for _ in range(2):
             async with SimulatedKubelet(kubelet_dir) as kubelet:
                 await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+
+
+async def test_a_kubelet_that_still_counts_the_socket_as_connected_takes_another(
+    kubelet_dir: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kubelet from 1.37 on would refuse the same socket, now and for as long as it runs."""
+    monkeypatch.setattr("teeplugin.kubelet.registration.STEADY_SECONDS", 0)
+    noticed = anyio.Event()
+    watch = PluginClient.watch
+
+    async def watch_and_be_busy(
+        self: PluginClient, received: Callable[[SimulatedList], None]
+    ) -> str:
+        reason = await watch(self, received)
+        await noticed.wait()
+        return reason
+
+    monkeypatch.setattr(PluginClient, "watch", watch_and_be_busy)
+    async with SimulatedKubelet(kubelet_dir, profile=NEWEST) as kubelet:
+        async with registering(directory) as ours:
+            await kubelet.wait_for(lambda: kubelet.allocatable() == 3, 10)
+            ours.registration.renew()
+            await kubelet.wait_for(lambda: kubelet.log.count(EventKind.REGISTERED) == 2, 10)
+            noticed.set()
+            await kubelet.wait_for(lambda: kubelet.log.count(EventKind.STREAM_ENDED) == 1, 10)
+            assert kubelet.allocatable() == 3
+            assert kubelet.log.count(EventKind.REGISTRATION_REFUSED) == 0
+        await kubelet.wait_for(lambda: kubelet.allocatable() == 0, 10)

@@ -157,7 +157,7 @@ def test_memory_is_a_size_or_a_number_of_units(text: str, size_bytes: int) -> No
         ("reserve: x", "line 1: reserve: x: not a size of whole bytes: give a number with K, M"),
         ("health-interval: -1", "line 1: health-interval: -1: must be 0 or more"),
         ("kubelet: 1.18", "line 1: kubelet: must be a mapping: write `KEY: VALUE` in lines below"),
-        ("kubelet: {version: 1.2}", "version: 1.2: not one of its words: give one of 1.36, 1.18"),
+        ("kubelet: {version: 1.2}", "1.2: not one of its words: give one of 1.37, 1.36, 1.18"),
         ("kubelet: {versoin: 1}", "line 1: kubelet: versoin: unknown key: did you mean version?"),
         (
             "kubelet: {records-delay: x}",

@@ -17,6 +17,7 @@ from teeplugin.api.deviceplugin import v1beta1 as api
 from teeplugin.api.podresources import v1 as pods
 from teeplugin.simulator import (
     MODERN,
+    NEWEST,
     OLD,
     AdmissionError,
     ContainerStartError,
@@ -184,6 +185,20 @@ async def test_an_older_streams_end_drops_the_newer_client(tmp_path: Path, *, ra
         old.lists.put_nowait(None)
         await kubelet.wait_for(lambda: kubelet.log.count(EventKind.STREAM_ENDED) == 1 + race, 5)
         assert kubelet.allocatable() == (0 if race else 8)
+
+
+async def test_a_socket_that_is_connected_is_refused_and_never_forgotten(tmp_path: Path) -> None:
+    async with registered(tmp_path, NEWEST) as (kubelet, plugin):
+        await plugin.listed(frame(range(8)))
+        for _ in range(2):
+            with pytest.raises(GRPCError, match="device plugin already connected"):
+                await plugin.register()
+        plugin.lists.put_nowait(None)
+        await kubelet.wait_for(lambda: kubelet.log.count(EventKind.STREAM_ENDED) == 1, 5)
+        # It takes the units of a plugin that is gone for healthy ones.
+        assert kubelet.allocatable() == 8
+        with pytest.raises(GRPCError, match="device plugin already connected"):
+            await plugin.register()
 
 
 @pytest.mark.parametrize("abrupt", [True, False])

@@ -1,0 +1,199 @@
+"""Runs the cluster suites on one version of Kubernetes, and writes its row: `nox -s matrix`.
+
+Each suite's result is kept, so that a run that was cut short goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from defusedxml import ElementTree
+
+from tests.cluster.settings import HERE, cache_directory
+from tests.cluster.versions import (
+    CONTAINERDS,
+    CONTROL_PLANES,
+    DEFAULT_CONTAINERD,
+    UNRUN,
+    Versions,
+)
+
+SUITES: Mapping[str, tuple[str, ...]] = {
+    "contract": ("test_contract.py", "test_pod_resources_contract.py", "test_same_socket.py"),
+    "pods": ("test_pods.py",),
+    "restarts": ("test_life.py",),
+    "shortage": ("test_shortage.py",),
+    "rolling update": ("test_deploy_updates.py",),
+}
+PAGE = HERE.parents[1] / "docs" / "compatibility.md"
+BEGIN, END = "<!-- written by nox -s matrix -->", "<!-- end of what nox -s matrix writes -->"
+NOT_RUN = "not run"
+_FIGURES = ("registered after a kubelet restart", "pods run", "pods refused in 3 rolls")
+_HEAD = ("Kubernetes", "containerd", "control plane", *SUITES, *_FIGURES, "when")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one suite ended with, on which day; figures by the tests' own names."""
+
+    when: str
+    passed: int
+    failed: tuple[str, ...]
+    skipped: tuple[str, ...]
+    figures: Mapping[str, str]
+
+    def __str__(self) -> str:
+        if not self.passed and not self.failed:
+            return NOT_RUN
+        total = self.passed + len(self.failed)
+        return f"{self.passed} passed" if not self.failed else f"{self.passed} of {total} passed"
+
+
+def read_report(report: Path, when: str) -> Result:
+    """Read what pytest wrote with --junit-xml."""
+    root = ElementTree.parse(report).getroot()
+    assert root is not None
+    failed, skipped, passed = [], [], 0
+    for case in root.iter("testcase"):
+        name = case.attrib["name"]
+        if case.find("failure") is not None or case.find("error") is not None:
+            failed.append(name)
+        elif case.find("skipped") is not None:
+            skipped.append(name)
+        else:
+            passed += 1
+    figures = {each.attrib["name"]: each.attrib["value"] for each in root.iter("property")}
+    return Result(when, passed, tuple(failed), tuple(skipped), figures)
+
+
+def row(versions: Versions, results: Mapping[str, Result]) -> str:
+    """Write the table's row of one version with one containerd."""
+    figures: dict[str, str] = {}
+    for result in results.values():
+        figures |= result.figures
+    pods = sum(int(result.figures.get("pods", 0)) for result in results.values())
+    milliseconds = figures.get("registered_ms")
+    refused = figures.get("refused_pods")
+    cells = (
+        versions.kubernetes,
+        figures.get("containerRuntimeVersion", versions.containerd).removeprefix("containerd://"),
+        versions.control_plane,
+        *(str(results.get(suite, NOT_RUN)) for suite in SUITES),
+        f"{float(milliseconds):.0f} ms" if milliseconds else NOT_RUN,
+        str(pods),
+        f"{refused} of {figures['created_pods']}" if refused else NOT_RUN,
+        max((result.when for result in results.values()), default=NOT_RUN),
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def notes(versions: Versions, results: Mapping[str, Result]) -> list[str]:
+    """Explain a row: its control plane, how its kubelet differs, and what did not pass."""
+    joins = CONTROL_PLANES.get(versions.kubernetes)
+    found = [f"the kubelet joins a control plane of {joins[0]}: {joins[1]}"] if joins else []
+    found += [f"{each.what}: {each.reason}" for each in versions.differences]
+    for suite, result in results.items():
+        found += [f"`{name}` ({suite}) failed" for name in result.failed]
+        found += [f"`{name}` ({suite}) was skipped" for name in result.skipped]
+    return [f"- {versions}: {each}" for each in found]
+
+
+def section(known: Mapping[Versions, Mapping[str, Result]]) -> str:
+    """Write the table and its notes, the newest Kubernetes first."""
+    ordered = sorted(known, key=_newest_first)
+    lines = [
+        f"| {' | '.join(_HEAD)} |",
+        "|" + "---|" * len(_HEAD),
+        *(row(versions, known[versions]) for versions in ordered),
+        *(_empty_row(version) for version in UNRUN),
+        "",
+        *(line for versions in ordered for line in notes(versions, known[versions])),
+        *(f"- Kubernetes {version}, {NOT_RUN}: {reason}" for version, reason in UNRUN.items()),
+    ]
+    return "\n".join(lines)
+
+
+def _empty_row(version: str) -> str:
+    return f"| {' | '.join((version, *[NOT_RUN] * (len(_HEAD) - 1)))} |"
+
+
+def _newest_first(versions: Versions) -> tuple[list[int], str]:
+    return [-int(part) for part in versions.kubernetes.split(".")], versions.containerd
+
+
+def replace_section(page: str, text: str) -> str:
+    """Put the table in the place of the earlier one."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"the page lacks the lines {BEGIN} and {END}")
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def _kept() -> Path:
+    return cache_directory() / "matrix"
+
+
+def load() -> dict[Versions, dict[str, Result]]:
+    """Read the results of earlier runs."""
+    found = {}
+    for path in sorted(_kept().glob("*.json")):
+        kubernetes, _, containerd = path.stem.partition("+")
+        suites = json.loads(path.read_text())
+        found[Versions(kubernetes, containerd)] = {
+            suite: Result(**suites[suite]) for suite in SUITES if suite in suites
+        }
+    return found
+
+
+def save(versions: Versions, results: Mapping[str, Result]) -> None:
+    """Keep the results of one version."""
+    path = _kept() / f"{versions.kubernetes}+{versions.containerd}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({suite: asdict(each) for suite, each in results.items()}))
+
+
+def run_suite(versions: Versions, suite: str) -> Result:
+    """Run one suite on a fresh lab, and show what its tests print."""
+    with tempfile.TemporaryDirectory(prefix="teeplugin-matrix-") as scratch:
+        report = Path(scratch) / "report.xml"
+        options = ("-v", "-s", f"--junit-xml={report}")
+        chosen = ("--kubernetes", versions.kubernetes, "--containerd", versions.containerd)
+        files = [str(HERE / name) for name in SUITES[suite]]
+        command = [sys.executable, "-m", "pytest", *options, *chosen, *files]
+        # Its status says no more than the report; without a report the suite was not run.
+        subprocess.run(command, cwd=HERE.parents[1], check=False)
+        return read_report(report, datetime.now(UTC).date().isoformat())
+
+
+def main(words: Sequence[str]) -> int:
+    """Run what has not been run of one version; write the table after each suite."""
+    parser = argparse.ArgumentParser(prog="nox -s matrix --", description=__doc__)
+    parser.add_argument("version", help="the kubelet's, as in 1.33.13")
+    parser.add_argument("--containerd", choices=[*CONTAINERDS], default=DEFAULT_CONTAINERD)
+    parser.add_argument("--again", action="store_true", help="run also what has been run")
+    parser.add_argument("--suite", choices=[*SUITES], action="append", help="only this one")
+    given = parser.parse_args(words)
+    versions = Versions(given.version, given.containerd)
+    results = load().get(versions, {})
+    for suite in given.suite or SUITES:
+        if suite in results and not given.again:
+            print(f"{versions}: {suite} was run on {results[suite].when}: {results[suite]}")
+            continue
+        results[suite] = run_suite(versions, suite)
+        save(versions, results)
+        known = load() | {versions: results}
+        PAGE.write_text(replace_section(PAGE.read_text("utf-8"), section(known)), "utf-8")
+    return int(any(result.failed for result in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""The versions of Kubernetes and containerd that the lab can have, and how they differ.
+
+`--kubernetes` and `--containerd` choose them, or the two environment variables, which child
+processes inherit.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+MODULE = Path(__file__).resolve().parent / "kubernetes"
+KUBERNETES_VARIABLE = "TEEPLUGIN_KUBERNETES"
+CONTAINERD_VARIABLE = "TEEPLUGIN_CONTAINERD"
+DEFAULT_CONTAINERD = "2"
+CONTAINERDS: Mapping[str, str | None] = MappingProxyType({"2": "v2.4.2", "1.6": None})
+"""Each containerd's Go module version; None is the machine's own package."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Something that kubelets before a version do otherwise than the newest does."""
+
+    before: tuple[int, int]
+    what: str
+    reason: str
+
+
+NEWER_DROPPED = Difference(
+    (1, 37),
+    "the end of an older instance's stream disconnects the newer instance, which registers again",
+    "the kubelet finds its client by the resource's name; from 1.37 on by name and socket",
+)
+NO_UNIT_HEALTH = Difference(
+    (1, 36),
+    "a pod's status does not list the health of its units",
+    "the feature gate ResourceHealthStatus is on by default from 1.36 on",
+)
+EVERY_FILE_REMOVED = Difference(
+    (1, 33),
+    "a starting kubelet removes every file in device-plugins",
+    "from 1.33 on it removes sockets only",
+)
+DIFFERENCES = (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED)
+
+CONTROL_PLANES: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {"1.33.13": ("1.36.3", "an API server serves kubelets that are up to three minors older")}
+)
+"""Kubelets that join another version's control plane, and why that is allowed."""
+
+UNRUN: Mapping[str, str] = MappingProxyType(
+    {
+        "1.24.17": "its control plane was not built, and 1.36.3 is too new for it; its kubelet was "
+        "tried alone and by hand: the plugin registered, a static pod got its units",
+        "1.20.2": "the same, with a kubelet from Debian's source package; after its restart the "
+        "plugin registered again",
+        "1.19": "its PodResources API is v1alpha1: the simulated kubelet of 1.18 stands for it",
+        "1.18": "its modules can't be had: the simulated kubelet of 1.18 keeps the contract",
+    }
+)
+"""Versions without a run of the suites, and what is known of them all the same."""
+
+
+def default_kubernetes() -> str:
+    """Read the version that go.mod names."""
+    text = (MODULE / "go.mod").read_text()
+    found = re.search(r"^\s*(?:require\s+)?k8s\.io/kubernetes v(\S+)", text, re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{MODULE / 'go.mod'} does not require k8s.io/kubernetes")
+    return found[1]
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions of one lab: its kubelet's, and of the containerd below it."""
+
+    kubernetes: str
+    containerd: str
+
+    @classmethod
+    def from_environment(cls) -> Versions:
+        """Take what the environment names, else the defaults."""
+        kubernetes = os.environ.get(KUBERNETES_VARIABLE) or default_kubernetes()
+        containerd = os.environ.get(CONTAINERD_VARIABLE) or DEFAULT_CONTAINERD
+        if not re.fullmatch(r"1\.\d+\.\d+", kubernetes):
+            raise ValueError(f"Kubernetes {kubernetes}: give a full version, as in 1.33.13")
+        if containerd not in CONTAINERDS:
+            known = " or ".join(CONTAINERDS)
+            raise ValueError(f"containerd {containerd} is unknown here: give {known}")
+        return cls(kubernetes, containerd)
+
+    def __str__(self) -> str:
+        return f"Kubernetes {self.kubernetes}, containerd {self.containerd}"
+
+    @property
+    def control_plane(self) -> str:
+        """The version of the API server, scheduler and controller manager, and of kubectl."""
+        return CONTROL_PLANES.get(self.kubernetes, (self.kubernetes,))[0]
+
+    def differs_by(self, difference: Difference) -> bool:
+        """Tell whether this kubelet has a difference to the newest."""
+        major, minor, _ = map(int, self.kubernetes.split("."))
+        return (major, minor) < difference.before
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """List all differences of this kubelet."""
+        return tuple(each for each in DIFFERENCES if self.differs_by(each))

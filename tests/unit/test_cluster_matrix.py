@@ -1,0 +1,155 @@
+"""The versions that the cluster tests take, and the table that `nox -s matrix` writes."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import binaries, matrix, requirements
+from tests.cluster.matrix import Result
+from tests.cluster.settings import HERE
+from tests.cluster.versions import (
+    CONTAINERD_VARIABLE,
+    DIFFERENCES,
+    KUBERNETES_VARIABLE,
+    NEWER_DROPPED,
+    NO_UNIT_HEALTH,
+    UNRUN,
+    Versions,
+    default_kubernetes,
+)
+
+PASSED = Result("2026-11-29", 5, (), (), {"pods": "9", "containerRuntimeVersion": "containerd://2"})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEEPLUGIN_CACHE", str(tmp_path))
+    for variable in (KUBERNETES_VARIABLE, CONTAINERD_VARIABLE):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ({}, Versions(default_kubernetes(), "2")),
+        ({KUBERNETES_VARIABLE: "1.33.13"}, Versions("1.33.13", "2")),
+        ({CONTAINERD_VARIABLE: "1.6"}, Versions(default_kubernetes(), "1.6")),
+    ],
+)
+def test_the_environment_names_versions(
+    monkeypatch: pytest.MonkeyPatch, named: dict[str, str], expected: Versions
+) -> None:
+    for variable, value in named.items():
+        monkeypatch.setenv(variable, value)
+    assert Versions.from_environment() == expected
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [(KUBERNETES_VARIABLE, "1.33", "a full version"), (CONTAINERD_VARIABLE, "3", "give 2 or 1.6")],
+)
+def test_versions_that_cant_be_had_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError, match=words):
+        Versions.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("kubernetes", "expected"),
+    [
+        ("1.37.2", ()),
+        ("1.36.3", (NEWER_DROPPED,)),
+        ("1.33.13", (NEWER_DROPPED, NO_UNIT_HEALTH)),
+        ("1.32.0", DIFFERENCES),
+    ],
+)
+def test_a_kubelet_has_the_differences_of_those_before(
+    kubernetes: str, expected: tuple[object, ...]
+) -> None:
+    assert Versions(kubernetes, "2").differences == expected
+
+
+def test_a_module_replaces_what_kubernetes_keeps_in_its_own_tree(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    replaced = [
+        {"Old": {"Path": "k8s.io/api"}, "New": {"Path": "./staging/src/k8s.io/api"}},
+        {"Old": {"Path": "a.org/b"}, "New": {"Path": "a.org/c", "Version": "v1.0.0"}},
+    ]
+    answers = {"download": {"GoMod": "it"}, "edit": {"Go": "1.24.0", "Replace": replaced}}
+    monkeypatch.setattr(binaries, "_go", lambda *words: json.dumps(answers[words[1]]))
+    monkeypatch.setattr(requirements, "ensure_go", lambda: None)
+    written = binaries._go_mod("1.33.13")
+    assert "go 1.24.0" in written
+    assert "require k8s.io/kubernetes v1.33.13" in written
+    assert "replace k8s.io/api => k8s.io/api v0.33.13" in written
+    assert "replace a.org/b => a.org/c v1.0.0" in written
+    # Kept, so that a lab whose programs are built needs no network.
+    monkeypatch.setattr(binaries, "_go", None)
+    assert binaries._go_mod("1.33.13") == written
+
+
+def test_a_report_is_read_with_its_figures(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    report.write_text(
+        '<testsuites><testsuite><properties><property name="pods" value="3"/></properties>'
+        '<testcase name="good"><properties><property name="registered_ms" value="41.5"/>'
+        '</properties></testcase><testcase name="bad"><failure/></testcase>'
+        '<testcase name="worse"><error/></testcase><testcase name="no"><skipped/></testcase>'
+        "</testsuite></testsuites>"
+    )
+    figures = {"pods": "3", "registered_ms": "41.5"}
+    expected = Result("2026-11-29", 1, ("bad", "worse"), ("no",), figures)
+    assert matrix.read_report(report, "2026-11-29") == expected
+    assert str(expected) == "1 of 3 passed"
+
+
+def test_a_row_says_what_was_not_run_and_its_notes_what_failed() -> None:
+    versions = Versions("1.33.13", "2")
+    results = {"pods": PASSED, "shortage": Result("2026-11-30", 0, ("bad",), ("no",), {})}
+    row = [cell.strip() for cell in matrix.row(versions, results).strip("|").split("|")]
+    assert row[:7] == ["1.33.13", "2", "1.36.3", "not run", "5 passed", "not run", "0 of 1 passed"]
+    assert row[7:] == ["not run", "not run", "9", "not run", "2026-11-30"]
+    notes = "\n".join(matrix.notes(versions, results))
+    assert "joins a control plane of 1.36.3" in notes
+    assert NO_UNIT_HEALTH.reason in notes
+    assert "`bad` (shortage) failed" in notes
+    assert "`no` (shortage) was skipped" in notes
+
+
+def test_what_was_run_is_kept_and_only_the_rest_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{matrix.BEGIN}\nthe table before\n{matrix.END}\nafter\n")
+    monkeypatch.setattr(matrix, "PAGE", page)
+    ran: list[str] = []
+
+    def run_suite(versions: Versions, suite: str) -> Result:
+        ran.append(f"{versions.kubernetes} {suite}")
+        return PASSED
+
+    monkeypatch.setattr(matrix, "run_suite", run_suite)
+    assert matrix.main(["1.36.3", "--suite", "pods"]) == 0
+    assert matrix.main(["1.36.3"]) == 0
+    assert matrix.main(["1.37.2", "--suite", "pods"]) == 0
+    assert ran[0] == "1.36.3 pods"
+    assert sorted(ran) == sorted([f"1.36.3 {suite}" for suite in matrix.SUITES] + ["1.37.2 pods"])
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith(f"{matrix.END}\nafter\n")
+    assert "the table before" not in text
+    # The newest first.
+    rows = re.findall(r"^\| (1\.[\d.]+)", text, re.MULTILINE)
+    assert rows == ["1.37.2", "1.36.3", *UNRUN]
+
+
+def test_every_suite_is_there() -> None:
+    files = [name for names in matrix.SUITES.values() for name in names]
+    assert [name for name in files if not (HERE / name).exists()] == []
+    page = matrix.PAGE.read_text("utf-8")
+    assert "the table" in matrix.replace_section(page, "the table")
