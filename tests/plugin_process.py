@@ -14,6 +14,11 @@ from tests.waiting import eventually
 
 UNIT_BYTES = 512 * 1024
 
+_MAIN = """
+import teeplugin.cli.main as cli
+raise SystemExit(cli.main())
+"""
+
 
 def plain_environment() -> dict[str, str]:
     """What this process has, but for what would be settings of the plugin's."""
@@ -67,6 +72,11 @@ class Plugin:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    def patch(self, script: str) -> None:
+        """Have it run a script of Python first, in the same process."""
+        module = self.command.index("teeplugin")
+        self.command[module - 1 : module + 1] = ["-c", script + _MAIN]
 
     def play(self, **what: str | int) -> None:
         """Have the TEE be so from the next query on; what isn't named stays as it was."""

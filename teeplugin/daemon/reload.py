@@ -53,12 +53,17 @@ class Reloader:
         return {key: SETTINGS[key].text_in(self.wanted) for key in keys}
 
     async def follow_file(self) -> None:
-        """Reload whenever the file is another one than at the last reload, until cancelled."""
+        """Reload whenever the file is another one than at the last reload, until cancelled.
+
+        While there is a `problem`, also without a change: what hindered it, such as too few
+        descriptors or too little memory in the TEE, may end without one.
+        """
         if self._sources is None or self._sources.file is None:
             return
         while True:
             await anyio.sleep(LOOK_SECONDS)
-            if _version(self._sources.file) != self._version and self.reload():
+            is_another = _version(self._sources.file) != self._version
+            if (is_another or self.problem is not None) and self.reload():
                 self._poller.query_now()
 
     def reload(self) -> bool:
@@ -88,7 +93,7 @@ class Reloader:
             "reload_rejected",
             error=problem,
             effect="those from before stay in force, all of them",
-            fix="mend what the error names; they are read again when their file changes",
+            fix=f"mend what the error names; their file is read again every {LOOK_SECONDS:g} s",
         )
 
     def _applied(self, wanted: Settings) -> Settings:

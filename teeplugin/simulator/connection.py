@@ -24,6 +24,7 @@ from teeplugin.api.deviceplugin.v1beta1 import (
     PreStartContainerRequest,
 )
 from teeplugin.simulator.profile import Profile
+from teeplugin.simulator.sockets import set_reading
 from teeplugin.simulator.wire import (
     DeviceList,
     LimitedCodec,
@@ -56,6 +57,11 @@ class _LocalChannel(Channel):
     def _get_authority(self, host: str, port: int) -> str:
         del host, port
         return "localhost"
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Read nothing that the peer sends, or read on."""
+        if self._protocol is not None and hasattr(self._protocol, "connection"):
+            set_reading(self._protocol.connection._transport, not frozen)  # noqa: SLF001 - no other way
 
 
 class PluginClient:
@@ -153,6 +159,10 @@ class PluginClient:
             raise PluginCallError(
                 f"device plugin PreStartContainer rpc failed with err: {go_error_text(error)}"
             ) from error
+
+    def freeze(self, *, frozen: bool) -> None:
+        """Read nothing that the plugin sends, or read on."""
+        self._channel.freeze(frozen=frozen)
 
     def close(self) -> None:
         """Close the connection for good; a running watch ends."""

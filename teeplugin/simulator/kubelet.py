@@ -116,6 +116,20 @@ class SimulatedKubelet:
         """End as by SIGKILL: connections just close, files stay."""
         await self._end(EventKind.KILLED, abrupt=True)
 
+    def freeze(self) -> None:
+        """Stand still as by SIGSTOP: peers connect and write, nothing is read, until `thaw`."""
+        self._freeze(frozen=True)
+
+    def thaw(self) -> None:
+        """Run again as by SIGCONT."""
+        self._freeze(frozen=False)
+
+    def _freeze(self, *, frozen: bool) -> None:
+        for server in self._servers:
+            server.freeze(frozen=frozen)
+        if self._registration is not None:
+            self._registration.freeze(frozen=frozen)
+
     async def _end(self, kind: EventKind, *, abrupt: bool) -> None:
         if not self.running:
             return

@@ -72,6 +72,11 @@ class RegistrationService(RegistrationBase):
             raise GRPCError(Status.UNKNOWN, str(error)) from error
         return Empty()
 
+    def freeze(self, *, frozen: bool) -> None:
+        """Read nothing that the plugins send, or read on."""
+        for client in self._clients:
+            client.freeze(frozen=frozen)
+
     async def end(self, *, abrupt: bool) -> None:
         """Close every plugin's connection; without `abrupt` the streams are reset first."""
         if abrupt:

@@ -61,6 +61,7 @@ class UnixServer:
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
         self._emptied = asyncio.Event()
+        self._frozen = False
 
     async def bind(self, path: Path, listen_delay_seconds: float = 0.0) -> None:
         """Bind, wait, listen; between the two a dial is refused."""
@@ -105,9 +106,16 @@ class UnixServer:
         for connection in self._connections:
             connection.transport.abort()
 
+    def freeze(self, *, frozen: bool) -> None:
+        """Read nothing that a peer sends, or read on."""
+        self._frozen = frozen
+        for connection in self._connections:
+            set_reading(connection.transport, not frozen)
+
     def opened(self, connection: _Connection) -> None:
         """Count a connection; one that comes during the end is closed."""
         self._connections.add(connection)
+        set_reading(connection.transport, not self._frozen)
         if self._server is None:
             connection.transport.abort()
 
@@ -119,6 +127,16 @@ class UnixServer:
 
     def _connection(self) -> _Connection:
         return _Connection(self, Handler(self._mapping, ProtoCodec(), None, self._events))
+
+
+def set_reading(transport: asyncio.Transport, reads: bool) -> None:
+    """Have a connection read what its peer sends, or leave it unread."""
+    if transport.is_closing():
+        return
+    if reads:
+        transport.resume_reading()
+    else:
+        transport.pause_reading()
 
 
 def clear_directory(directory: Path, *, every_file: bool, keep: str) -> None:

@@ -19,7 +19,7 @@ from tests.chaos.world import mount_tmpfs, unmount
 from tests.contract.under_test import Simulated
 
 
-async def play(seed: int) -> str | None:
+async def play(seed: int, patience_seconds: float) -> str | None:
     """Play one; None if all allocated, else what didn't, with the story."""
     directory = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
     kubelet_dir = Path(tempfile.mkdtemp(prefix="tee-"))
@@ -30,8 +30,15 @@ async def play(seed: int) -> str | None:
     try:
         async with SimulatedKubelet(kubelet_dir) as simulated:
             kubelet = Simulated(simulated, directory / "node")
-            kubelet.settle_seconds = 20
-            await interleaving.run(kubelet, directory, seed, on_tmpfs=on_tmpfs, story=story)
+            kubelet.settle_seconds = 20 + patience_seconds
+            await interleaving.run(
+                kubelet,
+                directory,
+                seed,
+                on_tmpfs=on_tmpfs,
+                patience_seconds=patience_seconds,
+                story=story,
+            )
     except Exception as error:  # noqa: BLE001 - each failure is told with its seed
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
@@ -49,14 +56,14 @@ async def play(seed: int) -> str | None:
     return None
 
 
-async def _play_all(seeds: Sequence[int], jobs: int) -> int:
+async def _play_all(seeds: Sequence[int], jobs: int, patience_seconds: float) -> int:
     failed, done, began = 0, 0, monotonic()
     waiting = list(reversed(seeds))
 
     async def work() -> None:
         nonlocal failed, done
         while waiting:
-            problem = await play(waiting.pop())
+            problem = await play(waiting.pop(), patience_seconds)
             done += 1
             if problem is not None:
                 failed += 1
@@ -79,13 +86,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--first", type=int, default=1, metavar="SEED", help="the first seed (1)")
     parser.add_argument("--count", type=int, default=500, help="how many (500)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait so much longer for everything, on a busy machine (0)",
+    )
     options = parser.parse_args(arguments)
     try:
         faketime_library()
     except FileNotFoundError as error:
         parser.error(str(error))
     seeds = range(options.first, options.first + options.count)
-    return asyncio.run(_play_all(seeds, options.jobs))
+    return asyncio.run(_play_all(seeds, options.jobs, options.patience))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ class Model:
     total: int
     others: int = 0
     allocated: int = 0
+    reserve: int = 0
 
     @property
     def healthy(self) -> int:
@@ -20,7 +21,7 @@ class Model:
         Below 256 units a step of the shortage is one unit, so there is no rounding.
         """
         free = max(0, self.total - self.others)
-        listed = max(self.total, self.allocated)
+        listed = max(self.total - self.reserve, self.allocated)
         return self.allocated + min(listed - self.allocated, free)
 
     def as_played(self) -> dict[str, int]:

@@ -5,13 +5,13 @@ import resource
 import shutil
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from tests.chaos.clock import WallClock
+from tests.chaos.faults import Disturbance, Faults
 from tests.chaos.model import Model
 from tests.contract.under_test import KubeletUnderTest
 from tests.plugin_process import Plugin
@@ -28,16 +28,15 @@ FEW_DESCRIPTORS = 3
 
 _MAX_INODES = 200
 
-Act = Callable[[], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Disturbance:
-    """Something that is done, and how it ends; `end` None where it is over at once."""
-
-    name: str
-    begin: Act
-    end: Act | None = None
+_APART = (
+    # A kubelet that can't write its directory doesn't start, whatever the plugin does.
+    {"kubelet", "disk", "records"},
+    {"disk", "pods"},
+    {"no", "plugin"},  # one plugin is starved, and that one stays
+    {"settings", "plugin"},  # a plugin that starts takes no bad file
+    {"settings", "reserve"},
+)
+"""Kinds of which only one goes on at a time."""
 
 
 @dataclass
@@ -50,6 +49,7 @@ class World:
     on_tmpfs: bool = False
     model: Model = field(default_factory=lambda: Model(128))
     plugins: list[Plugin] = field(default_factory=list)
+    ended: list[Plugin] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
     going_on: dict[str, Disturbance] = field(default_factory=dict)
     hung: bool = False
@@ -57,6 +57,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.clock = WallClock(self.directory)
+        self.faults = Faults(self.kubelet, self.directory, self.random, self.model)
 
     @property
     def plugin(self) -> Plugin:
@@ -70,6 +71,7 @@ class World:
             self.directory, f"plugin-{self.serial}", units=self.model.total
         )
         plugin.environment |= self.clock.environment
+        self.faults.prepare(plugin)
         self.plugins.append(plugin)
         self.play()
         plugin.start()
@@ -84,7 +86,9 @@ class World:
         if self.going_on and self.random.random() < 0.4:
             await self.end(self.random.choice(sorted(self.going_on)))
             return
-        disturbance = self.random.choice(self._possible())
+        possible = self._possible()
+        kind = self.random.choice(sorted({each.kind for each in possible}))
+        disturbance = self.random.choice([each for each in possible if each.kind == kind])
         self.story.append(disturbance.name)
         await disturbance.begin()
         if disturbance.end is not None:
@@ -102,6 +106,7 @@ class World:
         """End whatever goes on, the disk first: a kubelet that starts has to write."""
         for name in sorted(self.going_on, key=lambda each: (not each.startswith("disk"), each)):
             await self.end(name)
+        await self.faults.close()
 
     def _possible(self) -> list[Disturbance]:
         """What can be begun now."""
@@ -117,6 +122,7 @@ class World:
             Disturbance("others' use changed", self._change_others),
             Disturbance("TEE slow", partial(self._fail, "latency", "0.3"), self._mend),
             Disturbance("no descriptors", self._starve, self._feed),
+            *self.faults.rows(),
             *(
                 Disturbance(f"TEE {fault}", partial(self._fail, "fault", fault), self._mend)
                 for fault in FAULTS
@@ -133,19 +139,16 @@ class World:
         return [each for each in every if self._fits(each.name)]
 
     def _fits(self, name: str) -> bool:
-        kind = name.split(maxsplit=1)[0]
-        kinds = {each.split()[0] for each in self.going_on}
-        if kind == "no":  # one plugin is starved, and that one stays
-            return not kinds & {"no", "plugin"}
+        kind, kinds = name.split(maxsplit=1)[0], {each.kind for each in self.going_on.values()}
         if kind == "directory":
             # Replaced while its kubelet is down, as a node's cleaning up does.
-            return "kubelet" in kinds and "disk" not in kinds
-        if kind in ("kubelet", "disk"):
-            # A kubelet that can't write its directory doesn't start, whatever the plugin does.
-            return not kinds & {"kubelet", "disk"}
-        if kind == "plugin":
-            return not kinds & {"plugin", "no"}
-        return kind not in kinds
+            down = {"kubelet killed", "kubelet stopped"}
+            return bool(down & self.going_on.keys()) and "disk" not in kinds
+        apart = list(_APART)
+        if not self.on_tmpfs:
+            # A real pod isn't admitted, nor removed, until its kubelet is back.
+            apart.append({"pods", "kubelet"})
+        return not any(kind in group and kinds & group for group in apart) and kind not in kinds
 
     async def _remove_own_sockets(self) -> None:
         for path in self.kubelet.device_plugins_dir.glob("tee-ram-*.sock"):
@@ -171,17 +174,23 @@ class World:
     async def _kill_plugin(self) -> None:
         for plugin in self.plugins:
             if plugin.running:
-                plugin.kill()
+                self._end_plugin(plugin, signal.SIGKILL)
+
+    def _end_plugin(self, plugin: Plugin, number: signal.Signals) -> None:
+        self.ended.append(plugin)
+        if number == signal.SIGKILL:
+            plugin.kill()
+        else:
+            plugin.signal(number)
 
     async def _start_plugin(self) -> None:
         self.start_plugin()
 
     async def _end_older(self) -> None:
         for plugin in self.plugins[:-1]:
-            if plugin.running and self.random.random() < 0.5:
-                plugin.kill()
-            elif plugin.running:
-                plugin.signal(signal.SIGTERM)
+            if plugin.running:
+                kills = self.random.random() < 0.5
+                self._end_plugin(plugin, signal.SIGKILL if kills else signal.SIGTERM)
 
     async def _hang_up(self) -> None:
         for plugin in self.plugins:

@@ -1,6 +1,7 @@
 """The lab's kubelet, as the contract's guarantees ask it."""
 
 import os
+import signal
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -56,6 +57,16 @@ class Real(KubeletUnderTest):
 
     async def kill(self) -> None:
         await run_sync(self.lab.kubelet_kill)
+
+    async def freeze(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    async def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.lab.kubelet_pid is not None
+        os.kill(self.lab.kubelet_pid, number)
 
     async def healthy(self) -> frozenset[str]:
         try:

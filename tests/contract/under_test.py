@@ -52,6 +52,13 @@ class KubeletUnderTest(abc.ABC):
     async def kill(self) -> None: ...
 
     @abc.abstractmethod
+    async def freeze(self) -> None:
+        """Have it stand still, as by SIGSTOP."""
+
+    @abc.abstractmethod
+    async def thaw(self) -> None: ...
+
+    @abc.abstractmethod
     async def healthy(self) -> frozenset[str]:
         """The ids the kubelet would allocate or has allocated."""
 
@@ -140,6 +147,12 @@ class Simulated(KubeletUnderTest):
 
     async def kill(self) -> None:
         await self.kubelet.kill()
+
+    async def freeze(self) -> None:
+        self.kubelet.freeze()
+
+    async def thaw(self) -> None:
+        self.kubelet.thaw()
 
     async def healthy(self) -> frozenset[str]:
         return self.kubelet.healthy_ids()

@@ -152,16 +152,12 @@ async def memory(self):
     return await answer(self)
 
 SimulatedTee.memory, SimulatedTee.default_reserve_bytes = memory, {reserve_bytes}
-import teeplugin.cli.main as cli
-raise SystemExit(cli.main())
 """
 
 
 def slow_with_a_reserve(units: int, plugin: Plugin) -> Plugin:
     """Have the plugin's backend take its time, and have a reserve of its own."""
-    module = plugin.command.index("-m")
-    script = SLOW_WITH_A_RESERVE.format(reserve_bytes=units * UNIT_BYTES)
-    plugin.command[module : module + 2] = ["-c", script]
+    plugin.patch(SLOW_WITH_A_RESERVE.format(reserve_bytes=units * UNIT_BYTES))
     return plugin
 
 

@@ -1,6 +1,7 @@
 """Reloads at moments that a process can't be brought to, and of every spoilt file."""
 
 import os
+import resource
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -197,6 +198,34 @@ async def test_one_change_is_reloaded_once(
             await plugin.reloads(by)
             assert plugin.reloader.waiting == {}
     assert events(logs).count("settings_need_restart") == 1
+
+
+@pytest.mark.parametrize("by", ["file watch", "SIGHUP"])
+@pytest.mark.parametrize("what", ["no descriptors", "no room"])
+async def test_a_hindrance_that_ends_while_the_file_stays_as_it_is_needs_no_change_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str, by: str
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reserve_units, words = {
+        "no descriptors": (2, "can't be read (Too many open files)"),
+        "no room": (8, "nothing is left"),
+    }[what]
+    with capture_logs() as logs:
+        async with followed(tmp_path, monkeypatch) as plugin:
+            is_whole_again(plugin.file, f"reserve: {reserve_units * UNIT}\nhealth-interval: 3600\n")
+            if what == "no descriptors":
+                resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+            try:
+                await plugin.reloads(by)
+                assert words in (plugin.reloader.problem or "")
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            await plugin.at.answer(TeeMemory(16 * UNIT, 16 * UNIT))
+            await eventually("reloaded", lambda: plugin.reloader.problem is None)
+            await plugin.at.answer(TeeMemory(16 * UNIT, 16 * UNIT))
+            await plugin.at.listed(DeviceList(IdSet.first(16 - reserve_units)))
+    told = [event for event in events(logs) if event.startswith(("reload", "settings"))]
+    assert told == ["reload_rejected", "reload_recovered", "settings_changed"]
 
 
 async def test_a_reserve_for_which_the_total_is_too_small_since_is_told(

@@ -309,3 +309,26 @@ async def test_the_longest_list_is_taken(tmp_path: Path) -> None:
         await plugin.listed(data)
         print(f"{len(data)} bytes taken in {time.monotonic() - started:.2f} s")
         assert kubelet.allocatable() == 226_600
+
+
+async def test_a_frozen_kubelet_takes_connections_and_answers_once_it_is_thawed(
+    tmp_path: Path,
+) -> None:
+    async with registered(tmp_path) as (kubelet, plugin), lister(kubelet) as before:
+        await before.list(pods.ListPodResourcesRequest())
+        kubelet.freeze()
+        plugin.lists.put_nowait(frame(range(65)))
+        waiting: list[asyncio.Task[object]] = [asyncio.create_task(kubelet.admit("pod", 1))]
+        async with lister(kubelet) as new:
+            for records in (before, new):
+                with pytest.raises(TimeoutError):
+                    await records.list(pods.ListPodResourcesRequest(), timeout=0.1)
+            waiting.append(asyncio.create_task(plugin.register()))
+            with pytest.raises(TimeoutError):
+                await records.list(pods.ListPodResourcesRequest(), timeout=0.1)
+            assert (kubelet.allocatable(), [each.done() for each in waiting]) == (64, [False] * 2)
+            kubelet.thaw()
+            await asyncio.wait_for(asyncio.gather(*waiting), 10)
+            await records.list(pods.ListPodResourcesRequest(), timeout=10)
+        assert kubelet.log.count(EventKind.REGISTERED) == 2
+        await kubelet.wait_for(lambda: kubelet.allocatable() == 65, 10)
