@@ -90,7 +90,7 @@ KEEPS = {
     "a loop of its own": ("while True: pass", "the event loop at <string>:9"),
     "a task that isn't to be cancelled": (  # which may be seen running
         "await keeps()",
-        r"(task \S+|the event loop) at <string>:14",
+        r"(task \S+|the event loop) at <string>:1[2-4]",
     ),
     "a thread": ("await asyncio.to_thread(time.sleep, 60)", r"thread asyncio_0 at \S+:\d+"),
     "a thread of its own code": (
