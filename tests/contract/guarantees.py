@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -165,13 +166,19 @@ async def test_a_plugin_whose_socket_was_removed_listens_and_registers_again(
         await kubelet.admit("pod", 10)
 
 
+def _deleted(directory: Path) -> bool:
+    """Delete it; the plugin may put a new socket into it meanwhile."""
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
 async def test_a_directory_that_was_replaced_is_found_again(
     kubelet: KubeletUnderTest, tmp_path: Path
 ) -> None:
     with kubelet.plugin(tmp_path) as plugin:
         await kubelet.has(UNITS)
         await kubelet.stop()
-        shutil.rmtree(kubelet.device_plugins_dir)
+        await eventually("the directory is deleted", partial(_deleted, kubelet.device_plugins_dir))
         await kubelet.start()
         await plugin.logged("registered", 2)
         await kubelet.has(UNITS)
@@ -235,8 +242,10 @@ async def test_the_socket_of_an_older_instance_that_is_killed_goes(
         # Kubelets up to 1.36 drop the newer instance: it may register again, by another socket.
         await eventually(
             "the newer instance's socket only",
-            lambda: {path.name for path in kubelet.device_plugins_dir.glob("tee-ram*.sock")}
-            == {newer.events("registered")[-1]["socket"]},
+            lambda: (
+                {path.name for path in kubelet.device_plugins_dir.glob("tee-ram*.sock")}
+                == {newer.events("registered")[-1]["socket"]}
+            ),
         )
         await kubelet.has(UNITS)
 
