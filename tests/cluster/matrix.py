@@ -165,7 +165,8 @@ def run_suite(versions: Versions, suite: str) -> Result:
     """Run one suite on a fresh lab, and show what its tests print."""
     with tempfile.TemporaryDirectory(prefix="teeplugin-matrix-") as scratch:
         report = Path(scratch) / "report.xml"
-        options = ("-v", "-s", f"--junit-xml={report}")
+        # The properties of single tests are written in this older form only.
+        options = ("-v", "-s", f"--junit-xml={report}", "-o", "junit_family=xunit1")
         chosen = ("--kubernetes", versions.kubernetes, "--containerd", versions.containerd)
         files = [str(HERE / name) for name in SUITES[suite]]
         command = [sys.executable, "-m", "pytest", *options, *chosen, *files]
