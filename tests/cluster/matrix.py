@@ -109,14 +109,16 @@ def notes(versions: Versions, results: Mapping[str, Result]) -> list[str]:
 def section(known: Mapping[Versions, Mapping[str, Result]]) -> str:
     """Write the table and its notes, the newest Kubernetes first."""
     ordered = sorted(known, key=_newest_first)
+    run = {versions.kubernetes for versions in known}
+    unrun = {version: reason for version, reason in UNRUN.items() if version not in run}
     lines = [
         f"| {' | '.join(_HEAD)} |",
         "|" + "---|" * len(_HEAD),
         *(row(versions, known[versions]) for versions in ordered),
-        *(_empty_row(version) for version in UNRUN),
+        *(_empty_row(version) for version in unrun),
         "",
         *(line for versions in ordered for line in notes(versions, known[versions])),
-        *(f"- Kubernetes {version}, {NOT_RUN}: {reason}" for version, reason in UNRUN.items()),
+        *(f"- Kubernetes {version}, {NOT_RUN}: {reason}" for version, reason in unrun.items()),
     ]
     return "\n".join(lines)
 
