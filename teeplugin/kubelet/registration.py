@@ -86,7 +86,7 @@ class Registration:
         self._watch_streams = watch_streams
         self._renewal = Signal()
         self._renewed = 0
-        self._is_socket_used = False
+        self._known_to: FileIdentity | None = None
         self.status = RegistrationStatus()
         self._back_off_seconds = 0.0
         self._kubelet: FileIdentity | None = None
@@ -138,10 +138,11 @@ class Registration:
             )
         if is_missing(self._directory):
             return NotRegistered(f"there is no directory {self._directory}: the kubelet makes it")
-        if self._is_socket_used or not self._endpoint.in_place:
+        is_known = kubelet is not None and kubelet == self._known_to
+        if is_known or not self._endpoint.in_place:
             try:
                 await self._endpoint.open()
-                self._is_socket_used = False
+                self._known_to = None
             except OSError as error:
                 return NotRegistered(
                     f"can't listen on {self._endpoint.path}", str(error), may_pass=True
@@ -155,8 +156,8 @@ class Registration:
     ) -> NotRegistered | None:
         """Register once, and hold the registration until it is lost; else say what went wrong.
 
-        The next call names another socket. A kubelet from 1.37 on that counts a socket as connected
-        refuses the same one, and after that for as long as it runs.
+        The next call to this kubelet names another socket. A kubelet from 1.37 on that counts a
+        socket as connected refuses the same one, and after that for as long as it runs.
         """
         self._renewed = self._renewal.count
         async with anyio.create_task_group() as tasks:
@@ -166,7 +167,7 @@ class Registration:
             if reason is None:
                 await self._hold(register, kubelet, watch)
             tasks.cancel_scope.cancel()
-        self._is_socket_used = register.may_be_known
+        self._known_to = kubelet if register.may_be_known else None
         return reason
 
     async def _wait_for_stream(

@@ -146,6 +146,8 @@ def test_what_was_run_is_kept_and_only_the_rest_runs(
     # The newest first.
     rows = re.findall(r"^\| (1\.[\d.]+)", text, re.MULTILINE)
     assert rows == ["1.37.2", "1.36.3", *UNRUN]
+    assert matrix.main(["1.33.13", "--suite", "pods"]) == 0
+    assert page.read_text().count("| 1.33.13 |") == 1
 
 
 def test_every_suite_is_there() -> None:
