@@ -140,6 +140,7 @@ BACKENDS = {
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("behaviour", BACKENDS.values(), ids=BACKENDS.keys())
 def test_sigterm_at_any_moment_ends_it_in_time(
     tmp_path: Path, kubelet_dir: Path, behaviour: str
@@ -158,6 +159,7 @@ def test_sigterm_at_any_moment_ends_it_in_time(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(240)
 def test_sigterm_before_the_signals_are_handled_leaves_nothing_behind(
     tmp_path: Path, kubelet_dir: Path
 ) -> None:
@@ -172,8 +174,6 @@ def test_sigterm_before_the_signals_are_handled_leaves_nothing_behind(
             process.send_signal(signal.SIGTERM)
             assert process.wait(timeout=5) in (0, -signal.SIGTERM)
         assert not list((kubelet_dir / "device-plugins").iterdir())
-
-        assert process.wait(timeout=5) == 0
 
 
 @pytest.mark.parametrize("blocks", BLOCKS.values(), ids=BLOCKS.keys())
