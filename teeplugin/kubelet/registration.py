@@ -215,8 +215,6 @@ class Registration:
         return None
 
     def _registered(self, register: RegisterCall) -> None:
-        # Asked while the call was pending: this registration answers it.
-        self._renewed = self._renewal.count
         seconds = monotonic() - register.began
         self.status.registered(self._resource_name, self._endpoint.name, seconds)
 
