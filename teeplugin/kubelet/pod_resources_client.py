@@ -94,7 +94,7 @@ def unreadable_fix(socket: Path, error: CallError) -> str:
 class PodResourcesClient:
     """The records of one resource; `socket` is where the kubelet serves PodResources.
 
-    `changed` is set whenever other ids count as allocated than before.
+    `changed` is set by each Allocate, and when other ids count as allocated than before.
 
     For telemetry: the `reads` of it, counted.
     """
@@ -112,6 +112,7 @@ class PodResourcesClient:
         self._logged_unreadable = False
         self.changed = Signal()
         self._lock = anyio.Lock()
+        self._noted: IdSet | None = None
         self._in_use = IdSet()
 
     @property
@@ -127,8 +128,17 @@ class PodResourcesClient:
     def add_allocated(self, ids: Iterable[int]) -> None:
         """Count ids as allocated from now on, because Allocate hands them out."""
         self._records = self._records.with_allocated(IdSet.of(ids), monotonic())
-        self._in_use |= self.allocated or IdSet()
+        self._note_allocated()
         self.changed.set()
+
+    def _note_allocated(self) -> bool:
+        """Collect the ids that count as allocated now; tell whether they are others than before.
+
+        Also where only time has passed: an id that the kubelet never reported counts for a minute.
+        """
+        before, self._noted = self._noted, self.allocated
+        self._in_use |= self._noted or IdSet()
+        return self._noted != before
 
     def collect_in_use(self) -> None:
         """Begin to collect `in_use` anew."""
@@ -160,12 +170,10 @@ class PodResourcesClient:
             except CallError as error:
                 self._log_readability(error)
                 return False
-            before = self.allocated
             restarted = self._identity not in (None, identity)
             self._records = self._records.read(holders, monotonic(), restarted=restarted)
             self._identity = identity
-        self._in_use |= self.allocated or IdSet()
-        if self.allocated != before:
+        if self._note_allocated():
             self.changed.set()
         self._log_readability(None)
         self._log_holders(holders)

@@ -129,6 +129,19 @@ async def test_an_id_that_allocate_hands_out_is_healthy_at_once_during_a_suspect
             await at.listed(DeviceList(ALL, unhealthy=IdSet.of([3, 4, 5, 6])))
 
 
+async def test_an_id_that_the_kubelet_never_reports_is_unbacked_again_when_its_time_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("teeplugin.policy.allocation_records.RECENT_ALLOCATION_SECONDS", 0)
+    async with watched(pod_resources=PlayedPodResources()) as at:
+        at.tee.answers.put_nowait(TeeMemory(TOTAL * UNIT, free_bytes=0))
+        await _short_of(at, TOTAL)
+        _pods(at).add_allocated([7])
+        await _short_of(at, TOTAL - 1)
+        # Whatever the TEE does: the query that follows hangs.
+        await _short_of(at, TOTAL)
+
+
 async def test_the_tee_is_asked_when_a_pod_has_ended() -> None:
     async with watched(pod_resources=PlayedPodResources()) as at:
         pods = _pods(at)
