@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -24,31 +25,35 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
+@pytest.fixture
+def socket(scratch: Path, environ: pytest.MonkeyPatch) -> Iterator[NotifySocket]:
+    """The socket of systemd, which the environment names."""
+    environ.setenv("NOTIFY_SOCKET", str(scratch / "notify"))
+    with notify_socket(str(scratch / "notify")) as socket:
+        yield socket
+
+
 async def at_once() -> None:
     """A device list that is there already."""
 
 
-async def test_ready_waits_for_the_first_list(scratch: Path, environ: pytest.MonkeyPatch) -> None:
-    environ.setenv("NOTIFY_SOCKET", str(scratch / "notify"))
+async def test_ready_waits_for_the_first_list(socket: NotifySocket) -> None:
     listed = anyio.Event()
-    with notify_socket(str(scratch / "notify")) as socket:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(notify_systemd, listed.wait)
-            await anyio.wait_all_tasks_blocked()
-            assert socket.sent == []
-            listed.set()
-        # Without WATCHDOG_USEC nothing is left to do.
-        assert socket.sent == [READY]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(notify_systemd, listed.wait)
+        await anyio.wait_all_tasks_blocked()
+        assert socket.sent == []
+        listed.set()
+    # Without WATCHDOG_USEC nothing is left to do.
+    assert socket.sent == [READY]
 
 
 async def test_ready_is_sent_without_a_list_in_the_end(
-    scratch: Path, environ: pytest.MonkeyPatch
+    socket: NotifySocket, environ: pytest.MonkeyPatch
 ) -> None:
     environ.setattr(systemd, "READY_SECONDS", 0.05)
-    environ.setenv("NOTIFY_SOCKET", str(scratch / "notify"))
-    with notify_socket(str(scratch / "notify")) as socket:
-        await notify_systemd(anyio.sleep_forever)
-        assert socket.sent == [READY]
+    await notify_systemd(anyio.sleep_forever)
+    assert socket.sent == [READY]
 
 
 async def test_an_abstract_socket_is_reached(environ: pytest.MonkeyPatch) -> None:
@@ -59,7 +64,13 @@ async def test_an_abstract_socket_is_reached(environ: pytest.MonkeyPatch) -> Non
         assert socket.sent == [READY]
 
 
-async def kept_alive(socket: NotifySocket) -> None:
+@pytest.mark.parametrize("names_us", [False, True])
+async def test_keep_alives_follow_where_systemd_expects_them(
+    socket: NotifySocket, environ: pytest.MonkeyPatch, names_us: bool
+) -> None:
+    environ.setenv("WATCHDOG_USEC", "20000")
+    if names_us:
+        environ.setenv("WATCHDOG_PID", str(os.getpid()))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(notify_systemd, at_once)
         await eventually("keep-alives", lambda: socket.sent, until=lambda sent: len(sent) > 3)
@@ -67,27 +78,13 @@ async def kept_alive(socket: NotifySocket) -> None:
     assert set(socket.sent[1:]) == {ALIVE}
 
 
-@pytest.mark.parametrize("names_us", [False, True])
-async def test_keep_alives_follow_where_systemd_expects_them(
-    scratch: Path, environ: pytest.MonkeyPatch, names_us: bool
-) -> None:
-    environ.setenv("NOTIFY_SOCKET", str(scratch / "notify"))
-    environ.setenv("WATCHDOG_USEC", "20000")
-    if names_us:
-        environ.setenv("WATCHDOG_PID", str(os.getpid()))
-    with notify_socket(str(scratch / "notify")) as socket:
-        await kept_alive(socket)
-
-
 async def test_keep_alives_of_another_process_are_not_ours(
-    scratch: Path, environ: pytest.MonkeyPatch
+    socket: NotifySocket, environ: pytest.MonkeyPatch
 ) -> None:
-    environ.setenv("NOTIFY_SOCKET", str(scratch / "notify"))
     environ.setenv("WATCHDOG_USEC", "20000")
     environ.setenv("WATCHDOG_PID", "1")
-    with notify_socket(str(scratch / "notify")) as socket:
-        await notify_systemd(at_once)
-        assert socket.sent == [READY]
+    await notify_systemd(at_once)
+    assert socket.sent == [READY]
 
 
 async def test_a_socket_that_comes_late_is_told_too(

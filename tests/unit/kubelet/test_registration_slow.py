@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.abc import TaskGroup
 from grpclib.client import Channel
 from structlog.testing import capture_logs
 
@@ -46,13 +47,16 @@ async def _still(what: str, observe: Callable[[], bool], seconds: float) -> None
 
 
 async def _answered_after(
-    directory: Path, kubelet: Callable[[Registered], Awaitable[None]]
+    directory: Path, kubelet: Callable[[Registered, TaskGroup], Awaitable[None]]
 ) -> list[int]:
-    """Register with a kubelet; the calls and streams a while after the first stream."""
+    """Register with a kubelet; the calls and streams a while after the first stream.
+
+    What the kubelet starts in its task group outlives its answer.
+    """
     async with anyio.create_task_group() as tasks, registering(directory) as ours:
 
         async def answer() -> None:
-            await kubelet(ours)
+            await kubelet(ours, tasks)
 
         async with registry(directory / "kubelet.sock", answer) as server:
             await eventually("registered", lambda: ours.registration.status.registrations == 1)
@@ -68,29 +72,23 @@ async def _answered_after(
 async def test_an_answer_after_the_stream_is_waited_for_as_a_registration(
     directory: Path, seconds: float
 ) -> None:
-    async with anyio.create_task_group() as background:
+    async def watch_then_answer(ours: Registered, tasks: TaskGroup) -> None:
+        tasks.start_soon(_watch, ours)
+        await eventually("registered", lambda: ours.registration.status.registrations == 1, 2)
+        await anyio.sleep(seconds * HUNDREDTH)
 
-        async def watch_then_answer(ours: Registered) -> None:
-            background.start_soon(_watch, ours)
-            await eventually("registered", lambda: ours.registration.status.registrations == 1, 2)
-            await anyio.sleep(seconds * HUNDREDTH)
-
-        assert await _answered_after(directory, watch_then_answer) == [1, 1]
-        background.cancel_scope.cancel()
+    assert await _answered_after(directory, watch_then_answer) == [1, 1]
 
 
 @each_delay
 async def test_a_stream_at_the_end_of_a_slow_call_is_waited_for(
     directory: Path, seconds: float
 ) -> None:
-    async with anyio.create_task_group() as background:
+    async def wait_then_watch(ours: Registered, tasks: TaskGroup) -> None:
+        await anyio.sleep(seconds * HUNDREDTH)
+        tasks.start_soon(_watch, ours)
 
-        async def wait_then_watch(ours: Registered) -> None:
-            await anyio.sleep(seconds * HUNDREDTH)
-            background.start_soon(_watch, ours)
-
-        assert await _answered_after(directory, wait_then_watch) == [1, 1]
-        background.cancel_scope.cancel()
+    assert await _answered_after(directory, wait_then_watch) == [1, 1]
 
 
 @pytest.mark.parametrize("seconds", [5.0, 20.0, 60.0])
@@ -98,24 +96,22 @@ async def test_a_kubelet_that_answers_first_and_is_connected_may_watch_late(
     directory: Path, seconds: float
 ) -> None:
     dialled = anyio.Event()
-    async with anyio.create_task_group() as background:
 
-        async def watch_late(ours: Registered) -> None:
-            async with Channel(path=str(ours.endpoint.path)) as channel:
-                stub = v1beta1.DevicePluginStub(channel)
-                await stub.get_device_plugin_options(v1beta1.Empty())
-                dialled.set()
-                await anyio.sleep(seconds * HUNDREDTH)
-                frames = stub.list_and_watch(v1beta1.Empty())
-                await anext(frames)
-                await anyio.sleep_forever()
+    async def watch_late(ours: Registered) -> None:
+        async with Channel(path=str(ours.endpoint.path)) as channel:
+            stub = v1beta1.DevicePluginStub(channel)
+            await stub.get_device_plugin_options(v1beta1.Empty())
+            dialled.set()
+            await anyio.sleep(seconds * HUNDREDTH)
+            frames = stub.list_and_watch(v1beta1.Empty())
+            await anext(frames)
+            await anyio.sleep_forever()
 
-        async def answer_then_watch(ours: Registered) -> None:
-            background.start_soon(watch_late, ours)
-            await dialled.wait()
+    async def answer_then_watch(ours: Registered, tasks: TaskGroup) -> None:
+        tasks.start_soon(watch_late, ours)
+        await dialled.wait()
 
-        assert await _answered_after(directory, answer_then_watch) == [1, 1]
-        background.cancel_scope.cancel()
+    assert await _answered_after(directory, answer_then_watch) == [1, 1]
 
 
 @each_delay
