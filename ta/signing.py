@@ -306,7 +306,7 @@ def main() -> None:
     """Run one command; each fault is one line, and the exit status is 1."""
     parsed = _arguments().parse_args()
     # Made absolute without following links, for the paths in messages to be those that were given.
-    paths = (os.path.abspath(getattr(parsed, name)) for name in Files._fields)  # noqa: PTH100
+    paths = (os.path.abspath(getattr(parsed, name)) for name in Files._fields)  # noqa: PTH100 - links stay
     files = Files(*map(Path, paths))
     try:
         given = {tag: normal(tag, text) for tag in VARIABLES if (text := getattr(parsed, tag))}

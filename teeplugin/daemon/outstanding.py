@@ -30,7 +30,7 @@ def where_blocked(frame: FrameType | None) -> str:
 def outstanding(loop: asyncio.AbstractEventLoop, loops_thread: int) -> list[str]:
     """Name what hasn't ended: the loop's own line if it is blocked, else tasks; other threads.
 
-    Called in a thread of its own, while the rest goes on running.
+    Called in a thread of its own, while all others run.
     """
     frames = sys._current_frames()  # noqa: SLF001 - documented, for this
     loops_frame = frames.pop(loops_thread, None)

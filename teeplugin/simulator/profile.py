@@ -30,8 +30,8 @@ class Profile:
     """The race: an older stream's end disconnects the client that has registered since."""
 
     tells_clients_by_socket: bool = False
-    """Clients are told apart by their sockets, so that several serve one resource: since 1.37. A
-    second Register with a socket that is connected is refused, and then neither is forgotten."""
+    """Clients are distinguished by socket, so that several serve one resource: since 1.37. A second
+    Register with a socket that is connected is refused, and then neither is forgotten."""
 
     message_limit_bytes: int = KUBELET_MESSAGE_BYTES
 

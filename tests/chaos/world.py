@@ -36,7 +36,7 @@ _APART = (
     {"settings", "plugin"},  # a plugin that starts takes no bad file
     {"settings", "reserve"},
 )
-"""Kinds of which only one goes on at a time."""
+"""Kinds of which only one is active at a time."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Runs the cluster suites on one version of Kubernetes, and writes its row: `nox -s matrix`.
 
-Each suite's result is kept, so that a run that was cut short goes on where it ended.
+Each suite's result is kept, so that an interrupted run resumes where it ended.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ static bool names_file(const TEEC_Context *context)
     return path != NULL && strlen(path) < MAX_TA_PATH && ends_in(path, ".sec");
 }
 
-/* The library reads the file, so whether it is there is told apart from what the TEE says. */
+/* The library reads the file, so a missing file is distinguished from what the TEE says. */
 TEEC_Result vendor_judges_ta_file(const struct control *control, const TEEC_Context *context,
                                   const char *uuid, uint32_t *origin)
 {

@@ -1,4 +1,4 @@
-"""Which changes of the node's files are told, and when teecd is asked for itself."""
+"""Which changes of the node's files are reported, and when teecd itself is looked at."""
 
 import os
 import socket
@@ -23,7 +23,7 @@ INITIALIZE = "TEEC_InitializeContext"
 
 
 class Counted:
-    """Counts the changes that are told of a node, whose files are below `root`."""
+    """Counts the changes reported for a node whose files are below `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root, self.count = root, 0
@@ -91,7 +91,7 @@ async def test_what_others_do_beside_it_is_no_change(node: Counted) -> None:
             pass
         while (await seen.get()).name != Path("tc_private"):
             pass
-    # Whoever follows the same directory has read these events as well.
+    # Another watch of the same directory has read these events as well.
     await anyio.wait_all_tasks_blocked()
     assert node.count == 0
     await node.tells((node.root / "dev" / "tee0").touch)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("no_settings")
 
 
 class Row(NamedTuple):
-    """A TA by what differs from 80 KiB of heap and 8 KiB of stack, and what is told of it."""
+    """A TA by what differs from 80 KiB of heap and 8 KiB of stack, and what `size` says of it."""
 
     tags: dict[str, str]
     sessions: int

@@ -57,7 +57,7 @@ async def test_a_directory_that_cannot_be_looked_at_ends_nothing(directory: Path
     # What the system refuses here is a name that is too long; a permission is refused likewise.
     with capture_logs() as logs:
         async with registering(directory / ("d" * 300)):
-            await eventually("it is told", lambda: said(logs, "not_registered"))
+            await eventually("the reason is logged", lambda: said(logs, "not_registered"))
     (entry,) = said(logs, "not_registered")
     assert entry["reason"].startswith("can't listen on ")
     assert "File name too long" in entry["error"]
