@@ -115,7 +115,9 @@ class UnixServer:
     def opened(self, connection: _Connection) -> None:
         """Count a connection; one that comes during the end is closed."""
         self._connections.add(connection)
-        set_reading(connection.transport, not self._frozen)
+        if self._frozen:
+            # Next turn: after connection_made, asyncio of Python 3.11.2 begins to read in any case.
+            asyncio.get_running_loop().call_soon(set_reading, connection.transport, False)
         if self._server is None:
             connection.transport.abort()
 
