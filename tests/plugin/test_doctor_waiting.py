@@ -22,8 +22,10 @@ BLOCKS_THE_EVENT_LOOP = "time.sleep(60)"
 BLOCKS_A_THREAD = "await asyncio.to_thread(time.sleep, 60)"
 
 DOCTOR = """
-import asyncio, pathlib, sys, time
+import asyncio, pathlib, signal, sys, time
 import anyio
+# A shell starts what it runs in the background with SIGINT ignored, and this is inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from teeplugin_backends.simulated import SimulatedTee
 
 async def memory(self):
