@@ -267,6 +267,7 @@ async def test_220000_units_go_unhealthy_and_back_without_losing_the_stream(
 ) -> None:
     with kubelet.plugin(tmp_path, units=220_000) as plugin:
         await kubelet.has(220_000, within_seconds=60)
+        await plugin.logged("registered")
         plugin.play(fault="refused")
         await kubelet.has(0, within_seconds=60)
         plugin.play(fault="none")
@@ -279,6 +280,9 @@ async def test_the_longest_list_the_kubelet_takes_is_taken(
 ) -> None:
     with kubelet.plugin(tmp_path, units=226_600) as plugin:
         await kubelet.has(226_600, within_seconds=60)
+        # The kubelet may have the list before its Register call is logged as answered.
+        await plugin.logged("registered")
+        await kubelet.keeps(226_600)
         assert plugin.count("registered") == 1
 
 
