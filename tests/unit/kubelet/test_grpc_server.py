@@ -159,7 +159,7 @@ async def test_a_call_whose_message_does_not_come_ends_with_a_status(
 async def test_a_client_that_does_not_read_is_disconnected(
     plugin: Plugin, monkeypatch: pytest.MonkeyPatch, window: bytes
 ) -> None:
-    # Longer than the good client, which parses the list in the same loop, is ever kept from reading.
+    # Longer than the good client, which parses the list in the same loop, is kept from reading.
     monkeypatch.setattr(grpc_server, "UNREAD_SECONDS", 1.5)
     plugin.parts.list_units(20_000)  # more than a socket takes; the good client parses it, too
     async with connected(plugin.path) as client:
