@@ -195,7 +195,7 @@ def deploy(session: nox.Session) -> None:
     # SC2093 means an exec in a loop, as the executable's header has: it is the loop's end.
     session.run("shellcheck", "--exclude=SC2093", *map(str, sorted(scripts)))
     session.run("hadolint", *map(str, sorted(ROOT.glob("deploy/*/Dockerfile"))))
-    _pytest(session, folders=("tests/deploy",))
+    _pytest(session, folders=("tests/deploy", "tests/chart"))
 
 
 @nox.session(tags=["check"])

@@ -4,6 +4,7 @@
     teeplugin-VERSION-py3-none-any.whl       for pip
     tee-device-plugin-VERSION                the one-file executable, for both machines
     tee-device-plugin-VERSION.cdx.json       its bill of materials
+    tee-device-plugin-VERSION.tgz            the Helm chart
     tee-device-plugin-VERSION-MACHINE.oci.tar and .cdx.json   the image for a machine, and its bill
     SHA256SUMS
 
@@ -22,6 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import chart
 import contents
 import images
 
@@ -149,7 +151,9 @@ def release(given: argparse.Namespace) -> None:
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch(ROOT))
     out = clear(given.out.resolve())
     _, wheel = build_packages(out)
-    executable = build_executable(out, wheel, wheel.name.split("-")[1])
+    version = wheel.name.split("-")[1]
+    executable = build_executable(out, wheel, version)
+    chart.pack(ROOT / "deploy" / "chart", out, version, epoch(ROOT))
     for machine in machines:
         build_image(executable, machine, given.base, dict(given.base_tar))
     write_sums(out)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from tests import system_packages
@@ -21,9 +20,3 @@ def ensure() -> None:
     if os.geteuid() != 0:
         raise UnavailableError("the cluster tests need root: they make namespaces and containers")
     system_packages.ensure(["cluster"])
-
-
-def ensure_go() -> None:
-    """Make sure that Go is there; it is needed only to build the Kubernetes programs."""
-    if not shutil.which("go"):
-        raise UnavailableError("Go is missing: it builds the Kubernetes programs, once")

@@ -153,7 +153,7 @@ def test_probes_and_metrics_are_asked_at_the_address_that_is_listened_on(tmp_pat
 
 
 def test_the_pod_monitor_finds_the_pods_and_their_port() -> None:
-    monitor = document(DEPLOY / "monitoring" / "pod-monitor.yaml", "PodMonitor")["spec"]
+    monitor = document(DEPLOY / "chart" / "files" / "pod-monitor.yaml", "PodMonitor")["spec"]
     labels = DAEMON_SET["spec"]["template"]["metadata"]["labels"]
     assert monitor["selector"]["matchLabels"].items() <= labels.items()
     assert monitor["podMetricsEndpoints"][0]["port"] == CONTAINER["ports"][0]["name"]
@@ -206,7 +206,13 @@ def test_a_kustomization_names_files_that_are_there(path: Path) -> None:
     assert [name for name in named if not (path.parent / name).exists()] == []
 
 
-@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.yaml")), ids=lambda path: str(path.name))
+def manifests() -> list[Path]:
+    """All YAML files but the chart's templates, which tests/chart renders."""
+    templates = DEPLOY / "chart" / "templates"
+    return [path for path in sorted(DEPLOY.rglob("*.y*ml")) if templates not in path.parents]
+
+
+@pytest.mark.parametrize("path", manifests(), ids=lambda path: str(path.name))
 def test_a_patch_is_for_the_daemon_set_and_container_there_are(path: Path) -> None:
     for one in documents(path):
         if one.get("kind") == "DaemonSet":
@@ -219,7 +225,7 @@ def test_a_patch_is_for_the_daemon_set_and_container_there_are(path: Path) -> No
 def test_only_the_overlay_for_op_tee_is_privileged() -> None:
     privileged = [
         path.relative_to(DEPLOY).parts[:2]
-        for path in DEPLOY.rglob("*.y*ml")
+        for path in manifests()
         if "privileged: true" in path.read_text()
     ]
     assert privileged == [("overlays", "optee")]

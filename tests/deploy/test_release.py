@@ -24,7 +24,7 @@ TOLD = [f"{ABOUT}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_poi
 def modules(monkeypatch: pytest.MonkeyPatch) -> Iterable[dict[str, ModuleType]]:
     """The release's modules, which import each other as scripts do."""
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    names = ("contents", "emulation", "images", "release")
+    names = ("chart", "contents", "emulation", "images", "release")
     yield {name: __import__(name) for name in names}
     for name in names:
         del sys.modules[name]

@@ -58,7 +58,7 @@ def test_the_lines_of_the_log_that_are_shown_have_fields_that_are_logged(page: s
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_alert_that_is_named_exists(page: str) -> None:
-    rules = text("deploy/monitoring/prometheus-rule.yaml")
+    rules = text("deploy/chart/files/prometheus-rule.yaml")
     there = set(re.findall(r"alert: (\w+)", rules))
     assert set(_ALERT.findall(text(page))) - there == set()
 

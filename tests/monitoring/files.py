@@ -14,6 +14,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "deploy" / "monitoring"
+FILES = ROOT / "deploy" / "chart" / "files"
 
 # What stands for Grafana's variables where a query is parsed or run outside of it.
 _VARIABLES = {
@@ -25,7 +26,7 @@ _VARIABLES = {
 
 @cache
 def manifest(name: str) -> Any:
-    return yaml.safe_load((MONITORING / name).read_text(encoding="utf-8"))
+    return yaml.safe_load((FILES / name).read_text(encoding="utf-8"))
 
 
 @cache
@@ -50,7 +51,7 @@ def rules() -> dict[str, dict[str, Any]]:
 
 
 def dashboard() -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((MONITORING / "dashboard.json").read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = json.loads((FILES / "dashboard.json").read_text(encoding="utf-8"))
     return loaded
 
 

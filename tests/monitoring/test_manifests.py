@@ -10,6 +10,7 @@ import yaml
 
 from teeplugin.config.validators import split_address
 from tests.monitoring.files import (
+    FILES,
     MONITORING,
     ROOT,
     expressions,
@@ -113,8 +114,8 @@ def test_the_kustomization_takes_every_file_there_is() -> None:
     kustomization = manifest("kustomization.yaml")
     (dashboards,) = kustomization["configMapGenerator"]
     taken = {*kustomization["resources"], *dashboards["files"]}
-    there = {path.name for path in MONITORING.iterdir()}
-    assert taken == there - {"kustomization.yaml", "README.md"}
+    there = {path.name for path in FILES.iterdir()}
+    assert taken == there - {"kustomization.yaml"}
     assert dashboards["namespace"] == NAMESPACE
 
 

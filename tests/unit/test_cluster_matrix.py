@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import binaries, matrix, requirements
+from tests.cluster import binaries, matrix
 from tests.cluster.matrix import Result
 from tests.cluster.settings import HERE
 from tests.cluster.versions import (
@@ -82,7 +82,7 @@ def test_a_module_replaces_what_kubernetes_keeps_in_its_own_tree(
     ]
     answers = {"download": {"GoMod": "it"}, "edit": {"Go": "1.24.0", "Replace": replaced}}
     monkeypatch.setattr(binaries, "_go", lambda *words: json.dumps(answers[words[1]]))
-    monkeypatch.setattr(requirements, "ensure_go", lambda: None)
+    monkeypatch.setattr(binaries, "ensure_go", lambda: None)
     written = binaries._go_mod("1.33.13")
     assert "go 1.24.0" in written
     assert "require k8s.io/kubernetes v1.33.13" in written

@@ -1,0 +1,244 @@
+{{/*
+Values that Helm's schema can't judge are refused here: one line with the value, the rule and the fix.
+Each line is written in English and in Chinese; `language` chooses.
+*/}}
+{{- define "tee.refuse" -}}
+{{- $root := index . 0 -}}
+{{- if eq $root.Values.language "zh" -}}
+{{- fail (printf "%s。修正：%s" (index . 3) (index . 4)) -}}
+{{- else -}}
+{{- fail (printf "%s; fix: %s" (index . 1) (index . 2)) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.check" -}}
+{{- include "tee.checkNames" . -}}
+{{- include "tee.checkChoices" . -}}
+{{- include "tee.checkImage" . -}}
+{{- include "tee.checkSettings" . -}}
+{{- include "tee.checkNode" . -}}
+{{- include "tee.checkMonitoring" . -}}
+{{- end }}
+
+{{/* The names of all values, but for maps of the user's own. values.yaml has the same: a test compares. */}}
+{{- define "tee.known" -}}
+"": affinity backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serviceAccountName settings telemetry test tolerations
+image: registry repository tag digest pullPolicy
+nodeLibraries: enabled directory names
+kubelet: devicePluginsDir podResourcesDir
+nfd: enabled
+telemetry: port
+networkPolicy: enabled from
+monitoring: podMonitor scrapeAnnotations prometheusRule dashboard
+monitoring.podMonitor: enabled interval labels
+monitoring.prometheusRule: enabled labels
+monitoring.dashboard: enabled labels
+test: enabled units
+{{- end }}
+
+{{- define "tee.checkNames" -}}
+{{- $root := . -}}
+{{- range $group, $names := include "tee.known" . | fromYaml -}}
+{{- $known := splitList " " $names -}}
+{{- $values := $root.Values -}}
+{{- range splitList "." $group | compact }}{{ $values = get $values . }}{{ end -}}
+{{- range $name, $_ := $values -}}
+{{- if not (has $name $known) -}}
+{{- $path := printf "%s%s" (ternary "" (printf "%s." $group) (eq $group "")) $name -}}
+{{- include "tee.refuse" (list $root
+  (printf "%s: there is no such value" $path) (printf "use one of %s" (join ", " $known))
+  (printf "%s：没有这个值" $path) (printf "可用的有 %s" (join "、" $known))) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* path, value, allowed values */}}
+{{- define "tee.checkChoice" -}}
+{{- $root := index . 0 -}}{{- $path := index . 1 -}}{{- $value := index . 2 -}}{{- $allowed := index . 3 -}}
+{{- if not (has $value $allowed) -}}
+{{- include "tee.refuse" (list $root
+  (printf "%s: %q is not allowed" $path $value) (printf "use %s" (join ", " $allowed))
+  (printf "%s：不允许 %q" $path $value) (printf "使用 %s" (join "、" $allowed))) -}}
+{{- end -}}
+{{- end }}
+
+{{/* path, value, least, most */}}
+{{- define "tee.checkNumber" -}}
+{{- $root := index . 0 -}}{{- $path := index . 1 -}}{{- $value := toString (index . 2) -}}
+{{- $least := index . 3 -}}{{- $most := index . 4 -}}
+{{- if kindIs "float64" (index . 2) }}{{ if eq (floor (index . 2)) (index . 2) }}{{ $value = toString (int64 (index . 2)) }}{{ end }}{{ end -}}
+{{- if or (not (regexMatch "^-?[0-9]{1,15}$" $value)) (lt (int64 $value) (int64 $least)) (gt (int64 $value) (int64 $most)) -}}
+{{- include "tee.refuse" (list $root
+  (printf "%s: %q is not a whole number from %d to %d" $path $value (int64 $least) (int64 $most)) (printf "set %s to a number in this range" $path)
+  (printf "%s：%q 不是 %d 到 %d 的整数" $path $value (int64 $least) (int64 $most)) (printf "把 %s 设为此范围内的整数" $path)) -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.checkChoices" -}}
+{{- $v := .Values -}}
+{{- include "tee.checkChoice" (list . "language" $v.language (list "en" "zh")) -}}
+{{- include "tee.checkChoice" (list . "flavour" $v.flavour (list "itrustee" "optee" "simulated")) -}}
+{{- include "tee.checkChoice" (list . "image.pullPolicy" $v.image.pullPolicy (list "Always" "IfNotPresent" "Never")) -}}
+{{- include "tee.checkNumber" (list . "telemetry.port" $v.telemetry.port 1 65535) -}}
+{{- include "tee.checkNumber" (list . "minReadySeconds" $v.minReadySeconds 0 3600) -}}
+{{- include "tee.checkNumber" (list . "test.units" $v.test.units 1 226600) -}}
+{{- if not (regexMatch "^([a-z0-9]([-a-z0-9]{0,50}[a-z0-9])?)?$" $v.fullnameOverride) -}}
+{{- include "tee.refuse" (list .
+  (printf "fullnameOverride: %q is not a DNS label of at most 52 characters" $v.fullnameOverride) "use lower-case letters, digits and dashes, as in tee-device-plugin"
+  (printf "fullnameOverride：%q 不是最多 52 个字符的 DNS 标签" $v.fullnameOverride) "只用小写字母、数字和连字符，例如 tee-device-plugin") -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+/[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$" $v.resourceName) -}}
+{{- include "tee.refuse" (list .
+  (printf "resourceName: %q is not a resource name DOMAIN/NAME" $v.resourceName) "use one like huawei.com/tee-ram"
+  (printf "resourceName：%q 不是“域名/名称”形式的资源名" $v.resourceName) "使用类似 huawei.com/tee-ram 的名称") -}}
+{{- end -}}
+{{- if regexMatch "^([^/]*\\.)?kubernetes\\.io/" $v.resourceName -}}
+{{- include "tee.refuse" (list .
+  (printf "resourceName: %q is in a domain that belongs to Kubernetes" $v.resourceName) "use a domain of your own, as in huawei.com/tee-ram"
+  (printf "resourceName：%q 使用了 Kubernetes 保留的域名" $v.resourceName) "使用自己的域名，例如 huawei.com/tee-ram") -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.checkImage" -}}
+{{- $image := .Values.image -}}
+{{- if not (regexMatch "^[a-z0-9]+([._/-]+[a-z0-9]+)*$" $image.repository) -}}
+{{- include "tee.refuse" (list .
+  (printf "image.repository: %q is not a repository" $image.repository) "use lower-case letters, and put host and port into image.registry, the tag into image.tag"
+  (printf "image.repository：%q 不是镜像仓库名" $image.repository) "使用小写字母；主机和端口写入 image.registry，标签写入 image.tag") -}}
+{{- end -}}
+{{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._/-]+)?)?$" $image.registry) -}}
+{{- include "tee.refuse" (list .
+  (printf "image.registry: %q is not HOST, HOST:PORT or one with a path" $image.registry) "leave out https://, as in registry.example:5000"
+  (printf "image.registry：%q 不是 HOST、HOST:PORT 或带路径的地址" $image.registry) "去掉 https://，例如 registry.example:5000") -}}
+{{- end -}}
+{{- if and (kindIs "float64" $image.tag) (ne (toString $image.tag) (toString (floor $image.tag))) -}}
+{{- include "tee.refuse" (list .
+  (printf "image.tag: %v is a number, and may have lost a 0 at its end" $image.tag) "write it in quotes, or use --set-string"
+  (printf "image.tag：%v 是数字，末尾的 0 可能已丢失" $image.tag) "加引号，或用 --set-string") -}}
+{{- end -}}
+{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.+-]{0,127})?$" (toString $image.tag)) -}}
+{{- include "tee.refuse" (list .
+  (printf "image.tag: %q is not a tag" (toString $image.tag)) "use letters, digits, dots, dashes and underscores; a digest goes into image.digest"
+  (printf "image.tag：%q 不是标签" (toString $image.tag)) "只用字母、数字、点、连字符和下划线；摘要写入 image.digest") -}}
+{{- end -}}
+{{- if not (regexMatch "^(sha256:[0-9a-f]{64})?$" $image.digest) -}}
+{{- include "tee.refuse" (list .
+  (printf "image.digest: %q is not sha256: and 64 hexadecimal digits" $image.digest) "copy the digest that your registry shows, or leave it empty"
+  (printf "image.digest：%q 不是 sha256: 加 64 位十六进制数" $image.digest) "复制镜像仓库显示的摘要，或留空") -}}
+{{- end -}}
+{{- range .Values.imagePullSecrets -}}
+{{- if not (kindIs "map" .) -}}
+{{- include "tee.refuse" (list $
+  (printf "imagePullSecrets: %q is not an object with a name" (toString .)) (printf "write it as - name: %v" .)
+  (printf "imagePullSecrets：%q 不是带 name 的对象" (toString .)) (printf "写成 - name: %v" .)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.checkSettings" -}}
+{{- $root := . -}}
+{{- $known := list "precision" "health-interval" "reserve" "log-format" "log-level" -}}
+{{- $elsewhere := dict "backend" "flavour" "backend-options" "backendOptions" "resource-name" "resourceName" "listen" "telemetry.port" "kubelet-dir" "kubelet.devicePluginsDir" "pod-resources-dir" "kubelet.podResourcesDir" -}}
+{{- range $name, $value := .Values.settings -}}
+{{- if hasKey $elsewhere $name -}}
+{{- include "tee.refuse" (list $root
+  (printf "settings.%s: the chart sets it" $name) (printf "use the value %s" (get $elsewhere $name))
+  (printf "settings.%s：由 chart 设置" $name) (printf "使用值 %s" (get $elsewhere $name))) -}}
+{{- else if not (has $name $known) -}}
+{{- include "tee.refuse" (list $root
+  (printf "settings.%s: the plugin has no such setting" $name) (printf "use one of %s" (join ", " $known))
+  (printf "settings.%s：插件没有这个设置" $name) (printf "可用的有 %s" (join "、" $known))) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.settings -}}
+{{- if hasKey . "precision" }}{{ include "tee.checkNumber" (list $root "settings.precision" .precision 512 1073741824) }}{{ end -}}
+{{- if hasKey . "health-interval" -}}
+{{- $interval := toString (index . "health-interval") -}}
+{{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?$" $interval) -}}
+{{- include "tee.refuse" (list $root
+  (printf "settings.health-interval: %q is not a number of 0 or more" $interval) "use seconds, as in 60; 0 asks at the start only"
+  (printf "settings.health-interval：%q 不是大于等于 0 的数" $interval) "使用秒数，例如 60；0 表示只在启动时查询") -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey . "reserve" -}}
+{{- if not (regexMatch "^[0-9]{1,15} *([kKmMgGtT]([iI]?[bB]?)?|[bB])?$" (toString .reserve)) -}}
+{{- include "tee.refuse" (list $root
+  (printf "settings.reserve: %q is not a size" (toString .reserve)) "use a number with K, M, G or T, as in 600MiB"
+  (printf "settings.reserve：%q 不是容量" (toString .reserve)) "使用带 K、M、G 或 T 的数，例如 600MiB") -}}
+{{- end -}}
+{{- end -}}
+{{- if hasKey . "log-format" }}{{ include "tee.checkChoice" (list $root "settings.log-format" (index . "log-format") (list "text" "json")) }}{{ end -}}
+{{- if hasKey . "log-level" }}{{ include "tee.checkChoice" (list $root "settings.log-level" (index . "log-level") (list "debug" "info" "warning" "error")) }}{{ end -}}
+{{- end -}}
+{{- if hasKey .Values.backendOptions "flavour" -}}
+{{- include "tee.refuse" (list .
+  "backendOptions.flavour: the chart sets it" "use the value flavour"
+  "backendOptions.flavour：由 chart 设置" "使用值 flavour") -}}
+{{- end -}}
+{{- range .Values.extraArgs -}}
+{{- if regexMatch "^--?(config|host-root|listen|resource-name|kubelet-dir|pod-resources-dir)(=|$)" (toString .) -}}
+{{- include "tee.refuse" (list $root
+  (printf "extraArgs: %q is set by the chart" .) "remove it; telemetry.port, resourceName and kubelet are the values for it"
+  (printf "extraArgs：%q 由 chart 设置" .) "删除它；对应的值是 telemetry.port、resourceName 和 kubelet") -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* path, value */}}
+{{- define "tee.checkDirectory" -}}
+{{- if not (regexMatch "^/[^:]*[^/:]$" (index . 2)) -}}
+{{- include "tee.refuse" (list (index . 0)
+  (printf "%s: %q is not an absolute path of a directory" (index . 1) (index . 2)) "begin with / and leave out the one at the end"
+  (printf "%s：%q 不是目录的绝对路径" (index . 1) (index . 2)) "以 / 开头，结尾不加 /") -}}
+{{- end -}}
+{{- if hasSuffix ".sock" (index . 2) -}}
+{{- include "tee.refuse" (list (index . 0)
+  (printf "%s: %q is a socket" (index . 1) (index . 2)) "name its directory: a restarted kubelet makes a new socket in it"
+  (printf "%s：%q 是套接字" (index . 1) (index . 2)) "写它所在的目录：kubelet 重启后会在其中新建套接字") -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.checkNode" -}}
+{{- include "tee.checkDirectory" (list . "kubelet.devicePluginsDir" .Values.kubelet.devicePluginsDir) -}}
+{{- include "tee.checkDirectory" (list . "kubelet.podResourcesDir" .Values.kubelet.podResourcesDir) -}}
+{{- include "tee.checkDirectory" (list . "nodeLibraries.directory" .Values.nodeLibraries.directory) -}}
+{{- if and .Values.nodeLibraries.enabled (eq .Values.flavour "simulated") -}}
+{{- include "tee.refuse" (list .
+  "nodeLibraries.enabled: the simulated flavour loads no client library" "set nodeLibraries.enabled=false, or another flavour"
+  "nodeLibraries.enabled：simulated 不加载客户端库" "设置 nodeLibraries.enabled=false，或换一种 flavour") -}}
+{{- end -}}
+{{- range .Values.nodeLibraries.names -}}
+{{- if contains "/" . -}}
+{{- include "tee.refuse" (list $
+  (printf "nodeLibraries.names: %q is not a file name" .) "put its directory into nodeLibraries.directory"
+  (printf "nodeLibraries.names：%q 不是文件名" .) "目录写入 nodeLibraries.directory") -}}
+{{- end -}}
+{{- end -}}
+{{- range $name, $value := .Values.nodeSelector -}}
+{{- if not (or (kindIs "string" $value) (kindIs "invalid" $value)) -}}
+{{- include "tee.refuse" (list $
+  (printf "nodeSelector.%s: %v is not a string" $name $value) (printf "use quotes: %s: \"%v\", or --set-string" $name $value)
+  (printf "nodeSelector.%s：%v 不是字符串" $name $value) (printf "加引号：%s: \"%v\"，或用 --set-string" $name $value)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.checkMonitoring" -}}
+{{- $monitoring := .Values.monitoring -}}
+{{- if and $monitoring.podMonitor.enabled $monitoring.scrapeAnnotations -}}
+{{- include "tee.refuse" (list .
+  "monitoring: podMonitor and scrapeAnnotations would have the pods scraped twice" "enable one of them"
+  "monitoring：podMonitor 和 scrapeAnnotations 会使 Pod 被抓取两次" "只启用其中一个") -}}
+{{- end -}}
+{{- if not (regexMatch "^([1-9][0-9]+s|[1-9][0-9]*m)$" $monitoring.podMonitor.interval) -}}
+{{- include "tee.refuse" (list .
+  (printf "monitoring.podMonitor.interval: %q is not a time of 10s or more" $monitoring.podMonitor.interval) "use seconds or minutes, as in 30s or 1m"
+  (printf "monitoring.podMonitor.interval：%q 不是 10s 或更长的时间" $monitoring.podMonitor.interval) "使用秒或分钟，例如 30s 或 1m") -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.from) (or $monitoring.podMonitor.enabled $monitoring.scrapeAnnotations) -}}
+{{- include "tee.refuse" (list .
+  "networkPolicy.from: it is empty, so Prometheus could not reach the metrics" "name Prometheus' namespace, as in - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}"
+  "networkPolicy.from：为空，Prometheus 无法抓取指标" "写明 Prometheus 的命名空间，例如 - namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}") -}}
+{{- end -}}
+{{- end }}

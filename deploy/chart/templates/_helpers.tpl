@@ -1,0 +1,67 @@
+{{/* The DaemonSet's name: standard Helm, but that the release's name alone does where it says what it is. */}}
+{{- define "tee.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.labels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "tee.image" -}}
+{{- with .Values.image -}}
+{{- with .registry }}{{ . | trimSuffix "/" }}/{{ end -}}
+{{- .repository -}}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion | toString | replace "+" "-" }}{{ end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "tee.nodeSelector" -}}
+{{- $selector := deepCopy (.Values.nodeSelector | default dict) -}}
+{{- if .Values.nfd.enabled -}}
+{{- $_ := unset $selector "teetype" -}}
+{{- $_ := set $selector "feature.node.kubernetes.io/teetype" "trustzone" -}}
+{{- end -}}
+{{- with $selector }}{{ toYaml . }}{{ end -}}
+{{- end }}
+
+{{/* The plugin's config.yaml. Numbers of values files are floating: a large one would be written 1e+06. */}}
+{{- define "tee.config" -}}
+{{- $config := dict -}}
+{{- range $key, $value := .Values.settings -}}
+{{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end -}}
+{{- if not (kindIs "invalid" $value) }}{{ $_ := set $config $key $value }}{{ end -}}
+{{- end -}}
+{{- if ne .Values.resourceName "huawei.com/tee-ram" }}{{ $_ := set $config "resource-name" .Values.resourceName }}{{ end -}}
+{{- $options := dict -}}
+{{- range $key, $value := .Values.backendOptions -}}
+{{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end -}}
+{{- $_ := set $options $key (toString $value) -}}
+{{- end -}}
+{{- if eq .Values.flavour "simulated" -}}
+{{- $_ := set $config "backend" "simulated" -}}
+{{- if not (hasKey $options "total") }}{{ $_ := set $options "total" "64MiB" }}{{ end -}}
+{{- else -}}
+{{- $_ := set $config "backend" "libteec" -}}
+{{- $_ := set $options "flavour" .Values.flavour -}}
+{{- end -}}
+{{- $_ := set $config "backend-options" $options -}}
+{{- toYaml $config -}}
+{{- end }}
+
+{{/* Whether DaemonSets can bring up the newer pod first, and pods name their seccomp profile. */}}
+{{- define "tee.hasSurge" -}}
+{{- if semverCompare ">=1.22.0-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
+{{- end }}
+{{- define "tee.hasSeccomp" -}}
+{{- if semverCompare ">=1.19.0-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
+{{- end }}

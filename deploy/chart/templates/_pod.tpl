@@ -1,0 +1,134 @@
+{{/* What the plugin's pods and the one of `helm test` that runs doctor have in common. */}}
+{{- define "tee.pod" -}}
+{{- with include "tee.nodeSelector" . }}
+nodeSelector:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.serviceAccountName }}
+serviceAccountName: {{ . }}
+{{- end }}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+# It asks the kubelet and the TEE, never the API server.
+automountServiceAccountToken: false
+enableServiceLinks: false
+# It ends within 2 s, also while the TEE hangs.
+terminationGracePeriodSeconds: 10
+securityContext:
+  # Root, as the kubelet's sockets are root's, and the TEE admits callers by their user's name.
+  runAsUser: 0
+  runAsGroup: 0
+  {{- if include "tee.hasSeccomp" . }}
+  seccompProfile:
+    type: RuntimeDefault
+  {{- end }}
+  {{- with .Values.seLinuxType }}
+  seLinuxOptions:
+    type: {{ . }}
+  {{- end }}
+# Directories, never the sockets in them: a restarted kubelet or teecd binds new ones.
+volumes:
+  - name: config
+    configMap:
+      name: {{ include "tee.fullname" . }}
+  - name: device-plugins
+    hostPath:
+      path: {{ .Values.kubelet.devicePluginsDir }}
+      type: Directory
+  - name: pod-resources
+    hostPath:
+      path: {{ .Values.kubelet.podResourcesDir }}
+      type: DirectoryOrCreate
+  {{- if eq .Values.flavour "itrustee" }}
+  # The parent of teecd's directory, which then may come and go.
+  - name: itrustee
+    hostPath:
+      path: /var/itrustee
+      type: DirectoryOrCreate
+  {{- end }}
+  # To see which device nodes exist; an unprivileged container can't open them.
+  - name: dev
+    hostPath:
+      path: /dev
+      type: Directory
+  {{- if .Values.nodeLibraries.enabled }}
+  {{- range .Values.nodeLibraries.names }}
+  - name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
+    hostPath:
+      path: {{ $.Values.nodeLibraries.directory }}/{{ . }}
+      type: File
+  {{- end }}
+  {{- end }}
+{{- end }}
+
+{{- define "tee.container" -}}
+image: {{ include "tee.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+securityContext:
+  {{- if eq .Values.flavour "optee" }}
+  # A client of OP-TEE opens /dev/tee0, which only a privileged container may.
+  privileged: true
+  {{- else }}
+  privileged: false
+  allowPrivilegeEscalation: false
+  {{- end }}
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop:
+      - ALL
+{{- if or .Values.nodeLibraries.enabled .Values.env }}
+env:
+  {{- if .Values.nodeLibraries.enabled }}
+  - name: LD_LIBRARY_PATH
+    value: /opt/tee
+  {{- end }}
+  {{- with .Values.env }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end }}
+{{- with .Values.resources }}
+resources:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+volumeMounts:
+  - name: config
+    mountPath: /etc/tee-device-plugin
+    readOnly: true
+  - name: device-plugins
+    mountPath: /var/lib/kubelet/device-plugins
+  - name: pod-resources
+    mountPath: /var/lib/kubelet/pod-resources
+    readOnly: true
+  {{- if eq .Values.flavour "itrustee" }}
+  - name: itrustee
+    mountPath: /var/itrustee
+    readOnly: true
+  - name: itrustee
+    mountPath: /host/var/itrustee
+    readOnly: true
+  {{- end }}
+  - name: dev
+    mountPath: /host/dev
+    readOnly: true
+  {{- if .Values.nodeLibraries.enabled }}
+  {{- range .Values.nodeLibraries.names }}
+  # A file, not the node's whole directory: the image's Python must not find the node's C library.
+  - name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
+    mountPath: /opt/tee/{{ . }}
+    readOnly: true
+  {{- end }}
+  {{- end }}
+{{- end }}

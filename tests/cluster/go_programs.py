@@ -1,0 +1,105 @@
+"""Programs that are built once from their Go modules, then taken from the cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster.settings import cache_directory
+from tests.cluster.versions import MODULE
+from tests.system_packages import UnavailableError
+
+_FLAGS = ("-trimpath", "-buildvcs=false")
+
+
+@dataclass(frozen=True)
+class Build:
+    """Programs of one version of a Go module, and what they are built by."""
+
+    name: str
+    """Their folder in the cache."""
+
+    version: str
+    packages: tuple[str, ...]
+    go_mod: str
+    """The text of the module that requires it; "" is the one in kubernetes/, with its go.sum."""
+
+    linker_flags: str = "-s -w"
+
+    @property
+    def directory(self) -> Path:
+        """Where the cache keeps them."""
+        key = hashlib.sha256()
+        names = (package.rsplit("/", 1)[1] for package in self.packages)
+        if self.go_mod:
+            parts: Sequence[bytes] = (self.go_mod.encode(), " ".join(names).encode())
+        else:
+            parts = ((MODULE / "go.mod").read_bytes(), (MODULE / "go.sum").read_bytes())
+        for part in parts:
+            key.update(part)
+        key.update("\0".join((*self.flags, self.linker_flags)).encode())
+        return cache_directory() / self.name / f"{self.version}-{key.hexdigest()[:12]}"
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Flags of `go build`: what isn't pinned by a go.sum is checked by Go's sum database."""
+        trim, *rest = _FLAGS
+        return (trim, "-mod=mod" if self.go_mod else "-mod=readonly", *rest)
+
+    def ensure(self) -> Path:
+        """Return the directory of the programs, building them first where the cache lacks them."""
+        # The directory appears by one rename, after all of them are in it.
+        if not self.directory.is_dir():
+            ensure_go()
+            with _one_build_at_a_time(self.directory.parent):
+                if not self.directory.is_dir():
+                    self._build()
+        return self.directory
+
+    def _build(self) -> None:
+        draft = Path(tempfile.mkdtemp(prefix=".build-", dir=self.directory.parent))
+        try:
+            print(f"building {self.name} {self.version}: once, for minutes", flush=True)
+            programs = draft / "programs"
+            programs.mkdir()
+            flags = [*self.flags, f"-ldflags={self.linker_flags}"]
+            if self.go_mod:
+                (draft / "go.mod").write_text(self.go_mod)
+            built = subprocess.run(
+                ["go", "build", *flags, "-o", f"{programs}/", *self.packages],
+                cwd=draft if self.go_mod else MODULE,
+                # Without cgo they need no C library of this machine, and no C compiler.
+                env=os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "auto"},
+                check=False,
+            )
+            if built.returncode != 0:
+                raise UnavailableError(
+                    f"go can't build {self.name} {self.version}; it says why above"
+                )
+            programs.rename(self.directory)
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def _one_build_at_a_time(directory: Path) -> Iterator[None]:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for abandoned in directory.glob(".build-*"):
+            shutil.rmtree(abandoned)
+        yield
+
+
+def ensure_go() -> None:
+    """Make sure that Go is there; it is needed only until the programs are in the cache."""
+    if not shutil.which("go"):
+        raise UnavailableError("Go is missing: it builds the programs, once")
