@@ -49,7 +49,7 @@ class Shell:
         self.folder = folder
         self._programs = programs
         programs.mkdir(exist_ok=True)
-        self._write("kubectl", [*self._from_anywhere(lab.kubectl_command()), '"$@"'])
+        self.program("kubectl", lab.kubectl_command())
 
     def typed(self, line: str, *, fails: bool = False) -> str:
         """Run a line as typed, and return what it printed."""
@@ -73,7 +73,9 @@ class Shell:
         """The command that imports an image's tar, whose path is to follow, into the lab."""
         return self.lab.ctr_command("images", "import")
 
-    def _write(self, name: str, words: list[str]) -> None:
+    def program(self, name: str, command: list[str]) -> None:
+        """Put a program on PATH that runs a command of the lab's with further words."""
+        words = [*self._from_anywhere(command), '"$@"']
         program = self._programs / name
         program.write_text(f"#!/bin/sh\nexec {' '.join(words)}\n")
         program.chmod(0o755)

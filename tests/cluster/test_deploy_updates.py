@@ -108,7 +108,7 @@ async def test_two_updates_and_a_rollback_leave_the_kubelet_without_units_for_mi
             found["new settings"] = await rolled(shell, "kubectl apply -k deploy/overlays/updated")
             found["rollback"] = await rolled(shell, ROLLOUT.format("undo"))
             tasks.cancel_scope.cancel()
-        wait_until("all pods have been looked at", _decided(lab), 60)
+        wait_until("all pods have been looked at", decided(lab), 60)
         phases = count(pod for pod in lab.pods() if pod["metadata"]["name"].startswith("passer"))
         for update, gaps in found.items():
             print(f"\n{update}: {gaps}")
@@ -131,7 +131,8 @@ async def test_two_updates_and_a_rollback_leave_the_kubelet_without_units_for_mi
         )
 
 
-def _decided(lab: Lab) -> Callable[[], bool]:
+def decided(lab: Lab) -> Callable[[], bool]:
+    """Give what tells whether the kubelet has decided on all pods."""
     return lambda: "Pending" not in {phase(pod) for pod in lab.pods()}
 
 
