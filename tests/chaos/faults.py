@@ -224,6 +224,7 @@ class Faults:
         ended, task = self._tasks.pop(name)
         ended.set()
         if name == "pods":  # it may wait for a kubelet that is down
+            await asyncio.wait({task}, timeout=self.kubelet.pod_seconds)
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task

@@ -24,6 +24,8 @@ _LOOK_INSIDE = "env; echo --; cat /proc/mounts; echo --; ls -l /dev"
 class Real(KubeletUnderTest):
     """A kubelet of the lab: pods come from its API server, records from its PodResources socket."""
 
+    pod_seconds = 60
+
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
         self.kubelet_dir = lab.kubelet_dir

@@ -34,6 +34,10 @@ class KubeletUnderTest(abc.ABC):
     settle_seconds: float = 15
     """How long anything may take at most, on a busy machine: what is promised sooner says so."""
 
+    pod_seconds: float = 0
+    """How long `admit` and `remove` have to end by themselves: what is cancelled may still happen,
+    where they run a program in a thread."""
+
     @property
     def device_plugins_dir(self) -> Path:
         return self.kubelet_dir / "device-plugins"
