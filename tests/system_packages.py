@@ -38,7 +38,6 @@ PARTS = {
         "containerd": "containerd",
         "containerd-shim-runc-v2": "containerd",
         "ctr": "containerd",
-        "etcd": "etcd-server",
         "faketime": "faketime",
         "gcc": "gcc",
         "ip": "iproute2",
@@ -116,10 +115,8 @@ def install(packages: list[str]) -> None:
             raise UnavailableError(
                 f"apt-get can't install {' '.join(packages)}. {''.join(errors[:1])}"
             )
-    if Path("/run/systemd/system").exists():
-        for package, service in (("etcd-server", "etcd"), ("containerd", "containerd")):
-            if package in packages:
-                subprocess.run(["systemctl", "disable", "--now", service], check=False)
+    if "containerd" in packages and Path("/run/systemd/system").exists():
+        subprocess.run(["systemctl", "disable", "--now", "containerd"], check=False)
 
 
 def apt_get(arguments: list[str]) -> subprocess.CompletedProcess[str]:

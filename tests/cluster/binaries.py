@@ -11,25 +11,46 @@ from typing import Any
 
 from tests.cluster.go_programs import Build, ensure_go
 from tests.cluster.settings import cache_directory
-from tests.cluster.versions import CONTAINERDS, Versions, default_kubernetes
+from tests.cluster.versions import (
+    CONTAINERDS,
+    CONTROL_PLANES,
+    Versions,
+    default_kubernetes,
+    toolchain,
+)
 from tests.system_packages import UnavailableError
 
-PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "kubelet")
+_CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
+PROGRAMS = (*_CONTROL_PLANE, "kubectl", "kubelet")
 CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr")
 
 _KUBERNETES = "k8s.io/kubernetes"
 _CONTAINERD = "github.com/containerd/containerd/v2"
+_ETCD = "go.etcd.io/etcd/server/v3"
+ETCD_VERSION = "v3.6.16"
+"""Debian's 3.4 answers no watch without a resourceVersion to an API server of 1.36."""
+
+_GO_MOD = "module teeplugin.test/{name}\n\ngo 1.26.0\n\nrequire {module} {version}\n"
 _VERSION_PACKAGE = "k8s.io/component-base/version"
 
 
 def ensure(versions: Versions) -> Mapping[str, str]:
     """Return each Kubernetes program's path; where the cache lacks one, this takes minutes."""
-    found: dict[str, str] = {}
-    for version in (versions.control_plane, versions.kubernetes):
-        own = PROGRAMS if version == versions.control_plane else ("kubelet",)
-        directory = _kubernetes(version, own).ensure()
-        found |= {program: str(directory / program) for program in own}
-    return found
+    # A kubectl of today serves old clusters too, and knows what their own lacks.
+    places = {name: _directory(versions.control_plane) for name in _CONTROL_PLANE}
+    places |= {
+        "kubectl": _directory(default_kubernetes()),
+        "kubelet": _directory(versions.kubernetes),
+    }
+    go_mod = _GO_MOD.format(name="etcd", module=_ETCD, version=ETCD_VERSION)
+    etcd = Build("etcd", ETCD_VERSION, (_ETCD,), go_mod).ensure()
+    # Go calls a program by its package, of which this is the last part but for the version.
+    found = {name: str(directory / name) for name, directory in places.items()}
+    return found | {"etcd": str(etcd / "server")}
+
+
+def _directory(version: str) -> Path:
+    return _kubernetes(version, ("kubelet",) if version in CONTROL_PLANES else PROGRAMS).ensure()
 
 
 def ensure_containerd(versions: Versions) -> Path | None:
@@ -37,7 +58,7 @@ def ensure_containerd(versions: Versions) -> Path | None:
     version = CONTAINERDS[versions.containerd]
     if version is None:
         return None
-    go_mod = f"module teeplugin.test/containerd\n\ngo 1.26.0\n\nrequire {_CONTAINERD} {version}\n"
+    go_mod = _GO_MOD.format(name="containerd", module=_CONTAINERD, version=version)
     packages = tuple(f"{_CONTAINERD}/cmd/{program}" for program in CONTAINERD_PROGRAMS)
     stamp = f"-s -w -X {_CONTAINERD}/version.Version={version}"
     return Build("containerd", version, packages, go_mod, stamp).ensure()
@@ -46,7 +67,9 @@ def ensure_containerd(versions: Versions) -> Path | None:
 def _kubernetes(version: str, programs: tuple[str, ...]) -> Build:
     go_mod = "" if version == default_kubernetes() else _go_mod(version)
     packages = tuple(f"{_KUBERNETES}/cmd/{program}" for program in programs)
-    return Build("kubernetes", f"v{version}", packages, go_mod, _stamps(version))
+    return Build(
+        "kubernetes", f"v{version}", packages, go_mod, _stamps(version), toolchain(version)
+    )
 
 
 def _stamps(version: str) -> str:

@@ -24,6 +24,13 @@ _ETCD = "http://127.0.0.1:2379"
 _ETCD_PEERS = "http://127.0.0.1:2380"
 _SERVICES = "10.96.0.0/16"
 
+_NAMED_ANEW = 28
+_WITHOUT = ("-node-ipam-controller,-node-route-controller", "-nodeipam,-route")
+"""Controllers that nobody needs here, by their names from 1.28 on, and by the older ones."""
+
+_RUNTIME_IN_FILE = 27
+"""From this minor on the kubelet's file names the runtime, before it a flag."""
+
 
 def write(settings: Settings) -> None:
     """Write every configuration file; done once in the life of a cluster."""
@@ -59,7 +66,7 @@ def commands(
     return {
         "containerd": [*containerd, f"--config={config / 'containerd.toml'}", "--log-level=info"],
         "etcd": [
-            "etcd",
+            binaries["etcd"],
             f"--data-dir={settings.etcd}",
             f"--listen-client-urls={_ETCD}",
             f"--advertise-client-urls={_ETCD}",
@@ -75,7 +82,7 @@ def commands(
             binaries["kube-controller-manager"],
             *as_admin,
             f"--service-account-private-key-file={key}",
-            "--controllers=*,-node-ipam-controller,-node-route-controller",
+            f"--controllers=*,{_WITHOUT[settings.versions.control_plane_minor < _NAMED_ANEW]}",
         ],
         "kubelet": [
             binaries["kubelet"],
@@ -85,6 +92,7 @@ def commands(
             f"--cert-dir={config / 'kubelet'}",
             f"--hostname-override={NODE_NAME}",
             f"--node-ip={NODE_ADDRESS}",
+            *_runtime(settings),
             "--v=2",
             # More from the device manager, whose doings these tests are about.
             "--vmodule=manager=4,endpoint=4,handler=4,server=4,client=4,pod_devices=4",
@@ -112,6 +120,13 @@ def _apiserver(settings: Settings, binaries: Mapping[str, str], key: Path) -> li
         "--kubelet-preferred-address-types=InternalIP",
         "--allow-privileged=true",
     ]
+
+
+def _runtime(settings: Settings) -> list[str]:
+    if settings.versions.minor >= _RUNTIME_IN_FILE:
+        return []
+    endpoint = f"--container-runtime-endpoint=unix://{settings.containerd_socket}"
+    return ["--container-runtime=remote", endpoint]
 
 
 def _kubelet(settings: Settings) -> dict[str, object]:

@@ -23,6 +23,7 @@ from tests.cluster import building
 from tests.cluster.lab import Lab
 from tests.cluster.pods import ready
 from tests.cluster.settings import NODE_NAME
+from tests.cluster.versions import NO_SURGE
 from tests.cluster.waiting import wait_until
 from tests.needs import need
 from tests.tee.build import SAMPLE_UUID, build
@@ -267,7 +268,10 @@ def overlay(shell: Shell, name: str, settings: str, base: str = "simulated") -> 
     folder = shell.folder / "deploy" / "overlays" / name
     folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(settings)
-    (folder / "kustomization.yaml").write_text(_OVERLAY.format(base=base))
+    text = _OVERLAY.format(base=base)
+    if shell.lab.settings.versions.differs_by(NO_SURGE):
+        text += "components:\n  - ../../components/kubernetes-1.18\n"
+    (folder / "kustomization.yaml").write_text(text)
     return folder
 
 

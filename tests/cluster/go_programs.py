@@ -34,6 +34,9 @@ class Build:
 
     linker_flags: str = "-s -w"
 
+    toolchain: str = "auto"
+    """Go's own name for the toolchain; `auto` is the machine's, or a newer one that go.mod asks."""
+
     @property
     def directory(self) -> Path:
         """Where the cache keeps them."""
@@ -70,6 +73,7 @@ class Build:
             print(f"building {self.name} {self.version}: once, for minutes", flush=True)
             programs = draft / "programs"
             programs.mkdir()
+            variables = {"CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": self.toolchain}
             flags = [*self.flags, f"-ldflags={self.linker_flags}"]
             if self.go_mod:
                 (draft / "go.mod").write_text(self.go_mod)
@@ -77,7 +81,7 @@ class Build:
                 ["go", "build", *flags, "-o", f"{programs}/", *self.packages],
                 cwd=draft if self.go_mod else MODULE,
                 # Without cgo they need no C library of this machine, and no C compiler.
-                env=os.environ | {"CGO_ENABLED": "0", "GOWORK": "off", "GOTOOLCHAIN": "auto"},
+                env=os.environ | variables,
                 check=False,
             )
             if built.returncode != 0:

@@ -35,6 +35,11 @@ NEWER_DROPPED = Difference(
     "the end of an older instance's stream disconnects the newer instance, which registers again",
     "the kubelet finds its client by the resource's name; from 1.37 on by name and socket",
 )
+NO_SURGE = Difference(
+    (1, 22),
+    "at an update the node is without units for about a second, and pods may be refused then",
+    "DaemonSets have maxSurge from 1.22 on",
+)
 NO_UNIT_HEALTH = Difference(
     (1, 36),
     "a pod's status does not list the health of its units",
@@ -45,7 +50,7 @@ EVERY_FILE_REMOVED = Difference(
     "a starting kubelet removes every file in device-plugins",
     "from 1.33 on it removes sockets only",
 )
-DIFFERENCES = (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED)
+DIFFERENCES = (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_SURGE)
 
 CONTROL_PLANES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -56,23 +61,26 @@ CONTROL_PLANES: Mapping[str, tuple[str, str]] = MappingProxyType(
                 "this row is about the kubelet"
             ),
         ),
-        "1.33.13": ("1.36.3", "an API server serves kubelets that are up to three minors older"),
     }
 )
 """Kubelets that join another version's control plane, and why."""
 
 UNRUN: Mapping[str, str] = MappingProxyType(
     {
-        "1.33.13": "its kubelet was not built yet; `nox -s matrix -- 1.33.13` builds and runs it",
-        "1.24.17": "its control plane was not built, and 1.36.3 is too new for it; its kubelet was "
-        "tried alone and by hand: the plugin registered, a static pod got its units",
-        "1.20.2": "the same, with a kubelet from Debian's source package; after its restart the "
-        "plugin registered again",
         "1.19": "its PodResources API is v1alpha1: the simulated kubelet of 1.18 stands for it",
         "1.18": "its modules can't be had: the simulated kubelet of 1.18 keeps the contract",
     }
 )
 """Versions without a run of the suites, and what is known of them all the same."""
+
+
+OLD_TOOLCHAIN = "go1.21.13"
+"""The newest that builds Kubernetes up to 1.26, whose modules use what Go has removed since."""
+
+
+def toolchain(kubernetes: str) -> str:
+    """Name the Go toolchain that builds a Kubernetes."""
+    return OLD_TOOLCHAIN if int(kubernetes.split(".")[1]) <= 26 else "auto"
 
 
 def default_kubernetes() -> str:
@@ -111,10 +119,19 @@ class Versions:
         """The version of the API server, scheduler and controller manager, and of kubectl."""
         return CONTROL_PLANES.get(self.kubernetes, (self.kubernetes,))[0]
 
+    @property
+    def minor(self) -> int:
+        """The kubelet's minor version: 33 of 1.33.13."""
+        return int(self.kubernetes.split(".")[1])
+
+    @property
+    def control_plane_minor(self) -> int:
+        """The control plane's minor version."""
+        return int(self.control_plane.split(".")[1])
+
     def differs_by(self, difference: Difference) -> bool:
         """Tell whether this kubelet has a difference to the newest."""
-        major, minor, _ = map(int, self.kubernetes.split("."))
-        return (major, minor) < difference.before
+        return (1, self.minor) < difference.before
 
     @property
     def differences(self) -> tuple[Difference, ...]:

@@ -12,6 +12,7 @@ from tests.cluster.settings import HERE
 from tests.cluster.versions import (
     CONTAINERD_VARIABLE,
     DIFFERENCES,
+    EVERY_FILE_REMOVED,
     KUBERNETES_VARIABLE,
     NEWER_DROPPED,
     NO_UNIT_HEALTH,
@@ -64,7 +65,8 @@ def test_versions_that_cant_be_had_are_refused(
         ("1.37.2", ()),
         ("1.36.3", (NEWER_DROPPED,)),
         ("1.33.13", (NEWER_DROPPED, NO_UNIT_HEALTH)),
-        ("1.32.0", DIFFERENCES),
+        ("1.32.0", (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED)),
+        ("1.20.15", DIFFERENCES),
     ],
 )
 def test_a_kubelet_has_the_differences_of_those_before(
@@ -109,14 +111,14 @@ def test_a_report_is_read_with_its_figures(tmp_path: Path) -> None:
 
 
 def test_a_row_says_what_was_not_run_and_its_notes_what_failed() -> None:
-    versions = Versions("1.33.13", "2")
+    versions = Versions("1.37.2", "2")
     results = {"pods": PASSED, "shortage": Result("2026-11-30", 0, ("bad",), ("no",), {})}
     row = [cell.strip() for cell in matrix.row(versions, results).strip("|").split("|")]
-    assert row[:7] == ["1.33.13", "2", "1.36.3", "not run", "5 passed", "not run", "0 of 1 passed"]
+    assert row[:7] == ["1.37.2", "2", "1.36.3", "not run", "5 passed", "not run", "0 of 1 passed"]
     assert row[7:] == ["not run", "not run", "9", "not run", "2026-11-30"]
     notes = "\n".join(matrix.notes(versions, results))
     assert "joins a control plane of 1.36.3" in notes
-    assert NO_UNIT_HEALTH.reason in notes
+    assert NO_UNIT_HEALTH.reason in "\n".join(matrix.notes(Versions("1.33.13", "2"), {}))
     assert "`bad` (shortage) failed" in notes
     assert "`no` (shortage) was skipped" in notes
 
@@ -146,8 +148,10 @@ def test_what_was_run_is_kept_and_only_the_rest_runs(
     # The newest first.
     rows = re.findall(r"^\| (1\.[\d.]+)", text, re.MULTILINE)
     assert rows == ["1.37.2", "1.36.3", *UNRUN]
-    assert matrix.main(["1.33.13", "--suite", "pods"]) == 0
-    assert page.read_text().count("| 1.33.13 |") == 1
+    monkeypatch.setattr(matrix, "UNRUN", {"1.24.17": "was not run", "1.18": "was not run"})
+    assert matrix.main(["1.24.17", "--suite", "pods"]) == 0
+    rows = re.findall(r"^\| (1\.[\d.]+)", page.read_text(), re.MULTILINE)
+    assert rows == ["1.37.2", "1.36.3", "1.24.17", "1.18"]
 
 
 def test_every_suite_is_there() -> None:
