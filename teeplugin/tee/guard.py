@@ -64,7 +64,8 @@ async def read_memory(backend: TeeBackend, seconds: float) -> TeeMemory:
         figures: tuple[object, ...] = (answered.total_bytes, answered.free_bytes)
         if not all(isinstance(figure, int) for figure in figures):
             raise TypeError(f"{answered!r}: must be whole numbers of bytes")
-        return answered
+        # Made anew, so that its figures are checked even if they were changed since it was made.
+        return TeeMemory(answered.total_bytes, answered.free_bytes)
 
     return await guarded("memory()", memory, seconds)
 

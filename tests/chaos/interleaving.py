@@ -6,6 +6,8 @@ from pathlib import Path
 from random import Random
 from time import monotonic
 
+import anyio
+
 from teeplugin.kubelet.registration import LOOK_SECONDS
 from teeplugin.policy.allocation_records import RECENT_ALLOCATION_SECONDS
 from teeplugin.policy.decide import FAULT_SECONDS
@@ -21,6 +23,9 @@ REGISTERED_SECONDS = 2.0
 
 START_SECONDS = 60.0
 """An interpreter's start, on a machine that is busy with other things."""
+
+ANSWER_SECONDS = 1.0
+"""For a kubelet that answers at all."""
 
 HUNG_SECONDS = 12.0
 """A query that hung when its TEE was mended ends at its deadline of 10 s."""
@@ -66,6 +71,7 @@ async def run(
         for _ in range(STEPS):
             await world.disturb()
             _check_none_ended(world)
+            await _check_no_more_than_there_is(world)
         await world.end_all()
         await _all_is_well(world, allocated, patience_seconds)
         await _check_what_is_left(world, before, patience_seconds)
@@ -81,6 +87,13 @@ async def run(
 def _check_none_ended(world: World) -> None:
     ended = [plugin for plugin in world.plugins if not plugin.running]
     assert [plugin.log.name for plugin in ended if plugin not in world.ended] == []
+
+
+async def _check_no_more_than_there_is(world: World) -> None:
+    """Whatever a backend says of its reserve, there are no units beyond the TEE's memory."""
+    with anyio.move_on_after(ANSWER_SECONDS):  # the kubelet may be frozen
+        healthy = len(await world.kubelet.healthy())
+        assert healthy <= world.largest, f"{healthy} healthy units of {world.largest} at most"
 
 
 async def _all_is_well(world: World, allocated: frozenset[str], patience_seconds: float) -> None:

@@ -54,6 +54,8 @@ class World:
     going_on: dict[str, Disturbance] = field(default_factory=dict)
     hung: bool = False
     serial: int = 0
+    largest: int = 0
+    """The most units that the TEE has had."""
 
     def __post_init__(self) -> None:
         self.clock = WallClock(self.directory)
@@ -78,6 +80,7 @@ class World:
 
     def play(self, **what: str) -> None:
         """Have every plugin's TEE be as the model says, with this as well."""
+        self.largest = max(self.largest, self.model.total)
         for plugin in self.plugins:
             plugin.play(**self.model.as_played(), **what)
 

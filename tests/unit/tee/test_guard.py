@@ -8,7 +8,7 @@ import anyio.lowlevel
 import pytest
 
 from teeplugin.tee.guard import guarded, read_memory
-from teeplugin_backends.base import BadReply, Busy, TeeError, TimedOut
+from teeplugin_backends.base import BadReply, Busy, TeeError, TeeMemory, TimedOut
 from teeplugin_backends.simulated import SimulatedTee
 
 pytestmark = pytest.mark.anyio
@@ -100,4 +100,19 @@ async def test_a_reading_of_another_type_is_a_bug(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(SimulatedTee, "memory", memory)
     with pytest.raises(BadReply, match="17 is no TeeMemory"):
+        await read_memory(SimulatedTee.from_options({}), 5.0)
+
+
+@pytest.mark.parametrize(("total_bytes", "free_bytes"), [(-1, 0), (0, 0), (8, 9), (8, -1)])
+async def test_impossible_figures_are_a_bug_also_where_the_reading_was_changed(
+    monkeypatch: pytest.MonkeyPatch, total_bytes: int, free_bytes: int
+) -> None:
+    async def memory(_: SimulatedTee) -> TeeMemory:
+        reading = TeeMemory(8, 8)
+        object.__setattr__(reading, "total_bytes", total_bytes)
+        object.__setattr__(reading, "free_bytes", free_bytes)
+        return reading
+
+    monkeypatch.setattr(SimulatedTee, "memory", memory)
+    with pytest.raises(BadReply, match=r"_bytes=-?\d: must be"):
         await read_memory(SimulatedTee.from_options({}), 5.0)
