@@ -1,13 +1,19 @@
 """Checks of the running plugin, and of what the kubelet reports."""
 
-from teeplugin.commands.doctor.evidence import Evidence, PageState, SocketsSeen, seen
+from teeplugin.commands.doctor.evidence import Evidence, PageState, SocketsSeen, Trouble, seen
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.config.settings import SETTINGS
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.decide import FAULT_SECONDS
 
 _LIVE = (SocketState.LISTENS, SocketState.FULL)
 _KUBELET_DOWN = (SocketState.MISSING, SocketState.REFUSES, SocketState.FULL)
 _LABEL = "teetype=trustzone"
+_OWN_VIEW = (
+    f"wait {FAULT_SECONDS:g} s for the plugin's next query; if the fault stays, its service or pod "
+    "may not see a device or a file that doctor sees: restart it:\n"
+    "systemctl restart tee-device-plugin"
+)
 _NOTHING_YET = "the TEE has not answered the plugin yet: see query"
 
 
@@ -93,14 +99,23 @@ def listed_units(evidence: Evidence) -> Outcome:
     if not status.capacity:
         return not_applicable(_NOTHING_YET)
     healthy = f"{status.allocatable} of {status.capacity} units are healthy"
-    if (trouble := status.trouble) is not None:
-        text = f"{healthy}; {trouble.kind}: {trouble.error}"
-        return (failed if trouble.confirmed else warning)(text, trouble.fix)
+    if status.trouble is not None:
+        return _trouble(evidence, status.trouble, healthy)
     if status.allocatable < status.capacity:
         text = f"{healthy}; the cause is {status.unhealthy_cause}"
         return warning(text, "end who else uses secure memory, or see reserve above")
     allocated = "" if status.allocated is None else f", {status.allocated} are allocated by pods"
     return ok(f"{healthy}{allocated}")
+
+
+def _trouble(evidence: Evidence, trouble: Trouble, healthy: str) -> Outcome:
+    text = f"{healthy}; {trouble.kind}: {trouble.error}"
+    if not trouble.confirmed:
+        return warning(text, trouble.fix)
+    if evidence.reading is None:
+        return failed(text, trouble.fix)
+    # As under systemd, where DeviceAllow= may have been resolved before the driver was loaded.
+    return failed(f"{text}; but the TEE answered doctor just now", _OWN_VIEW)
 
 
 def pod_resources(evidence: Evidence) -> Outcome:

@@ -103,7 +103,8 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "the kubelet has no healthy unit", "not_registered"),
     ("a fault that the plugin believes", "listed-units",
      {"page": page(allocatable=0, trouble=Trouble("refused", "no", "admit it", confirmed=True))},
-     "0 of 128 units are healthy; refused: no", "admit it"),
+     "0 of 128 units are healthy; refused: no; but the TEE answered doctor just now",
+     "systemctl restart tee-device-plugin"),
     ("a plugin that was never answered", "plugin",
      {"sockets": sockets(plugins={}),
       "page": page(capacity=0, not_registered_reason="not answered yet")},
@@ -348,3 +349,10 @@ def test_what_was_not_come_to_fails_and_says_so(part: str) -> None:
 def test_a_warning_or_failure_without_a_fix_is_refused() -> None:
     with pytest.raises(ValueError, match="check=library is failed: must have a fix"):
         Finding("library", Result.FAILED, "there is none")
+
+
+def test_a_fault_that_doctor_sees_as_well_has_the_faults_own_fix() -> None:
+    trouble = Trouble("refused", "no", "admit it", confirmed=True)
+    report = judged(page=page(allocatable=0, trouble=trouble), answer=None)
+    found = report.of("listed-units")
+    assert (found.text, found.fix) == ("0 of 128 units are healthy; refused: no", "admit it")
