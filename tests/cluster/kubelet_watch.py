@@ -28,9 +28,14 @@ from tests.cluster.pods import RESOURCE
 _LOOK_SECONDS = 0.02
 _ANSWER_SECONDS = 5
 
-_ENTRY = re.compile(r"[IWE](\d{4} \d\d:\d\d:\d\d\.\d{6}) .*\] \"(.+?)\"(.*)")
+_ENTRY = re.compile(r"[IWE](\d{4} \d\d:\d\d:\d\d\.\d{6}) .*?\] (.*)")
 _GONE = "Mark all resources Unhealthy for resource"
-_LISTED = "Processed device updates for resource"
+# The second is what a kubelet before 1.25 logs; a newer one logs it too, before it has processed
+# the list, and names the resource otherwise.
+_LISTED = re.compile(
+    r'Processed device updates for resource"?(?!.*healthyCount=0)'
+    r'|State pushed for device plugin(?: |" resourceName=)'
+)
 
 
 @dataclass
@@ -102,10 +107,10 @@ def _entries(text: str) -> Iterator[tuple[datetime, bool]]:
     year = datetime.now().astimezone().year  # the log doesn't have it
     for line in text.splitlines():
         entry = _ENTRY.match(line)
-        if entry is None or RESOURCE not in entry[3]:
+        if entry is None or RESOURCE not in entry[2]:
             continue
-        listed = entry[2] == _LISTED and "healthyCount=0" not in entry[3]
-        if listed or entry[2] == _GONE:
+        listed = _LISTED.search(entry[2]) is not None
+        if listed or _GONE in entry[2]:
             at = datetime.strptime(f"{year}{entry[1]}", "%Y%m%d %H:%M:%S.%f")  # noqa: DTZ007 - made so by the next
             yield at.astimezone(), listed
 

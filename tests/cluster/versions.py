@@ -23,17 +23,20 @@ CONTAINERDS: Mapping[str, str | None] = MappingProxyType({"2": "v2.4.2", "1.6": 
 
 @dataclass(frozen=True)
 class Difference:
-    """Something that kubelets before a version do otherwise than the newest does."""
+    """Something that kubelets before a version, and from one on, do otherwise than the newest."""
 
     before: tuple[int, int]
     what: str
     reason: str
+    since: tuple[int, int] = (1, 0)
 
 
 NEWER_DROPPED = Difference(
     (1, 37),
     "the end of an older instance's stream disconnects the newer instance, which registers again",
-    "the kubelet finds its client by the resource's name; from 1.37 on by name and socket",
+    "the kubelet finds its client by the resource's name; before 1.25 and from 1.37 on it looks "
+    "whether it is still the same client",
+    since=(1, 25),
 )
 NO_SURGE = Difference(
     (1, 22),
@@ -131,7 +134,7 @@ class Versions:
 
     def differs_by(self, difference: Difference) -> bool:
         """Tell whether this kubelet has a difference to the newest."""
-        return (1, self.minor) < difference.before
+        return difference.since <= (1, self.minor) < difference.before
 
     @property
     def differences(self) -> tuple[Difference, ...]:

@@ -11,10 +11,10 @@ from tests.cluster.matrix import Result
 from tests.cluster.settings import HERE
 from tests.cluster.versions import (
     CONTAINERD_VARIABLE,
-    DIFFERENCES,
     EVERY_FILE_REMOVED,
     KUBERNETES_VARIABLE,
     NEWER_DROPPED,
+    NO_SURGE,
     NO_UNIT_HEALTH,
     UNRUN,
     Versions,
@@ -66,7 +66,7 @@ def test_versions_that_cant_be_had_are_refused(
         ("1.36.3", (NEWER_DROPPED,)),
         ("1.33.13", (NEWER_DROPPED, NO_UNIT_HEALTH)),
         ("1.32.0", (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED)),
-        ("1.20.15", DIFFERENCES),
+        ("1.20.15", (NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_SURGE)),
     ],
 )
 def test_a_kubelet_has_the_differences_of_those_before(
