@@ -239,7 +239,7 @@ async def test_the_socket_of_an_older_instance_that_is_killed_goes(
         await newer.logged("registered")
         older.kill()
         await newer.logged("stale_socket_removed", deadline_seconds=2 * LOOK_SECONDS + 5)
-        # Kubelets of 1.25 to 1.36 drop the newer instance: it may register again, by another socket.
+        # Kubelets of 1.25 to 1.36 drop the newer instance: it may register again, elsewhere.
         await eventually(
             "the newer instance's socket only",
             lambda: (
