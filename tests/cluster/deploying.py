@@ -26,7 +26,7 @@ from tests.cluster.settings import NODE_NAME
 from tests.cluster.versions import NO_SURGE
 from tests.cluster.waiting import wait_until
 from tests.needs import need
-from tests.tee.build import SAMPLE_UUID, build
+from tests.tee.build import SAMPLE_UUID, build, write_signed
 
 IMAGE = "lab.local/tee-device-plugin:1"
 DEMO_IMAGE = "lab.local/tee-demo:1"
@@ -144,7 +144,7 @@ def _stand_in_for_the_nodes_files(node: Path, pkg: Path) -> None:
     subprocess.run(empty, check=True)
     (node / "usr/bin").mkdir(parents=True)
     (node / "usr/bin/tlogcat").write_text("#!/bin/sh\n")
-    (pkg / f"{SAMPLE_UUID}.sec").write_bytes(b"a signed application, as far as the test knows")
+    write_signed(pkg / f"{SAMPLE_UUID}.sec")
 
 
 def build_as_in_the_guide(shell: Shell, node: Path) -> None:
