@@ -4,7 +4,6 @@ Nothing here asks the TEE: a hung TEE must not stop the admission of pods. The l
 bytes that the poller left, each stream following the newest at its own pace.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -20,17 +19,9 @@ from teeplugin.kubelet.grpc_server import send_encoded
 from teeplugin.kubelet.protobuf_wire import fields
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.device_list import PublishedList, parse_device_id
+from teeplugin.policy.variables import unit_variables
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess, TeeError
-
-UNITS_VARIABLE = "TEE_RAM_UNITS"
-"""How many units the container holds."""
-
-UNIT_BYTES_VARIABLE = "TEE_RAM_UNIT_BYTES"
-"""The bytes of one unit."""
-
-BYTES_VARIABLE = "TEE_RAM_BYTES"
-"""The bytes of all units that the container holds."""
 
 _REFUSED_AS = {
     Status.UNAVAILABLE: "fault",
@@ -216,22 +207,6 @@ class DevicePluginService(v1beta1.DevicePluginBase):
                 for device in access.devices
             ],
         )
-
-
-def unit_variables(resource_name: str, units: int, unit_bytes: int) -> dict[str, str]:
-    """Name the variables that tell a container of its units, and their values.
-
-    Each is there twice. The kubelet merges the variables of a container's resources, and keeps one
-    of each name: those that end with the resource's name stay apart.
-    """
-    values = {
-        UNITS_VARIABLE: units,
-        UNIT_BYTES_VARIABLE: unit_bytes,
-        BYTES_VARIABLE: units * unit_bytes,
-    }
-    suffix = re.sub("[^A-Za-z0-9]", "_", resource_name).upper()
-    plain = {name: str(value) for name, value in values.items()}
-    return plain | {f"{name}_{suffix}": value for name, value in plain.items()}
 
 
 def warm_up() -> None:
