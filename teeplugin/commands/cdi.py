@@ -38,7 +38,7 @@ Print the CDI specification with one device for each amount of units, for /etc/c
 With the setting `cdi: on` the plugin gives containers TEE access only through it. The daemon's
 flags are taken too: give those that the plugin is started with. The TEE is asked once."""
 
-_USAGE = "[--units N] [--hook PATH | --no-hook] [--secure-storage]"
+_USAGE = "[--units N] [--hook PATH] [--secure-storage]"
 
 
 class _Tee(NamedTuple):
@@ -59,7 +59,6 @@ def main(argv: Sequence[str]) -> int:
     parser = CommandParser("cdi", _DESCRIPTION, _USAGE)
     parser.add_argument("--units", metavar="N", help="amounts 1 … N (all that the node lists)")
     parser.add_argument("--hook", metavar="PATH", help=f"what sets the limits ({HOOK_PATH})")
-    parser.add_argument("--no-hook", action="store_true", help="set no limits")
     parser.add_argument(
         "--secure-storage", action="store_true", help="have the hook enable secure storage too"
     )
@@ -76,15 +75,18 @@ def main(argv: Sequence[str]) -> int:
     except TeeError as error:
         complain(f"cdi: {error}: no specification is printed: {error.fix}")
         return EXIT_FAILURE
-    hook = None
-    if not flags.no_hook and (tee.limited_containers or flags.hook is not None):
-        hook = Hook(path, ("--secure-storage",) if flags.secure_storage else ())
+    hook = Hook(path, ("--secure-storage",) if flags.secure_storage else ())
+    if not tee.limited_containers and hook != Hook():
+        raise ConfigError(
+            f"--backend {settings.backend}: its TEE can't limit containers, so there is no hook: "
+            "leave out --hook and --secure-storage"
+        )
     document = specification(
         tee.access,
         wanted or _listed(settings, tee),
         settings.unit_bytes,
         settings.resource_name,
-        hook,
+        hook if tee.limited_containers else None,
     )
     return put(f"{json.dumps(document, indent=1)}\n")
 
@@ -99,8 +101,6 @@ def _amounts(text: str | None) -> int | None:
 
 
 def _hook_path(flags: argparse.Namespace) -> str:
-    if flags.no_hook and (flags.hook is not None or flags.secure_storage):
-        raise ConfigError("--no-hook: excludes --hook and --secure-storage: leave one of them out")
     path = HOOK_PATH if flags.hook is None else str(flags.hook)
     if not path.startswith("/") or path.endswith("/") or not path.isprintable():
         raise ConfigError(f"--hook {shown(path)}: must be an absolute path, e.g. {HOOK_PATH}")

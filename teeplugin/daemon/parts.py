@@ -20,6 +20,7 @@ from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.decide import check_policy_settings
 from teeplugin.policy.device_list import DeviceList, PublishedList
 from teeplugin.primitives.latest import Latest
+from teeplugin.tee.cdi_check import CdiCheck
 from teeplugin.tee.guard import read_access
 from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import TeeBackend
@@ -78,6 +79,7 @@ def assemble(
         pod_resources=pod_resources,
         latest_list=latest_list,
         host_root=settings.host_root,
+        cdi=CdiCheck(settings.host_root, watch_streams) if settings.cdi == "on" else None,
     )
     service = DevicePluginService(
         latest_list=latest_list,
@@ -86,6 +88,7 @@ def assemble(
         resource_name=settings.resource_name,
         unit_bytes=settings.unit_bytes,
         on_allocated=pod_resources.add_allocated,
+        cdi=settings.cdi == "on",
     )
     endpoint = Endpoint(
         directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams

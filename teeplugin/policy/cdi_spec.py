@@ -22,11 +22,9 @@ HOOK_PATH: Final = "/usr/libexec/tee-limit"
 HOOK_SECONDS: Final = 20
 """The runtime's time limit for one hook; the hook itself ends after 15 s, with words."""
 
-SPEC_DIRECTORIES: Final = ("/etc/cdi", "/var/run/cdi", "/run/cdi")
-"""Where container runtimes look for specifications by default; /run is what /var/run links to."""
-
-FILE_NAME: Final = "tee-device-plugin.json"
-"""The specification's file, in one of the directories."""
+FILE: Final = "/etc/cdi/tee-device-plugin.json"
+"""The specification on the node: in the directory that container runtimes look into by default, and
+that outlives a restart, which /var/run/cdi doesn't."""
 
 _SET, _CLEAN = "set", "clean"
 _MEMORY_ARGUMENT = re.compile(r"--memory=([1-9][0-9]{0,14})K")

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from teeplugin.policy.decide import MISSING_ON_NODE
+from teeplugin.policy.decide import KUBELET_WITHOUT_CDI, OF_THE_NODE
 from teeplugin.simulator import SimulatedKubelet
 from teeplugin_backends import base
 from teeplugin_backends.libteec.process import HelperProcesses
@@ -178,4 +178,4 @@ def test_every_metric_that_the_readme_names_is_told() -> None:
 def test_the_readme_tells_what_to_do_for_each_cause() -> None:
     section = readme().partition("### TeePluginTeeUnhealthy")[2].partition("\n### ")[0]
     told = re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)
-    assert sorted(told) == sorted({*KINDS, MISSING_ON_NODE})
+    assert sorted(told) == sorted({*KINDS, *OF_THE_NODE, KUBELET_WITHOUT_CDI})

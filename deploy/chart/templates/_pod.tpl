@@ -64,6 +64,12 @@ volumes:
     hostPath:
       path: /dev
       type: Directory
+  {{- if .Values.limits.enabled }}
+  - name: cdi
+    hostPath:
+      path: /etc/cdi
+      type: DirectoryOrCreate
+  {{- end }}
   {{- if .Values.nodeLibraries.enabled }}
   {{- range .Values.nodeLibraries.names }}
   - name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
@@ -89,11 +95,15 @@ securityContext:
   capabilities:
     drop:
       - ALL
-{{- if or .Values.nodeLibraries.enabled .Values.env }}
+{{- if or .Values.nodeLibraries.enabled .Values.limits.enabled .Values.env }}
 env:
   {{- if .Values.nodeLibraries.enabled }}
   - name: LD_LIBRARY_PATH
     value: /opt/tee
+  {{- end }}
+  {{- if .Values.limits.enabled }}
+  - name: TEEPLUGIN_CDI
+    value: "on"
   {{- end }}
   {{- with .Values.env }}
   {{- toYaml . | nindent 2 }}
@@ -123,6 +133,11 @@ volumeMounts:
   - name: dev
     mountPath: /host/dev
     readOnly: true
+  {{- if .Values.limits.enabled }}
+  - name: cdi
+    mountPath: /host/etc/cdi
+    readOnly: true
+  {{- end }}
   {{- if .Values.nodeLibraries.enabled }}
   {{- range .Values.nodeLibraries.names }}
   # A file, not the node's whole directory: the image's Python must not find the node's C library.

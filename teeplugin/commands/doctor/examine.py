@@ -37,6 +37,7 @@ AFTER_THE_WAY = (
     Check("units", "precision", tee_checks.precision),
     Check("units", "allocated-unit-size", tee_checks.allocated_unit_size),
     Check("node", "containers", node_checks.containers),
+    Check("node", "cdi", node_checks.cdi),
     Check("node", "kubelet-directory", node_checks.kubelet_directory),
     Check("node", "kubelet-socket", node_checks.kubelet_socket),
     Check("node", "stale-sockets", node_checks.stale_sockets),
