@@ -22,6 +22,7 @@ from teeplugin.policy.device_list import DeviceList, PublishedList
 from teeplugin.primitives.latest import Latest
 from teeplugin.tee.cdi_check import CdiCheck
 from teeplugin.tee.guard import read_access
+from teeplugin.tee.limits_watch import LimitsWatch
 from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import TeeBackend
 
@@ -43,6 +44,7 @@ class PluginParts(NamedTuple):
     registration: Registration
     reloader: Reloader
     watch_streams: WatchStreams
+    limits: LimitsWatch | None
     stopping: anyio.Event
 
     @property
@@ -114,5 +116,18 @@ def assemble(
         registration=registration,
         reloader=Reloader(settings, sources, poller),
         watch_streams=watch_streams,
+        limits=_limits(settings, pod_resources, poller) if settings.cdi == "on" else None,
         stopping=anyio.Event(),
     )
+
+
+def _limits(
+    settings: Settings, pod_resources: PodResourcesClient, poller: TeePoller
+) -> LimitsWatch:
+    def holders() -> int | None:
+        known = pod_resources.holders
+        if known is None:
+            return None
+        return len({(each.namespace, each.pod, each.container) for each in known})
+
+    return LimitsWatch(settings.host_root, holders, lambda: poller.limited_containers)

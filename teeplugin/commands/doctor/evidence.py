@@ -144,6 +144,19 @@ class Trouble:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
+class LimitsTold:
+    """Which containers the TEE limits, by the running plugin."""
+
+    limited: int
+    unset: int
+    unrecorded: int
+    groups: int
+    groups_max: int
+    last_reconcile: int | None
+    reconcile_problem: str | None
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
 class PluginStatus:
     """What the running plugin tells of itself on its page /status, as far as doctor uses it."""
 
@@ -160,6 +173,7 @@ class PluginStatus:
     settings_problem: str | None
     settings_misfit: str | None
     settings_waiting: Mapping[str, str | None]
+    limits: LimitsTold | None = None
 
     @classmethod
     def parse(cls, page: Mapping[str, Any]) -> Self:
@@ -184,6 +198,8 @@ class PluginStatus:
             settings_problem=page["settings_problem"],
             settings_misfit=page["settings_misfit"],
             settings_waiting=page["settings_waiting"],
+            # A plugin of an older version doesn't have it.
+            limits=LimitsTold(**limits) if (limits := page.get("limits")) else None,
         )
 
 

@@ -45,6 +45,7 @@ AFTER_THE_WAY = (
     Check("plugin", "registration", plugin_checks.registration),
     Check("plugin", "listed-units", plugin_checks.listed_units),
     Check("plugin", "pod-resources", plugin_checks.pod_resources),
+    Check("plugin", "limits", plugin_checks.limits),
     Check("plugin", "telemetry", plugin_checks.telemetry),
     Check("plugin", "node-label", plugin_checks.node_label),
 )
