@@ -34,8 +34,9 @@ static int open_directory(int parent, const char *name)
 	int descriptor = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (descriptor < 0 || fstat(descriptor, &status) != 0)
 		return complain("%s: can't be opened: %s", name, strerror(errno));
-	if (status.st_uid != geteuid() || (status.st_mode & 0077) != 0)
-		return complain("%s: others than root may look into it: it is not used; fix: remove it",
+	/* The kubelet makes it for the plugin's pod, with 0755, if that is there first. */
+	if (status.st_uid != geteuid() || (status.st_mode & 0022) != 0 || fchmod(descriptor, 0700) != 0)
+		return complain("%s: others than root may change it: it is not used; fix: remove it",
 				name);
 	return descriptor;
 }

@@ -284,9 +284,18 @@ def test_words_that_mean_nothing_are_refused(limits: Limits, words: list[str]) -
     assert ended.stderr.count("\n") == 1
 
 
-def test_a_directory_that_others_may_look_into_is_not_used(limits: Limits, one: Container) -> None:
+def test_a_directory_that_the_kubelet_made_becomes_roots_alone(
+    limits: Limits, one: Container
+) -> None:
     limits.records.mkdir(mode=0o755)
-    assert "others than root may look into it" in limits.refusal(one)
+    limits.set(one)
+    assert limits.records.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_directory_that_others_may_change_is_not_used(limits: Limits, one: Container) -> None:
+    limits.records.mkdir()
+    limits.records.chmod(0o777)
+    assert "others than root may change it" in limits.refusal(one)
     limits.records.rmdir()
     limits.records.symlink_to(limits.mock)
     assert "can't be opened" in limits.refusal(one)

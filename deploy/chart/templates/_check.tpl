@@ -27,7 +27,7 @@ image: registry repository tag digest pullPolicy
 nodeLibraries: enabled directory names
 kubelet: devicePluginsDir podResourcesDir
 nfd: enabled
-limits: enabled
+limits: enabled secureStorage remove
 telemetry: port
 networkPolicy: enabled from
 monitoring: podMonitor scrapeAnnotations prometheusRule dashboard
@@ -218,6 +218,11 @@ test: enabled units
 {{- include "tee.refuse" (list .
   (printf "limits.enabled: Kubernetes %s drops CDI devices" .Capabilities.KubeVersion.Version) "update to Kubernetes 1.29, or set limits.enabled=false"
   (printf "limits.enabled：Kubernetes %s 会丢弃 CDI 设备" .Capabilities.KubeVersion.Version) "升级到 Kubernetes 1.29，或设置 limits.enabled=false") -}}
+{{- end -}}
+{{- if and .Values.limits.remove .Values.limits.enabled -}}
+{{- include "tee.refuse" (list .
+  "limits.remove: excludes limits.enabled" "set limits.enabled=false to take the limits off the nodes"
+  "limits.remove：不能与 limits.enabled 同时使用" "设置 limits.enabled=false 再从节点上移除") -}}
 {{- end -}}
 {{- range .Values.nodeLibraries.names -}}
 {{- if contains "/" . -}}
