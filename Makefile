@@ -2,33 +2,36 @@
 #   make simulate   a tour of the plugin on a simulated TEE and a simulated kubelet
 #   make test       style, types and the fast tests, on one Python
 # and one builds what is installed:
-#   make            pkg/tee-device-plugin, pkg/libteememca.so and, with SDK and certificate,
-#                   pkg/<uuid>.sec
+#   make            pkg/tee-device-plugin, pkg/libteememca.so, pkg/tee-limit and, with SDK and
+#                   certificate, pkg/<uuid>.sec
 
 VENV := .venv
 # The interpreter that makes the environment; the first that is new enough, unless named.
 PYTHON ?=
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 
-.PHONY: all executable library application image install uninstall help simulate test check bench \
+.PHONY: all executable library hook application image install uninstall help simulate test check bench \
 	system-packages cluster-test clean
 .DEFAULT_GOAL := all
 
 # Each part is tried, so that one that can't be built here keeps nobody from the others.
 all:
 	@missing=; \
-	for part in executable library application; do \
+	for part in executable library hook application; do \
 	  $(MAKE) --no-print-directory $$part || missing="$$missing $$part"; \
 	done; \
 	ls -l pkg; \
 	if [ -n "$$missing" ]; then echo "error: not built:$$missing: see above" >&2; exit 1; fi
 
-#   make executable | library | application   one of them alone
+#   make executable | library | hook | application   one of them alone
 executable: $(VENV)/nox
 	@$(VENV)/bin/nox -s package
 
 library:
-	@$(MAKE) --no-print-directory -C ca
+	@$(MAKE) --no-print-directory -C ca library
+
+hook:
+	@$(MAKE) --no-print-directory -C ca hook
 
 application:
 	@$(MAKE) --no-print-directory -C ta sec

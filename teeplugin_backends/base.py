@@ -257,6 +257,15 @@ class TeeBackend(ABC):
         """
         return 0
 
+    @property
+    def limited_containers(self) -> int:
+        """How many containers the TEE can hold to a limit at a time; 0 where it can't limit any.
+
+        Not 0 means: the hook `tee-limit` knows how. Only asked once `memory` has given a reading,
+        and the same from then on.
+        """
+        return 0
+
     def identity(self) -> Identity | None:
         """Who the plugin is to the TEE, or None where the TEE doesn't ask; asks no TEE."""
         return None

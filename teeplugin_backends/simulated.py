@@ -121,6 +121,11 @@ class SimulatedTee(TeeBackend):
         """What the option `access` names."""
         return _ACCESS[self.options.access]
 
+    @property
+    def limited_containers(self) -> int:
+        """As many as iTrustee, where it plays that."""
+        return 63 if self.options.access == "itrustee" else 0
+
     async def checks(self, host_root: Path) -> Sequence[Finding]:
         """Tell of the state file, the one thing that may be wrong on the way."""
         del host_root

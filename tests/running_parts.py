@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
+from typing import Literal
 
 from teeplugin.config.settings import Settings
 from teeplugin.daemon.parts import PluginParts, assemble
 from teeplugin.policy.allocation_records import AllocationRecords, Holder
 from teeplugin.policy.decide import Cause, Decision
 from teeplugin.policy.device_list import DeviceList, DeviceListEncoder, IdSet, PublishedList
+from teeplugin.policy.limits import Limits
 from teeplugin.tee.poller import Observation
 from teeplugin_backends.base import TeeMemory
 from teeplugin_backends.simulated import SimulatedTee
@@ -27,15 +29,22 @@ class CountingTee(SimulatedTee):
         return {"helper_killed": 2}
 
 
-def running_parts(kubelet_dir: Path = Path("/nonexistent")) -> PluginParts:
+def running_parts(
+    kubelet_dir: Path = Path("/nonexistent"), cdi: Literal["off", "on"] = "off"
+) -> PluginParts:
     """The parts as they are before the first reading."""
-    settings = Settings(backend="simulated").model_copy(update={"kubelet_dir": kubelet_dir})
+    settings = Settings(backend="simulated", cdi=cdi).model_copy(
+        update={"kubelet_dir": kubelet_dir}
+    )
     return assemble(settings, CountingTee.from_options({}))
 
 
 def running_in_full() -> PluginParts:
     """The parts of a plugin of 128 units that two pods hold 13 of, whose TEE has failed since."""
-    parts = running_parts()
+    parts = running_parts(cdi="on")
+    assert parts.limits is not None
+    parts.poller.limited_containers = 63
+    parts.limits.seen = Limits(limited=1, unset=1, unknown=2, reconciled=1_800_000_000)
     memory = TeeMemory(total_bytes=128 * UNIT_BYTES, free_bytes=95 * UNIT_BYTES)
     device_list = DeviceList(IdSet.first(128), unhealthy=IdSet.first(128))
     poller = parts.poller

@@ -21,6 +21,7 @@ SITE = "usr/lib/tee-device-plugin/site"
 LAUNCHER = "vendor/bin/tee-device-plugin"
 LIBRARIES = "usr/lib64"
 TRUSTED_APPLICATIONS = "data"
+LIMITS = "usr/share/tee-device-plugin/limits"
 SBOM = "usr/share/tee-device-plugin/sbom.cdx.json"
 
 _PACKED = PurePosixPath("site-packages")
@@ -114,6 +115,10 @@ def copy_files(context: Path, out: Path) -> list[str]:
         *_copied(context.glob("*.so*"), out / LIBRARIES, 0o755),
         *_copied(context.glob("*.sec"), out / TRUSTED_APPLICATIONS, 0o644),
         *_copied(context.glob("tlogcat"), out / "usr/bin", 0o755),
+        # For the nodes, onto which an init container puts them.
+        *_copied(context.glob("tee-limit"), out / LIMITS, 0o755),
+        *_copied(context.glob("tee-limit.*"), out / LIMITS, 0o644),
+        *_copied(context.glob("limits.sh"), out / LIMITS, 0o755),
     ]
     _copied([context / "entrypoint.sh"], out, 0o755)
     # Not every base's loader looks there, as openEuler's does.
@@ -143,7 +148,7 @@ def assemble(context: Path, out: Path) -> None:
     write_launcher(out)
     files = copy_files(context, out)
     bill = out / SBOM
-    bill.parent.mkdir(parents=True)
+    bill.parent.mkdir(parents=True, exist_ok=True)
     bill.write_text(sbom.cyclonedx(site, {f"/{name}": out / name for name in files}))
 
 

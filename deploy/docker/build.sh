@@ -20,6 +20,7 @@ if [ -z "$builder" ]; then
 fi
 
 cp pkg/* "$folder"
+cp deploy/limits/limits.sh deploy/systemd/tee-limit.* "$folder"
 sh "$folder/check.sh" || {
   echo "error: the image can't be built: see above" >&2
   exit 1

@@ -35,6 +35,13 @@ install_all() {
   if [ -e pkg/libteememca.so ]; then
     put 755 pkg/libteememca.so "$prefix/lib64/libteememca.so"
   fi
+  if [ -e pkg/tee-limit ]; then
+    # Where CDI specifications name it, whatever the prefix.
+    put 755 pkg/tee-limit /usr/libexec/tee-limit
+    for unit in service path timer; do
+      put 644 "deploy/systemd/tee-limit.$unit" "$prefix/lib/systemd/system/tee-limit.$unit"
+    done
+  fi
   signed=
   for file in pkg/*.sec; do
     [ -e "$file" ] || continue
@@ -66,7 +73,12 @@ uninstall_all() {
   fi
   if on_this_host; then
     systemctl disable --now tee-device-plugin 2>/dev/null || true
+    systemctl disable --now tee-limit.path tee-limit.timer 2>/dev/null || true
     rm -rf /var/cache/tee-device-plugin
+  fi
+  # No container may get a hook that isn't there any more.
+  if grep -qx /usr/libexec/tee-limit "$destdir$list"; then
+    rm -f "$destdir/etc/cdi/tee-device-plugin.json"
   fi
   if cmp -s "$destdir$settings" "$destdir$share/config.yaml"; then
     rm -f "$destdir$settings"

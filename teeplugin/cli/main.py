@@ -34,6 +34,7 @@ COMMANDS: Mapping[str, Command] = {
     "doctor": Command("find what is wrong here", "teeplugin.commands.doctor.command"),
     "identity": Command("what a allowlist admits", "teeplugin.commands.identity"),
     "size": Command("units that TAs need", "teeplugin.commands.sizing.size_command"),
+    "cdi": Command("a CDI specification", "teeplugin.commands.cdi"),
     "pod": Command("a pod for these units", "teeplugin.commands.sizing.pod_command"),
 }
 

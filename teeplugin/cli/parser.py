@@ -47,17 +47,22 @@ class Parser(argparse.ArgumentParser):
 
 
 class CommandParser(Parser):
-    """The flags of the command `name`; more may be added before `read`."""
+    """The flags of the command `name`; more may be added before `read`.
 
-    def __init__(self, name: str, description: str) -> None:
+    `usage` names the command's own flags where it has others than `--format`.
+    """
+
+    def __init__(self, name: str, description: str, usage: str = "") -> None:
         super().__init__(
             name,
-            usage="%(prog)s [--format text|json] [the daemon's FLAGS]",
+            usage=f"%(prog)s {usage or '[--format text|json]'} [the daemon's FLAGS]",
             description=description,
             # Without -h, which argparse would find at the beginning of -health-interval.
             add_help=False,
         )
-        self.add_argument("--format", choices=("text", "json"), default="text", help="text or json")
+        if not usage:
+            formats = ("text", "json")
+            self.add_argument("--format", choices=formats, default="text", help="text or json")
         self.add_argument("--help", action="store_true", help="print this")
 
     def split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, Sequence[FlagValue]] | None:

@@ -106,11 +106,26 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     yield f"kubelet     {'watches the list' if status['registered'] else reason}"
     if not status["pod_resources_readable"]:
         yield "            doesn't tell which pods hold units: no shortage is shown"
+    # A plugin of an older version doesn't have it, and most TEEs limit nobody.
+    if (limits := status.get("limits")) is not None:
+        yield from _limit_lines(limits)
     yield from _settings_lines(status)
     yield from _holder_lines(status["holders"])
     yield "last events"
     for event in status["events"][-_SHOWN_EVENTS:]:
         yield f"  {_event_line(event)}"
+
+
+def _limit_lines(limits: Mapping[str, Any]) -> Iterator[str]:
+    last = limits["last_reconcile"]
+    yield (
+        f"limits      {limits['limited']} containers limited, {limits['unset']} unset, "
+        f"{limits['unrecorded']} without TEE access; "
+        f"{limits['groups']} of {limits['groups_max']} groups used; "
+        f"last reconcile {_time(last) if last else 'never'}"
+    )
+    if limits["reconcile_problem"] is not None:
+        yield f"            {limits['reconcile_problem']}"
 
 
 def _settings_lines(status: Mapping[str, Any]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from teeplugin.config.settings import SETTINGS, ConfigError, Setting, nearest, s
 from teeplugin.config.sources import CONFIG_KEY, FlagValue
 
 SWITCHES: Mapping[str, str] = {
-    "print-config": "all settings and where each came from",
+    "print-config": "all settings",
     "version": "the version",
     "help": "this",
 }
@@ -119,6 +119,8 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
     rows = list(_help_rows())
     column = max(len(left) for left, _ in rows)
     flags = "".join(f"  {left.ljust(column)}  {right}\n" for left, right in rows)
+    switches = ", ".join(f"--{name}" for name in SWITCHES)
+    flags += f"  {switches}  print {', '.join(SWITCHES.values())}\n"
     names = max(map(len, commands))
     texts = [f"{name.ljust(names)}  {text}" for name, text in commands.items()]
     # In two columns: there are as many commands as a screen has lines left.
@@ -127,7 +129,6 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
     return (
         f"usage: {program} [FLAGS]              be the device plugin of this node\n"
         f"       {program} COMMAND [--help]     do something else\n"
-        "\n"
         "flags (defaults); each also as YAML key or as TEEPLUGIN_NAME in the environment:\n"
         f"{flags}"
         "commands:\n"
@@ -141,10 +142,6 @@ def _help_rows() -> Iterator[tuple[str, str]]:
         for alias in setting.flags[1:]:
             yield f"{alias} {setting.metavar}", f"the same as {setting.flags[0]}"
     yield f"{_CONFIG_FLAG} FILE", "read settings from a YAML file"
-    first, *others = SWITCHES
-    yield f"--{first}", f"print {SWITCHES[first]}"
-    words = " or ".join(SWITCHES[name] for name in others)
-    yield ", ".join(f"--{name}" for name in others), f"print {words}"
 
 
 def _help_row(setting: Setting) -> tuple[str, str]:

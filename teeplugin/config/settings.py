@@ -32,6 +32,7 @@ ENVIRONMENT_PREFIX = "TEEPLUGIN_"
 _LONGEST_SHOWN = 100
 
 LogFormat = Literal["text", "json"]
+Switch = Literal["off", "on"]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
@@ -156,6 +157,17 @@ class Settings(BaseModel):
             "kind": "an extended resource's name",
             "rule": "vendor.domain/name",
             "example": "huawei.com/tee-ram",
+        },
+    )
+    cdi: Switch = Field(
+        default="off",
+        description="TEE access by CDI only: off, on",
+        json_schema_extra={
+            "key": "cdi",
+            "metavar": "SWITCH",
+            "kind": "a switch",
+            "rule": "on or off",
+            "example": "on",
         },
     )
     kubelet_dir: Annotated[Path, BeforeValidator(existing_directory)] = Field(

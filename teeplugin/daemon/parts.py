@@ -20,7 +20,9 @@ from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.policy.decide import check_policy_settings
 from teeplugin.policy.device_list import DeviceList, PublishedList
 from teeplugin.primitives.latest import Latest
+from teeplugin.tee.cdi_check import CdiCheck
 from teeplugin.tee.guard import read_access
+from teeplugin.tee.limits_watch import LimitsWatch
 from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import TeeBackend
 
@@ -42,6 +44,7 @@ class PluginParts(NamedTuple):
     registration: Registration
     reloader: Reloader
     watch_streams: WatchStreams
+    limits: LimitsWatch | None
     stopping: anyio.Event
 
     @property
@@ -78,6 +81,7 @@ def assemble(
         pod_resources=pod_resources,
         latest_list=latest_list,
         host_root=settings.host_root,
+        cdi=CdiCheck(settings.host_root, watch_streams) if settings.cdi == "on" else None,
     )
     service = DevicePluginService(
         latest_list=latest_list,
@@ -86,6 +90,7 @@ def assemble(
         resource_name=settings.resource_name,
         unit_bytes=settings.unit_bytes,
         on_allocated=pod_resources.add_allocated,
+        cdi=settings.cdi == "on",
     )
     endpoint = Endpoint(
         directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams
@@ -111,5 +116,18 @@ def assemble(
         registration=registration,
         reloader=Reloader(settings, sources, poller),
         watch_streams=watch_streams,
+        limits=_limits(settings, pod_resources, poller) if settings.cdi == "on" else None,
         stopping=anyio.Event(),
     )
+
+
+def _limits(
+    settings: Settings, pod_resources: PodResourcesClient, poller: TeePoller
+) -> LimitsWatch:
+    def holders() -> int | None:
+        known = pod_resources.holders
+        if known is None:
+            return None
+        return len({(each.namespace, each.pod, each.container) for each in known})
+
+    return LimitsWatch(settings.host_root, holders, lambda: poller.limited_containers)

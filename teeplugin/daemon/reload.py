@@ -141,6 +141,7 @@ def policy_settings_of(settings: Settings) -> PolicySettings:
         unit_bytes=settings.unit_bytes,
         reserve_bytes=settings.reserve_bytes,
         interval_seconds=settings.health_interval_seconds,
+        cdi=settings.cdi == "on",
     )
 
 

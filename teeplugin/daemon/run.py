@@ -94,6 +94,8 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                     tasks.start_soon(NodeEvents(backend, settings.host_root, parts.poller).run)
                     tasks.start_soon(_register_when_listed, parts)
                     tasks.start_soon(parts.reloader.follow_file)
+                    if parts.limits is not None:
+                        tasks.start_soon(parts.limits.run)
                     tasks.start_soon(notify_systemd, parts.listed)
                     await _handle_signals(signals, parts)
                     parts.stopping.set()

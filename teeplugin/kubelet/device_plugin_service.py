@@ -4,7 +4,6 @@ Nothing here asks the TEE: a hung TEE must not stop the admission of pods. The l
 bytes that the poller left, each stream following the newest at its own pace.
 """
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -19,18 +18,11 @@ from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.kubelet.grpc_server import send_encoded
 from teeplugin.kubelet.protobuf_wire import fields
 from teeplugin.kubelet.watch_streams import WatchStreams
+from teeplugin.policy.cdi import device as cdi_device
 from teeplugin.policy.device_list import PublishedList, parse_device_id
+from teeplugin.policy.variables import unit_variables
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess, TeeError
-
-UNITS_VARIABLE = "TEE_RAM_UNITS"
-"""How many units the container holds."""
-
-UNIT_BYTES_VARIABLE = "TEE_RAM_UNIT_BYTES"
-"""The bytes of one unit."""
-
-BYTES_VARIABLE = "TEE_RAM_BYTES"
-"""The bytes of all units that the container holds."""
 
 _REFUSED_AS = {
     Status.UNAVAILABLE: "fault",
@@ -99,7 +91,8 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     `latest_list` holds None until the first reading; nothing is registered before, and `access`
     isn't asked. `watch_streams` is told of every ListAndWatch stream that opens and ends,
     `on_allocated` of the ids that each container is handed. `allocations` counts the Allocate
-    calls by `ALLOCATION_RESULTS`. `access` raises nothing but TeeError.
+    calls by `ALLOCATION_RESULTS`. `access` raises nothing but TeeError. With `cdi` the answers have
+    the name of a CDI device only, so that a runtime without CDI gives a container no TEE access.
     """
 
     def __init__(
@@ -111,6 +104,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         resource_name: str,
         unit_bytes: int,
         on_allocated: Callable[[Sequence[int]], None],
+        cdi: bool = False,
     ) -> None:
         self._latest_list = latest_list
         self._watch_streams = watch_streams
@@ -118,6 +112,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         self._resource_name = resource_name
         self._unit_bytes = unit_bytes
         self._on_allocated = on_allocated
+        self._cdi = cdi
         self.allocations: Counter[str] = Counter()
 
     def __mapping__(self) -> dict[str, Handler]:
@@ -145,7 +140,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         await stream.recv_message()
         await stream.send_initial_metadata()
         sent = None
-        with self._watch_streams.opened() as watch_stream:
+        with self._watch_streams.opened(stream.user_agent or "") as watch_stream:
             async for published_list in self._latest_list.follow():
                 if published_list is not None and published_list.frame is not sent:
                     sent = published_list.frame
@@ -190,6 +185,9 @@ class DevicePluginService(v1beta1.DevicePluginBase):
     def _container_response(self, units: int) -> v1beta1.ContainerAllocateResponse:
         if not units:
             return v1beta1.ContainerAllocateResponse()
+        if self._cdi:
+            device = v1beta1.CdiDevice(name=cdi_device(units))
+            return v1beta1.ContainerAllocateResponse(cdi_devices=[device])
         try:
             access = self._access()
         except TeeError as error:
@@ -216,22 +214,6 @@ class DevicePluginService(v1beta1.DevicePluginBase):
                 for device in access.devices
             ],
         )
-
-
-def unit_variables(resource_name: str, units: int, unit_bytes: int) -> dict[str, str]:
-    """Name the variables that tell a container of its units, and their values.
-
-    Each is there twice. The kubelet merges the variables of a container's resources, and keeps one
-    of each name: those that end with the resource's name stay apart.
-    """
-    values = {
-        UNITS_VARIABLE: units,
-        UNIT_BYTES_VARIABLE: unit_bytes,
-        BYTES_VARIABLE: units * unit_bytes,
-    }
-    suffix = re.sub("[^A-Za-z0-9]", "_", resource_name).upper()
-    plain = {name: str(value) for name, value in values.items()}
-    return plain | {f"{name}_{suffix}": value for name, value in plain.items()}
 
 
 def warm_up() -> None:

@@ -15,10 +15,11 @@ PROCESSING_SECONDS_A_BYTE = 0.5e-6
 
 
 class WatchStream:
-    """One client's open ListAndWatch call."""
+    """One client's open ListAndWatch call; `user_agent` names the client's gRPC library."""
 
-    def __init__(self, serial: int) -> None:
+    def __init__(self, serial: int, user_agent: str = "") -> None:
         self.serial = serial
+        self.user_agent = user_agent
         self.ended = anyio.Event()
         self.processed_at = 0.0
         self._scope = anyio.CancelScope()
@@ -47,10 +48,10 @@ class WatchStreams:
         return len(self._open)
 
     @contextmanager
-    def opened(self) -> Iterator[WatchStream]:
+    def opened(self, user_agent: str = "") -> Iterator[WatchStream]:
         """Count a stream as open while the block runs; `end` and `end_all` leave the block."""
         self.last_serial += 1
-        stream = WatchStream(self.last_serial)
+        stream = WatchStream(self.last_serial, user_agent)
         self._open[stream.serial] = stream
         self._recent.append(stream)
         self._opened.set()
@@ -60,6 +61,10 @@ class WatchStreams:
         finally:
             del self._open[stream.serial]
             stream.ended.set()
+
+    def user_agents(self) -> tuple[str, ...]:
+        """Give what the clients of the open streams call themselves, oldest first."""
+        return tuple(stream.user_agent for stream in self._open.values())
 
     def opened_after(self, serial: int) -> tuple[WatchStream, ...]:
         """Give the streams younger than `serial`, also those that ended."""

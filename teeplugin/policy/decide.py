@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from teeplugin.policy import units
+from teeplugin.policy.cdi_spec import too_many_units
 from teeplugin.policy.device_list import DeviceList, IdSet
 from teeplugin.policy.shortage import NO_SHORTAGE, Shortage, listed_ids, mark, units_to_show
 from teeplugin_backends.base import (
@@ -40,7 +41,12 @@ FAULT_SECONDS = 5.0
 """The longest wait between two queries while a fault stands, so that recovery is seen soon."""
 
 MISSING_ON_NODE = "missing-on-node"
-"""The kind of cause that is no fault of the TEE's, so that Allocate doesn't fail for it."""
+CDI_SPECIFICATION = "cdi-specification"
+OF_THE_NODE = frozenset({MISSING_ON_NODE, CDI_SPECIFICATION})
+"""Kinds of causes that are no fault of the TEE's, so that Allocate doesn't fail for them."""
+
+KUBELET_WITHOUT_CDI = "kubelet-without-cdi"
+"""The kind of cause with which a container would start without TEE access."""
 
 SHORTAGE = "shortage"
 """What makes units unhealthy while there is no cause."""
@@ -53,12 +59,14 @@ FIRST_BACK_OFF_SECONDS = 0.5
 class PolicySettings(NamedTuple):
     """What the operator decided: one unit's bytes, the TEE OS's own share, and how often to ask.
 
-    `reserve_bytes` None means the backend's own, which is known from its first reading on.
+    `reserve_bytes` None means the backend's own, which is known from its first reading on. With
+    `cdi` there are no more units than a CDI specification has amounts.
     """
 
     unit_bytes: int
     reserve_bytes: int | None
     interval_seconds: float
+    cdi: bool = False
 
     def resolved(self, default_reserve_bytes: int | None) -> "PolicySettings":
         """Put the backend's own reserve in where the operator names none."""
@@ -127,14 +135,14 @@ UNKNOWN_HOLDINGS = Holdings()
 
 def decide(
     answer: TeeMemory | TeeError,
-    missing: Sequence[str],
+    lack: Cause | None,
     previous: Decision,
     policy_settings: PolicySettings,
     holdings: Holdings = UNKNOWN_HOLDINGS,
 ) -> Decision:
-    """Judge one answer of the TEE; `missing` are the node's paths that containers would lack."""
+    """Judge one answer of the TEE; `lack` is what containers would lack on this node."""
     if isinstance(answer, TeeMemory):
-        return _decide_on_reading(answer, missing, previous, policy_settings, holdings)
+        return _decide_on_reading(answer, lack, previous, policy_settings, holdings)
     cause = Cause(answer.kind, str(answer), answer.fix)
     if previous.device_list is None or previous.memory is None:
         return _still_silent(cause, previous)
@@ -143,7 +151,7 @@ def decide(
         return _decide_on_exhaustion(
             cause,
             empty,
-            missing,
+            lack,
             previous=previous,
             policy_settings=policy_settings,
             holdings=holdings,
@@ -177,7 +185,7 @@ def relist(
 
 def _decide_on_reading(
     memory: TeeMemory,
-    missing: Sequence[str],
+    lack: Cause | None,
     previous: Decision,
     policy_settings: PolicySettings,
     holdings: Holdings,
@@ -190,12 +198,12 @@ def _decide_on_reading(
         # Where nothing healthy is listed yet, nothing can flap.
         anew = previous.device_list is None or previous.cause is not None
         shortage = Shortage(short) if anew else shortage.confirmed_by(short)
-    if missing:
+    if lack is not None:
         return Decision(
             DeviceList(ids, unhealthy=ids),
             memory,
             shortage,
-            cause=_missing_on_node(missing),
+            cause=lack,
             ask_again_seconds=policy_settings.fault_seconds,
         )
     # Where it didn't count for the shortage, the next one may.
@@ -213,7 +221,7 @@ def _decide_on_reading(
 def _decide_on_exhaustion(
     cause: Cause,
     empty: TeeMemory,
-    missing: Sequence[str],
+    lack: Cause | None,
     *,
     previous: Decision,
     policy_settings: PolicySettings,
@@ -225,7 +233,7 @@ def _decide_on_exhaustion(
     if holdings.allocated is None:
         decided = previous._replace(unconfirmed_answers=())
     else:
-        decided = _decide_on_reading(empty, missing, previous, policy_settings, holdings)
+        decided = _decide_on_reading(empty, lack, previous, policy_settings, holdings)
     ask_again_seconds = min(
         decided.ask_again_seconds or FAULT_SECONDS, policy_settings.fault_seconds
     )
@@ -247,7 +255,10 @@ def _marked(previous: Decision) -> IdSet:
     return previous.device_list.unhealthy
 
 
-def _missing_on_node(missing: Sequence[str]) -> Cause:
+def missing_on_node(missing: Sequence[str]) -> Cause | None:
+    """Name the cause if containers would lack any of these paths of the node."""
+    if not missing:
+        return None
     return Cause(
         MISSING_ON_NODE,
         f"containers need {', '.join(missing)}, which this node lacks",
@@ -307,4 +318,7 @@ def check_policy_settings(memory: TeeMemory, policy_settings: PolicySettings) ->
             f"{units.format_size(reserve_bytes)}): "
             f"give a smaller -precision (at least {units.MIN_PRECISION_KB}) or --reserve"
         )
+    if policy_settings.cdi:
+        excess = too_many_units(capacity_bytes, policy_settings.unit_bytes)
+        return excess and f"{excess.problem}: {excess.fix}"
     return None

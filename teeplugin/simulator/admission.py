@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from teeplugin.api.deviceplugin.v1beta1 import (
     AllocateResponse,
@@ -9,6 +11,7 @@ from teeplugin.api.deviceplugin.v1beta1 import (
     DeviceSpec,
     Mount,
 )
+from teeplugin.simulator.cdi import Edits, UnresolvableError, resolve
 from teeplugin.simulator.device_manager import Holding
 
 
@@ -33,16 +36,29 @@ class ContainerGrant:
     envs: Mapping[str, str]
     mounts: Sequence[Mount]
     devices: Sequence[DeviceSpec]
+    hooks: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
-    def of(cls, holding: Holding) -> "ContainerGrant":
-        """The grant that a holding in the allocation records stands for."""
+    def of(cls, holding: Holding, cdi_directory: Path | None = None) -> "ContainerGrant":
+        """The grant that a holding stands for, with the CDI devices of a directory.
+
+        Without a directory the kubelet or the runtime has no CDI, and drops the devices silently.
+
+        Raises:
+            ContainerStartError: a CDI device is in no specification.
+        """
         answer = ContainerAllocateResponse.parse(holding.response)
+        names = [device.name for device in answer.cdi_devices]
+        try:
+            edits = resolve(cdi_directory, names) if cdi_directory else Edits()
+        except UnresolvableError as error:
+            raise ContainerStartError(str(error)) from error
         return cls(
             ids=holding.ids,
-            envs=answer.envs,
-            mounts=answer.mounts,
-            devices=answer.devices,
+            envs=answer.envs | edits.envs,
+            mounts=[*answer.mounts, *edits.mounts],
+            devices=[*answer.devices, *edits.devices],
+            hooks=edits.hooks,
         )
 
 

@@ -35,6 +35,7 @@ class SimulatedKubelet:
     """A kubelet that owns `kubelet_dir`; an async context manager, started on entry.
 
     `profile` may be replaced while it is stopped. Methods that name no resource mean `resource`.
+    `cdi_directory` has the runtime's CDI specifications; without one the runtime has no CDI.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class SimulatedKubelet:
         *,
         profile: Profile = MODERN,
         resource: str = DEFAULT_RESOURCE,
+        cdi_directory: Path | None = None,
     ) -> None:
         self.kubelet_dir = Path(kubelet_dir)
         self.device_plugins_dir = self.kubelet_dir / "device-plugins"
@@ -50,6 +52,7 @@ class SimulatedKubelet:
         self.pod_resources_socket = self.kubelet_dir / "pod-resources" / _SOCKET
         self.profile = profile
         self.resource = resource
+        self.cdi_directory = cdi_directory
         self.log = EventLog()
         self.devices = DeviceManager()
         self.running = False
@@ -160,7 +163,8 @@ class SimulatedKubelet:
 
         Raises:
             AdmissionError: the pod was refused, worded as in a real pod's status.
-            ContainerStartError: it was admitted, but PreStartContainer failed; it keeps its ids.
+            ContainerStartError: it was admitted, but PreStartContainer failed, or a CDI device is
+                in no specification; it keeps its ids.
         """
         wanted = containers or {container: units}
         async with self._admission:
@@ -182,9 +186,7 @@ class SimulatedKubelet:
             self.log.record(EventKind.POD_ADMITTED, pod=f"{namespace}/{pod}")
         for holding in holdings:
             await self._start_container(holding)
-        return Admission(
-            pod, namespace, {one.container: ContainerGrant.of(one) for one in holdings}
-        )
+        return Admission(pod, namespace, {one.container: self._grant(one) for one in holdings})
 
     async def restart_container(
         self, pod: str, container: str = "main", *, namespace: str = "default"
@@ -197,7 +199,7 @@ class SimulatedKubelet:
         for holding in self.devices.of_pod(namespace, pod):
             if holding.container == container:
                 await self._start_container(holding)
-                return ContainerGrant.of(holding)
+                return self._grant(holding)
         raise ValueError(f"no container {container!r} of a pod {namespace}/{pod} is known")
 
     async def remove(self, pod: str, *, namespace: str = "default") -> None:
@@ -274,6 +276,10 @@ class SimulatedKubelet:
                 await book.client.pre_start(holding.ids)
         except (DeviceError, PluginCallError) as error:
             raise ContainerStartError(str(error)) from error
+
+    def _grant(self, holding: Holding) -> ContainerGrant:
+        passes_cdi = self.profile.passes_cdi_devices
+        return ContainerGrant.of(holding, self.cdi_directory if passes_cdi else None)
 
     def _sources_ready(self) -> bool:
         return time.monotonic() - self._started_at >= self.profile.sources_ready_seconds

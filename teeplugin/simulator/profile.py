@@ -33,6 +33,9 @@ class Profile:
     """Clients are distinguished by socket, so that several serve one resource: since 1.37. A second
     Register with a socket that is connected is refused, and then neither is forgotten."""
 
+    passes_cdi_devices: bool = True
+    """CDI devices reach the runtime: since 1.29, before that only by a feature gate."""
+
     message_limit_bytes: int = KUBELET_MESSAGE_BYTES
 
     listen_delay_seconds: float = 0.0
@@ -65,6 +68,7 @@ OLD = Profile(
     options_from_register=True,
     answers_before_dialling=True,
     serves_pod_resources=False,
+    passes_cdi_devices=False,
     drops_newer_on_old_stream_end=False,
 )
 """A kubelet of 1.18: from before the plugin manager was rewritten and PodResources became v1."""

@@ -84,6 +84,18 @@ def read_default_reserve(backend: TeeBackend) -> int:
     return reserve_bytes
 
 
+def read_limited_containers(backend: TeeBackend) -> int:
+    """Read how many containers the TEE can limit, from within a guarded call.
+
+    Raises:
+        ValueError: it is no number, which is a bug of the backend's.
+    """
+    count: object = backend.limited_containers
+    if not isinstance(count, int) or count < 0:
+        raise ValueError(f"limited_containers is {count!r}: must be a whole number, 0 or more")
+    return count
+
+
 def read_access(backend: TeeBackend) -> ContainerAccess:
     """Read what containers need; never blocks, as `access()` must not.
 

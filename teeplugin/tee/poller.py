@@ -6,7 +6,7 @@ cause, recovery as well as failure.
 
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -21,12 +21,14 @@ from teeplugin.logs.setup import get_logger
 from teeplugin.policy import units
 from teeplugin.policy.decide import (
     CONFIRM_SECONDS,
-    MISSING_ON_NODE,
+    OF_THE_NODE,
+    Cause,
     Decision,
     Holdings,
     PolicySettings,
     check_policy_settings,
     decide,
+    missing_on_node,
     relist,
 )
 from teeplugin.policy.device_list import DeviceListEncoder, PublishedList
@@ -34,7 +36,13 @@ from teeplugin.primitives.counters import QueryStats
 from teeplugin.primitives.latest import Latest
 from teeplugin.primitives.signal import Signal
 from teeplugin.primitives.waiting import first_of
-from teeplugin.tee.guard import guarded, read_default_reserve, read_memory
+from teeplugin.tee.cdi_check import CdiCheck
+from teeplugin.tee.guard import (
+    guarded,
+    read_default_reserve,
+    read_limited_containers,
+    read_memory,
+)
 from teeplugin.tee.report import Report
 from teeplugin_backends.base import (
     LOOK_SECONDS,
@@ -99,6 +107,7 @@ class TeePoller:
         latest_list: Latest[PublishedList | None],
         host_root: Path,
         query_seconds: float = QUERY_SECONDS,
+        cdi: CdiCheck | None = None,
     ) -> None:
         self._backend = backend
         self.wanted = policy_settings
@@ -113,6 +122,8 @@ class TeePoller:
         self._latest_list = latest_list
         self._host_root = host_root
         self._query_seconds = query_seconds
+        self._cdi = cdi
+        self.limited_containers = 0
         self._encoder = DeviceListEncoder()
         self._asked = Signal()
         self._changed = Signal()
@@ -156,6 +167,8 @@ class TeePoller:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._follow_allocations)
             tasks.start_soon(self._follow_records)
+            if self._cdi is not None:
+                tasks.start_soon(self._follow_kubelet, self._cdi)
             while True:
                 asked, changed = self._asked.count, self._changed.count
                 await self._query()
@@ -178,7 +191,7 @@ class TeePoller:
         """Query the TEE, read the allocation records before and after, and publish the decision."""
         known = await self._pod_resources.refresh()
         self._pod_resources.collect_in_use()
-        answer, missing = await self._ask()
+        answer, lack = await self._ask()
         self.queries.answered(answer.kind if isinstance(answer, TeeError) else None)
         known = await self._pod_resources.refresh() and known
         in_use = self._pod_resources.in_use if known else None
@@ -190,7 +203,7 @@ class TeePoller:
             self._counted_at = monotonic()
         holdings = Holdings(self._pod_resources.allocated, in_use if spaced else None)
         previous = self.decision
-        self.decision = decide(answer, missing, previous, self.policy_settings, holdings)
+        self.decision = decide(answer, lack, previous, self.policy_settings, holdings)
         self._check_policy_settings(previous.memory, self.decision.memory)
         if not self.answered.is_set():
             self.answered.set()
@@ -239,7 +252,15 @@ class TeePoller:
         self.decision = relist(self.decision, self._pod_resources.allocated, self.policy_settings)
         self._publish()
 
-    async def _ask(self) -> tuple[TeeMemory | TeeError, Sequence[str]]:
+    async def _follow_kubelet(self, cdi: CdiCheck) -> None:
+        """Judge anew as soon as another kubelet watches the list that can, or can't, pass CDI."""
+        while True:
+            before = cdi.kubelet_problem()
+            await cdi.another_kubelet()
+            if cdi.kubelet_problem() != before:
+                self.query_now()
+
+    async def _ask(self) -> tuple[TeeMemory | TeeError, Cause | None]:
         """Ask the TEE; its reading or its fault, and what containers would lack on the node."""
         answer: TeeMemory | TeeError
         try:
@@ -251,9 +272,9 @@ class TeePoller:
                 if self.decision.memory is None:
                     raise
                 answer = error
-            return answer, await self._settled()
+            return answer, await self._settled(answer)
         except TeeError as error:
-            return error, ()
+            return error, None
 
     async def _enter(self) -> None:
         """Enter the backend, once that succeeds: what hinders it is a fault that may end."""
@@ -261,19 +282,24 @@ class TeePoller:
             await guarded("__aenter__()", self._backend.__aenter__, LOOK_SECONDS)
             self.entered = True
 
-    async def _settled(self) -> Sequence[str]:
+    async def _settled(self, answer: TeeMemory | TeeError) -> Cause | None:
         """Ask the backend what it only knows after a reading; what containers would lack."""
 
-        async def settle() -> Sequence[str]:
+        async def settle() -> Cause | None:
             if self.default_reserve_bytes is None:
                 self.default_reserve_bytes = read_default_reserve(self._backend)
-            return self._missing()
+                self.limited_containers = read_limited_containers(self._backend)
+            paths = self._backend.access().host_paths()
+            return missing_on_node(missing_below(self._host_root, paths))
 
-        return await guarded("access() or default_reserve_bytes", settle, self._query_seconds)
-
-    def _missing(self) -> tuple[str, ...]:
-        """The paths that containers would lack."""
-        return missing_below(self._host_root, self._backend.access().host_paths())
+        lack = await guarded("access() or default_reserve_bytes", settle, self._query_seconds)
+        if lack is not None or self._cdi is None:
+            return lack
+        memory = answer if isinstance(answer, TeeMemory) else self.decision.memory
+        capacity_bytes = self.policy_settings.capacity_bytes(memory) if memory else 0
+        unit_bytes = self.policy_settings.unit_bytes
+        asked = units.units_in(capacity_bytes, unit_bytes)
+        return self._cdi.cause(asked, unit_bytes, limited=bool(self.limited_containers))
 
     def _check_policy_settings(self, before: TeeMemory | None, memory: TeeMemory | None) -> None:
         """See whether the terms fit a total that is new; at the first, they must."""
@@ -290,7 +316,7 @@ class TeePoller:
         if decision.device_list is None:
             return
         fault = None
-        if decision.cause is not None and decision.cause.kind != MISSING_ON_NODE:
+        if decision.cause is not None and decision.cause.kind not in OF_THE_NODE:
             fault = f"{decision.cause.message}: {decision.cause.fix}"
         listed = self._latest_list.value
         if listed is None or listed.device_list != decision.device_list:

@@ -49,6 +49,7 @@ class PluginCollector(Collector):
         yield from self._queries()
         yield from self._kubelet()
         yield from self._pod_resources()
+        yield from self._limits()
 
     def describe(self) -> Iterator[Metric]:
         """Name none in advance, so that registering asks for no values."""
@@ -264,4 +265,31 @@ class PluginCollector(Collector):
             "Units that a container holds, by the kubelet's allocation records.",
             ("namespace", "pod", "container"),
             allocated,
+        )
+
+    def _limits(self) -> Iterator[Metric]:
+        limits = self._parts.limits
+        if limits is None or limits.seen is None:
+            return
+        seen = limits.seen
+        yield from self._gauges(
+            "limit_containers",
+            "Containers that hold units, by what the TEE was last told of their limit.",
+            ("state",),
+            {
+                ("limited",): seen.limited,
+                ("unset",): seen.unset,
+                ("unrecorded",): limits.unrecorded,
+            },
+        )
+        yield from self._gauge(
+            "limit_groups", "Groups of the TEE in use, at the most.", seen.groups
+        )
+        yield from self._gauge(
+            "limit_groups_max", "How many containers the TEE can limit.", limits.most
+        )
+        yield from self._gauge(
+            "limit_last_reconcile_timestamp_seconds",
+            "When the host service last compared containers and limits; 0: never.",
+            seen.reconciled or 0,
         )

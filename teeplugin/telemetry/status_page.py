@@ -58,6 +58,7 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
             }
             for holder in parts.pod_resources.holders or ()
         ],
+        "limits": _limits(parts),
         "events": recent_events(),
     }
 
@@ -73,4 +74,21 @@ def _tee(parts: PluginParts) -> dict[str, Any] | None:
         "reserve_bytes": policy_settings.reserve_bytes or 0,
         "external_use_min_bytes": poller.external_use_min_bytes,
         "last_reading": poller.queries.last_reading or None,
+    }
+
+
+def _limits(parts: PluginParts) -> dict[str, Any] | None:
+    """Tell which containers the TEE limits; null where it limits none, or that isn't known."""
+    limits = parts.limits
+    if limits is None or limits.seen is None:
+        return None
+    seen = limits.seen
+    return {
+        "limited": seen.limited,
+        "unset": seen.unset,
+        "unrecorded": limits.unrecorded,
+        "groups": seen.groups,
+        "groups_max": limits.most,
+        "last_reconcile": seen.reconciled,
+        "reconcile_problem": seen.problem or None,
     }

@@ -58,6 +58,10 @@ _RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
 _PARTS = ("tee-os", "driver")
 """Whose versions a helper tells, if it does."""
 
+_GROUPS = 63
+"""Containers, each a group, that iTrustee's TEE OS can limit at a time; a group that wasn't cleaned
+up counts as well."""
+
 _USER_BYTES = 256
 """iTrustee's driver hashes the user's name padded to this."""
 
@@ -167,6 +171,11 @@ class LibTeec(TeeBackend):
     def default_reserve_bytes(self) -> int:
         """The flavour's own."""
         return _RESERVE_BYTES[self._known_flavour()]
+
+    @property
+    def limited_containers(self) -> int:
+        """ITrustee's groups; OP-TEE accounts for no client."""
+        return 0 if self._known_flavour() == OPTEE else _GROUPS
 
     def identity(self) -> Identity | None:
         """Who the helper is to iTrustee; OP-TEE asks nobody who they are."""

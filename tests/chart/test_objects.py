@@ -44,6 +44,8 @@ class Case:
     """A patch of the pod template's spec."""
 
     kubernetes: str = "1.37.0"
+    oldest: str = VERSIONS[0]
+    """The chart refuses these values on an older Kubernetes."""
 
 
 def config(**settings: Any) -> dict[str, Any]:
@@ -75,6 +77,11 @@ CASES = {
     "node-libraries": Case(
         {"nodeLibraries": {"enabled": True}},
         {"resources": ["../itrustee"], "components": ["../../components/node-libraries"]},
+    ),
+    "limits": Case(
+        {"limits": {"enabled": True}},
+        {"resources": ["../itrustee"], "components": ["../../components/limits"]},
+        oldest="1.29",
     ),
     "k0s": Case(
         {"kubelet": {"podResourcesDir": "/var/lib/k0s/kubelet/pod-resources"}},
@@ -222,8 +229,10 @@ def test_the_chart_makes_what_kustomize_makes(name: str, tmp_path: Path) -> None
     assert ours == comparable(by_kustomize(case, tmp_path))
 
 
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [(name, version) for name, case in CASES.items() for version in (case.oldest, VERSIONS[1])],
+)
 def test_an_object_has_only_fields_that_kubernetes_knows(
     name: str, version: str, tmp_path: Path
 ) -> None:

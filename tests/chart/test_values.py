@@ -104,6 +104,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"flavour": "simulated", "nodeLibraries": {"enabled": True}},
         "the simulated flavour loads no client library; fix: set nodeLibraries.enabled=false",
     ),
+    (
+        {"flavour": "optee", "limits": {"enabled": True}},
+        "OP-TEE can't limit a container; fix: set limits.enabled=false, or flavour=itrustee",
+    ),
+    (
+        {"limits": {"enabled": True, "remove": True}},
+        "limits.remove: excludes limits.enabled; fix: set limits.enabled=false",
+    ),
+    ({"settings": {"cdi": "on"}}, "settings.cdi: the chart sets it; fix: use the value limits.en"),
     ({"nodeLibraries": {"names": ["/usr/lib/a.so"]}}, "is not a file name; fix: put its directo"),
     ({"nodeSelector": {"teetype": True}}, 'true is not a string; fix: use quotes: teetype: "tr'),
     ({"telemetry": {"port": 98400}}, '"98400" is not a whole number from 1 to 65535; fix: set'),

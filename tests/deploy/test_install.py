@@ -17,6 +17,7 @@ UNIT = DEPLOY / "systemd" / "tee-device-plugin.service"
 UNIT_ON_HOST = "usr/lib/systemd/system/tee-device-plugin.service"
 SETTINGS = "etc/tee-device-plugin/config.yaml"
 BUILT = {
+    "tee-limit": b"hook",
     "tee-device-plugin": b"#!/bin/sh\n",
     "libteememca.so": b"library",
     "ours.sec": b"signed",
@@ -52,6 +53,8 @@ def test_an_install_puts_each_file_where_the_guide_has_it(host: Path) -> None:
         "usr/bin/tee-device-plugin",
         "usr/lib64/libteememca.so",
         UNIT_ON_HOST,
+        "usr/libexec/tee-limit",
+        *(f"usr/lib/systemd/system/tee-limit.{kind}" for kind in ("path", "service", "timer")),
         "usr/lib/tmpfiles.d/tee-device-plugin.conf",
         "usr/share/tee-device-plugin/config.yaml",
         "usr/share/tee-device-plugin/installed",
@@ -75,6 +78,15 @@ def test_an_uninstall_removes_what_was_installed_and_not_what_is_built_now(host:
     make(host, "uninstall")
     assert "data/ours.sec" not in tree(host)
     assert "data/another.sec" in tree(host)
+
+
+def test_an_uninstall_takes_the_specification_away_that_names_the_hook(host: Path) -> None:
+    make(host, "install")
+    specification = host / "etc" / "cdi" / "tee-device-plugin.json"
+    specification.parent.mkdir()
+    specification.touch()
+    make(host, "uninstall")
+    assert not specification.exists()
 
 
 def test_changed_settings_outlive_an_install_and_an_uninstall(host: Path) -> None:

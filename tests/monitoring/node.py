@@ -38,6 +38,7 @@ _GROWTH: Mapping[str, float | Mapping[str, float]] = {
     "teeplugin_backend_events_total": {"helper_started": 1.0},
     "teeplugin_pod_resources_reads_total": {"ok": 2.0},
     "teeplugin_pod_resources_last_read_timestamp_seconds": 60.0,
+    "teeplugin_limit_last_reconcile_timestamp_seconds": 60.0,
     "process_cpu_seconds_total": 0.03,
 }
 _QUERY_SECONDS = 0.015

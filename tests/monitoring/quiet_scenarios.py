@@ -13,6 +13,13 @@ from tests.monitoring.scenarios import (
 )
 
 QUIET = (
+    Quiet(
+        "the TEE restarts, and limits are set again",
+        "TeePluginLimitsUnset",
+        20,
+        {'teeplugin_limit_containers{state="unset"}': "0x5 2 0x20"},
+    ),
+    Quiet("50 containers", "TeePluginLimitGroupsShort", 20, {"teeplugin_limit_groups": "50x20"}),
     Quiet("seen at one scrape", "TeePluginTeeUnhealthy", 20, {FAULT: "_x6 1 stale"}),
     Quiet(
         "the TEE's daemon restarts",

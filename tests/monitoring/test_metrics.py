@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from teeplugin.policy.decide import MISSING_ON_NODE
+from teeplugin.policy.decide import KUBELET_WITHOUT_CDI, OF_THE_NODE
 from teeplugin.simulator import SimulatedKubelet
 from teeplugin_backends import base
 from teeplugin_backends.libteec.process import HelperProcesses
@@ -98,7 +98,10 @@ async def test_the_sample_has_the_metrics_of_a_running_plugin_and_no_others(
     told: tuple[str, str],
 ) -> None:
     well, failed = (shapes(text_string_to_metric_families(text)) for text in told)
-    sample = shapes(text_string_to_metric_families(exposition()))
+    every = shapes(text_string_to_metric_families(exposition()))
+    # Those of limits come with `cdi: on`.
+    sample = {name: each for name, each in every.items() if "teeplugin_limit_" not in name}
+    assert len(every) == len(sample) + 4
     assert well["teeplugin_tee_fault"] == ("gauge", frozenset())
     assert {name: labels for name, (_, labels) in failed.items() if name in AT_TIMES} == AT_TIMES
     parts = {name: shape for name, shape in well.items() if name not in AT_TIMES}
@@ -178,4 +181,4 @@ def test_every_metric_that_the_readme_names_is_told() -> None:
 def test_the_readme_tells_what_to_do_for_each_cause() -> None:
     section = readme().partition("### TeePluginTeeUnhealthy")[2].partition("\n### ")[0]
     told = re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)
-    assert sorted(told) == sorted({*KINDS, MISSING_ON_NODE})
+    assert sorted(told) == sorted({*KINDS, *OF_THE_NODE, KUBELET_WITHOUT_CDI})

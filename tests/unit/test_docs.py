@@ -109,8 +109,8 @@ def daemon_help() -> str:
 
 
 def help_flags() -> set[str]:
-    """What stands first in the lines of `--help`."""
-    return set(re.findall(r"^  (--?[a-z-]+)", daemon_help(), re.MULTILINE))
+    """What stands first in the lines of `--help`, or in a list there."""
+    return set(re.findall(r"(?:^  |(?<=, ))(--?[a-z][a-z-]*)", daemon_help(), re.MULTILINE))
 
 
 @cache

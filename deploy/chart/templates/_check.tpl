@@ -22,11 +22,12 @@ Each line is written in English and in Chinese; `language` chooses.
 
 {{/* The names of all values, but for maps of the user's own. values.yaml has the same: a test compares. */}}
 {{- define "tee.known" -}}
-"": affinity backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serviceAccountName settings telemetry test tolerations
+"": affinity backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serviceAccountName settings telemetry test tolerations
 image: registry repository tag digest pullPolicy
 nodeLibraries: enabled directory names
 kubelet: devicePluginsDir podResourcesDir
 nfd: enabled
+limits: enabled secureStorage remove
 telemetry: port
 networkPolicy: enabled from
 monitoring: podMonitor scrapeAnnotations prometheusRule dashboard
@@ -139,7 +140,7 @@ test: enabled units
 {{- define "tee.checkSettings" -}}
 {{- $root := . -}}
 {{- $known := list "precision" "health-interval" "reserve" "log-format" "log-level" -}}
-{{- $elsewhere := dict "backend" "flavour" "backend-options" "backendOptions" "resource-name" "resourceName" "listen" "telemetry.port" "kubelet-dir" "kubelet.devicePluginsDir" "pod-resources-dir" "kubelet.podResourcesDir" -}}
+{{- $elsewhere := dict "backend" "flavour" "backend-options" "backendOptions" "resource-name" "resourceName" "listen" "telemetry.port" "cdi" "limits.enabled" "kubelet-dir" "kubelet.devicePluginsDir" "pod-resources-dir" "kubelet.podResourcesDir" -}}
 {{- range $name, $value := .Values.settings -}}
 {{- if hasKey $elsewhere $name -}}
 {{- include "tee.refuse" (list $root
@@ -177,10 +178,10 @@ test: enabled units
   "backendOptions.flavour：由 chart 设置" "使用值 flavour") -}}
 {{- end -}}
 {{- range .Values.extraArgs -}}
-{{- if regexMatch "^--?(config|host-root|listen|resource-name|kubelet-dir|pod-resources-dir)(=|$)" (toString .) -}}
+{{- if regexMatch "^--?(config|host-root|listen|resource-name|kubelet-dir|pod-resources-dir|cdi)(=|$)" (toString .) -}}
 {{- include "tee.refuse" (list $root
-  (printf "extraArgs: %q is set by the chart" .) "remove it; telemetry.port, resourceName and kubelet are the values for it"
-  (printf "extraArgs：%q 由 chart 设置" .) "删除它；对应的值是 telemetry.port、resourceName 和 kubelet") -}}
+  (printf "extraArgs: %q is set by the chart" .) "remove it; telemetry.port, resourceName, limits and kubelet are the values for it"
+  (printf "extraArgs：%q 由 chart 设置" .) "删除它；对应的值是 telemetry.port、resourceName、limits 和 kubelet") -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
@@ -207,6 +208,21 @@ test: enabled units
 {{- include "tee.refuse" (list .
   "nodeLibraries.enabled: the simulated flavour loads no client library" "set nodeLibraries.enabled=false, or another flavour"
   "nodeLibraries.enabled：simulated 不加载客户端库" "设置 nodeLibraries.enabled=false，或换一种 flavour") -}}
+{{- end -}}
+{{- if and .Values.limits.enabled (eq .Values.flavour "optee") -}}
+{{- include "tee.refuse" (list .
+  "limits.enabled: OP-TEE can't limit a container" "set limits.enabled=false, or flavour=itrustee"
+  "limits.enabled：OP-TEE 不能限制容器的内存" "设置 limits.enabled=false，或 flavour=itrustee") -}}
+{{- end -}}
+{{- if and .Values.limits.enabled (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- include "tee.refuse" (list .
+  (printf "limits.enabled: Kubernetes %s drops CDI devices" .Capabilities.KubeVersion.Version) "update to Kubernetes 1.29, or set limits.enabled=false"
+  (printf "limits.enabled：Kubernetes %s 会丢弃 CDI 设备" .Capabilities.KubeVersion.Version) "升级到 Kubernetes 1.29，或设置 limits.enabled=false") -}}
+{{- end -}}
+{{- if and .Values.limits.remove .Values.limits.enabled -}}
+{{- include "tee.refuse" (list .
+  "limits.remove: excludes limits.enabled" "set limits.enabled=false to take the limits off the nodes"
+  "limits.remove：不能与 limits.enabled 同时使用" "设置 limits.enabled=false 再从节点上移除") -}}
 {{- end -}}
 {{- range .Values.nodeLibraries.names -}}
 {{- if contains "/" . -}}

@@ -59,11 +59,28 @@ volumes:
       path: /var/itrustee
       type: DirectoryOrCreate
   {{- end }}
+  {{- if or .Values.limits.enabled .Values.limits.remove }}
+  - name: node
+    hostPath:
+      path: /
+      type: Directory
+  {{- end }}
   # To see which device nodes exist; an unprivileged container can't open them.
   - name: dev
     hostPath:
       path: /dev
       type: Directory
+  {{- if .Values.limits.enabled }}
+  - name: cdi
+    hostPath:
+      path: /etc/cdi
+      type: DirectoryOrCreate
+  # What the hook records of limited containers.
+  - name: limits
+    hostPath:
+      path: /run/tee-limit
+      type: DirectoryOrCreate
+  {{- end }}
   {{- if .Values.nodeLibraries.enabled }}
   {{- range .Values.nodeLibraries.names }}
   - name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
@@ -89,11 +106,15 @@ securityContext:
   capabilities:
     drop:
       - ALL
-{{- if or .Values.nodeLibraries.enabled .Values.env }}
+{{- if or .Values.nodeLibraries.enabled .Values.limits.enabled .Values.env }}
 env:
   {{- if .Values.nodeLibraries.enabled }}
   - name: LD_LIBRARY_PATH
     value: /opt/tee
+  {{- end }}
+  {{- if .Values.limits.enabled }}
+  - name: TEEPLUGIN_CDI
+    value: "on"
   {{- end }}
   {{- with .Values.env }}
   {{- toYaml . | nindent 2 }}
@@ -104,31 +125,94 @@ resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 volumeMounts:
-  - name: config
-    mountPath: /etc/tee-device-plugin
-    readOnly: true
-  - name: device-plugins
-    mountPath: /var/lib/kubelet/device-plugins
-  - name: pod-resources
-    mountPath: /var/lib/kubelet/pod-resources
-    readOnly: true
-  {{- if eq .Values.flavour "itrustee" }}
-  - name: itrustee
-    mountPath: /var/itrustee
-    readOnly: true
-  - name: itrustee
-    mountPath: /host/var/itrustee
-    readOnly: true
+  {{- include "tee.volumeMounts" . | nindent 2 }}
+{{- end }}
+
+{{- define "tee.volumeMounts" -}}
+- name: config
+  mountPath: /etc/tee-device-plugin
+  readOnly: true
+- name: device-plugins
+  mountPath: /var/lib/kubelet/device-plugins
+- name: pod-resources
+  mountPath: /var/lib/kubelet/pod-resources
+  readOnly: true
+{{- if eq .Values.flavour "itrustee" }}
+- name: itrustee
+  mountPath: /var/itrustee
+  readOnly: true
+- name: itrustee
+  mountPath: /host/var/itrustee
+  readOnly: true
+{{- end }}
+- name: dev
+  mountPath: /host/dev
+  readOnly: true
+{{- if .Values.limits.enabled }}
+- name: cdi
+  mountPath: /host/etc/cdi
+  readOnly: true
+- name: limits
+  mountPath: /host/run/tee-limit
+  readOnly: true
+{{- end }}
+{{- if .Values.nodeLibraries.enabled }}
+{{- range .Values.nodeLibraries.names }}
+# A file, not the node's whole directory: the image's Python must not find the node's C library.
+- name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
+  mountPath: /opt/tee/{{ . }}
+  readOnly: true
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Puts the hook, the CDI specification and the host service onto the node, or takes them away. */}}
+{{- define "tee.limitsInstaller" -}}
+- name: limits
+  image: {{ include "tee.image" . | quote }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command:
+    - /usr/share/tee-device-plugin/limits/limits.sh
+    - {{ if .Values.limits.remove }}uninstall{{ else }}install{{ end }}
+    - /node
+  securityContext:
+    privileged: false
+    allowPrivilegeEscalation: false
+    readOnlyRootFilesystem: true
+    capabilities:
+      drop:
+        - ALL
+      # For the node's systemctl.
+      add:
+        - SYS_CHROOT
+    {{- if .Values.seLinuxType }}
+    # The only type that may write the node's own files.
+    seLinuxOptions:
+      type: spc_t
+    {{- end }}
+  env:
+    - name: TEEPLUGIN_CONFIG
+      value: /etc/tee-device-plugin/config.yaml
+    - name: TEEPLUGIN_HOST_ROOT
+      value: /host
+    {{- if .Values.limits.secureStorage }}
+    - name: CDI_FLAGS
+      value: --secure-storage
+    {{- end }}
+    {{- if .Values.nodeLibraries.enabled }}
+    - name: LD_LIBRARY_PATH
+      value: /opt/tee
+    {{- end }}
+    {{- with .Values.env }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with .Values.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
   {{- end }}
-  - name: dev
-    mountPath: /host/dev
-    readOnly: true
-  {{- if .Values.nodeLibraries.enabled }}
-  {{- range .Values.nodeLibraries.names }}
-  # A file, not the node's whole directory: the image's Python must not find the node's C library.
-  - name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
-    mountPath: /opt/tee/{{ . }}
-    readOnly: true
-  {{- end }}
-  {{- end }}
+  volumeMounts:
+    {{- include "tee.volumeMounts" . | nindent 4 }}
+    # The whole root, as the node's systemctl is called there. The plugin's container has it not.
+    - name: node
+      mountPath: /node
 {{- end }}

@@ -8,7 +8,13 @@ from typing import TypeVar
 import anyio
 
 from teeplugin.commands.doctor.evidence import Answer
-from teeplugin.tee.guard import guarded, read_access, read_default_reserve, read_memory
+from teeplugin.tee.guard import (
+    guarded,
+    read_access,
+    read_default_reserve,
+    read_limited_containers,
+    read_memory,
+)
 from teeplugin_backends.base import (
     CLOSE_SECONDS,
     LOOK_SECONDS,
@@ -39,8 +45,9 @@ async def ask(backend: TeeBackend, host_root: Path) -> Answer:
 
 
 async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answer:
-    async def needs() -> tuple[int, tuple[str, ...]]:
-        return read_default_reserve(backend), read_access(backend).host_paths()
+    async def needs() -> tuple[int, tuple[str, ...], int]:
+        reserve_bytes, paths = read_default_reserve(backend), read_access(backend).host_paths()
+        return reserve_bytes, paths, read_limited_containers(backend)
 
     async def look() -> list[Finding]:
         found: list[object] = list(await backend.checks(host_root))
@@ -64,6 +71,7 @@ async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answe
         seconds=seconds,
         reserve_bytes=needed[0] if needed else None,
         host_paths=needed[1] if needed else None,
+        limited_containers=needed[2] if needed else 0,
         findings=findings or (),
         bugs=bugs,
     )

@@ -15,8 +15,8 @@ from typing import Any
 
 from teeplugin.api.deviceplugin import v1beta1
 from teeplugin.commands.doctor.evidence import RecordedAllocation
-from teeplugin.kubelet.device_plugin_service import UNIT_BYTES_VARIABLE
 from teeplugin.policy.device_list import IdSet, parse_device_id
+from teeplugin.policy.variables import UNIT_BYTES_VARIABLE
 
 FILE_NAME = "kubelet_internal_checkpoint"
 

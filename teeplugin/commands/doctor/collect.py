@@ -24,6 +24,10 @@ from teeplugin.kubelet.directory_watch import is_dead_mount
 from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET, socket_path_fits
 from teeplugin.kubelet.permission import REFUSED, who_refuses
 from teeplugin.kubelet.socket_probe import ANSWER_SECONDS, connected, silence_of, state_of
+from teeplugin.policy import units
+from teeplugin.policy.cdi import MOST_AMOUNTS
+from teeplugin.policy.cdi_spec import Mismatch
+from teeplugin.tee.cdi_check import Specification
 from teeplugin.tee.entry_points import load_backend
 from teeplugin.tee.poller import missing_below
 from teeplugin_backends.base import TeeBackend
@@ -74,6 +78,20 @@ async def look_around(
         evidence.answer = await ask(backend, settings.host_root)
         paths = evidence.answer.host_paths or ()
         evidence.missing_paths = missing_below(settings.host_root, paths)
+        if settings.cdi == "on":
+            evidence.specification = _specification(evidence, settings)
+
+
+def _specification(evidence: Evidence, settings: Settings) -> Mismatch | None:
+    """Compare the CDI specification with what pods could ask for."""
+    answer = evidence.answer
+    if answer is None or answer.reading is None:
+        return None
+    capacity_bytes = units.capacity_bytes(answer.reading.total_bytes, evidence.reserve_bytes)
+    asked = units.units_in(capacity_bytes, settings.unit_bytes)
+    return Specification(settings.host_root).mismatch(
+        min(asked, MOST_AMOUNTS), settings.unit_bytes, limited=bool(answer.limited_containers)
+    )
 
 
 def _look_at_settings(

@@ -15,6 +15,7 @@ from teeplugin.config.settings import Settings
 from teeplugin.config.sources import Loaded
 from teeplugin.kubelet.directory_safety import Weakness
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.cdi_spec import Mismatch
 from teeplugin.policy.device_list import IdSet
 from teeplugin_backends.base import Finding, TeeError, TeeMemory
 
@@ -33,7 +34,8 @@ class Phase(IntEnum):
 class Answer:
     """What the backend gave for one query, a reading or an error, and how long that took.
 
-    `reserve_bytes` and `host_paths` are the backend's own, and None without a reading. `findings`
+    `reserve_bytes`, `host_paths` and `limited_containers` are the backend's own, and None or 0
+    without a reading. `findings`
     are its checks; `bugs` is what it did besides that no backend may do, in words.
     """
 
@@ -42,6 +44,7 @@ class Answer:
     seconds: float = 0.0
     reserve_bytes: int | None = None
     host_paths: tuple[str, ...] | None = None
+    limited_containers: int = 0
     findings: Sequence[Finding] = ()
     bugs: Sequence[str] = ()
 
@@ -141,6 +144,19 @@ class Trouble:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
+class LimitsTold:
+    """Which containers the TEE limits, by the running plugin."""
+
+    limited: int
+    unset: int
+    unrecorded: int
+    groups: int
+    groups_max: int
+    last_reconcile: int | None
+    reconcile_problem: str | None
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
 class PluginStatus:
     """What the running plugin tells of itself on its page /status, as far as doctor uses it."""
 
@@ -157,6 +173,7 @@ class PluginStatus:
     settings_problem: str | None
     settings_misfit: str | None
     settings_waiting: Mapping[str, str | None]
+    limits: LimitsTold | None = None
 
     @classmethod
     def parse(cls, page: Mapping[str, Any]) -> Self:
@@ -181,6 +198,8 @@ class PluginStatus:
             settings_problem=page["settings_problem"],
             settings_misfit=page["settings_misfit"],
             settings_waiting=page["settings_waiting"],
+            # A plugin of an older version doesn't have it.
+            limits=LimitsTold(**limits) if (limits := page.get("limits")) else None,
         )
 
 
@@ -220,6 +239,8 @@ class Evidence:
     recorded: Sequence[RecordedAllocation] | None = None
     sockets: SocketsSeen | None = None
     missing_paths: tuple[str, ...] = ()
+    specification: Mismatch | None = None
+    """Why the CDI specification on the node doesn't fit the settings."""
     records: RecordsSeen | None = None
     page: PageSeen | None = None
     process: RunningProcess | None = None

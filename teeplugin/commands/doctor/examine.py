@@ -37,6 +37,7 @@ AFTER_THE_WAY = (
     Check("units", "precision", tee_checks.precision),
     Check("units", "allocated-unit-size", tee_checks.allocated_unit_size),
     Check("node", "containers", node_checks.containers),
+    Check("node", "cdi", node_checks.cdi),
     Check("node", "kubelet-directory", node_checks.kubelet_directory),
     Check("node", "kubelet-socket", node_checks.kubelet_socket),
     Check("node", "stale-sockets", node_checks.stale_sockets),
@@ -44,6 +45,7 @@ AFTER_THE_WAY = (
     Check("plugin", "registration", plugin_checks.registration),
     Check("plugin", "listed-units", plugin_checks.listed_units),
     Check("plugin", "pod-resources", plugin_checks.pod_resources),
+    Check("plugin", "limits", plugin_checks.limits),
     Check("plugin", "telemetry", plugin_checks.telemetry),
     Check("plugin", "node-label", plugin_checks.node_label),
 )

@@ -7,6 +7,7 @@ from pathlib import Path
 from teeplugin.commands.doctor.evidence import Evidence, SocketsSeen, seen
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.cdi_spec import FILE
 from teeplugin.policy.decide import missing_fix
 
 _WHERE = (
@@ -28,6 +29,19 @@ def containers(evidence: Evidence) -> Outcome:
     if not answer.host_paths:
         return ok("containers need nothing of the node")
     return ok(f"{', '.join(answer.host_paths)}: all there")
+
+
+def cdi(evidence: Evidence) -> Outcome:
+    """With `cdi: on` the node's CDI specification has all that pods could ask for."""
+    if evidence.settings.cdi == "off":
+        return not_applicable("cdi: off: the kubelet passes mounts and device nodes on itself")
+    if evidence.reading is None:
+        return not_applicable("what pods could ask for is known once the TEE has answered")
+    if (problem := evidence.specification) is not None:
+        return failed(problem.problem, problem.fix)
+    answer = evidence.answer
+    limits = "limits containers" if answer and answer.limited_containers else "limits nobody"
+    return ok(f"{FILE} fits the settings, and {limits}")
 
 
 def kubelet_directory(evidence: Evidence) -> Outcome:

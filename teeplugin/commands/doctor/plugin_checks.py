@@ -1,6 +1,13 @@
 """Checks of the running plugin, and of what the kubelet reports."""
 
-from teeplugin.commands.doctor.evidence import Evidence, PageState, SocketsSeen, Trouble, seen
+from teeplugin.commands.doctor.evidence import (
+    Evidence,
+    LimitsTold,
+    PageState,
+    SocketsSeen,
+    Trouble,
+    seen,
+)
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
 from teeplugin.config.settings import SETTINGS
 from teeplugin.kubelet.socket_probe import SocketState
@@ -14,6 +21,7 @@ _OWN_VIEW = (
     "may not see a device or a file that doctor sees: restart it:\n"
     "systemctl restart tee-device-plugin"
 )
+_SERVICE = "look at the service:\nsystemctl status tee-limit.path tee-limit.timer"
 _NOTHING_YET = "the TEE has not answered the plugin yet: see query"
 
 
@@ -137,6 +145,31 @@ def pod_resources(evidence: Evidence) -> Outcome:
     text = f"{records.allocated_units} units of {resource} are allocated to {holders}"
     if records.listed is not None:
         text = f"{text}; the kubelet has {records.listed} healthy ones"
+    return ok(text)
+
+
+def limits(evidence: Evidence) -> Outcome:
+    """With `cdi: on` each container that holds units is limited to them in the TEE."""
+    if evidence.settings.cdi == "off":
+        return not_applicable("cdi: off: the TEE limits nobody, units are bookkeeping")
+    told = evidence.status.limits if evidence.status else None
+    if told is None:
+        return not_applicable("the plugin reports no limits: see telemetry, and cdi above")
+    return _limited(told)
+
+
+def _limited(told: LimitsTold) -> Outcome:
+    text = f"{told.limited} containers are limited, {told.groups} of {told.groups_max} groups used"
+    if told.unset:
+        fix = "see why the host service did not set them again:\njournalctl -u tee-limit"
+        return failed(f"{text}; a restart of the TEE took the limits of {told.unset}", fix)
+    if told.unrecorded:
+        fix = "use a container runtime with CDI, or see why they have not started"
+        return failed(f"{text}; {told.unrecorded} hold units and have no TEE access", fix)
+    if told.reconcile_problem:
+        return warning(f"{text}; the host service: {told.reconcile_problem}", _SERVICE)
+    if told.last_reconcile is None:
+        return warning(f"{text}; the host service has never run", _SERVICE)
     return ok(text)
 
 

@@ -11,7 +11,9 @@ from teeplugin.commands.doctor.evidence import (
     seen,
 )
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
+from teeplugin.config.settings import Settings
 from teeplugin.policy import units
+from teeplugin.policy.cdi_spec import too_many_units
 from teeplugin.policy.device_list import IdSet
 from teeplugin.policy.units import flag_size, format_size
 from teeplugin_backends.base import QUERY_SECONDS, Busy, TeeMemory
@@ -104,9 +106,8 @@ def precision(evidence: Evidence) -> Outcome:
     capacity_bytes = _capacity_bytes(evidence, memory)
     count = units.units_in(capacity_bytes, settings.unit_bytes)
     made = f"{count} units of {format_size(settings.unit_bytes)}"
-    if count > units.MAX_UNITS:
-        fix = f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
-        return failed(f"{made}: the kubelet takes at most {units.MAX_UNITS}", fix)
+    if (refused := _too_many(settings, capacity_bytes, count, made)) is not None:
+        return refused
     if not count and evidence.reserve_bytes >= memory.total_bytes:
         return not_applicable("nothing is left to be divided: see reserve")
     if not count:
@@ -123,6 +124,15 @@ def precision(evidence: Evidence) -> Outcome:
         fix = f"give -precision {comfortable}, under a --resource-name of its own"
         return warning(f"{text}; so many cost the kubelet seconds at each restart", fix)
     return ok(text)
+
+
+def _too_many(settings: Settings, capacity_bytes: int, count: int, made: str) -> Outcome | None:
+    """Refuse more units than the kubelet takes, or than a CDI specification has."""
+    if count > units.MAX_UNITS:
+        fix = f"give -precision {units.finest_precision_kb(capacity_bytes)} or more"
+        return failed(f"{made}: the kubelet takes at most {units.MAX_UNITS}", fix)
+    excess = too_many_units(capacity_bytes, settings.unit_bytes) if settings.cdi == "on" else None
+    return failed(excess.problem, excess.fix) if excess else None
 
 
 def allocated_unit_size(evidence: Evidence) -> Outcome:

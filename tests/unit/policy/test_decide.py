@@ -9,6 +9,7 @@ from teeplugin.policy.decide import (
     check_policy_settings,
     decide,
     missing_fix,
+    missing_on_node,
 )
 from teeplugin.policy.device_list import DeviceList, IdSet
 from teeplugin.policy.units import MAX_UNITS
@@ -27,16 +28,16 @@ UNIT = 512 * 1024
 POLICY_SETTINGS = PolicySettings(unit_bytes=UNIT, reserve_bytes=0, interval_seconds=60)
 GOOD = TeeMemory(total_bytes=128 * UNIT, free_bytes=100 * UNIT)
 ALL = IdSet.first(128)
-HEALTHY = decide(GOOD, (), Decision(), POLICY_SETTINGS)
+HEALTHY = decide(GOOD, None, Decision(), POLICY_SETTINGS)
 
 
 def after(
     *answers: TeeMemory | TeeError, policy_settings: PolicySettings = POLICY_SETTINGS
 ) -> Decision:
     """Judge the answers one after the other, beginning with a good reading."""
-    decision = decide(GOOD, (), Decision(), policy_settings)
+    decision = decide(GOOD, None, Decision(), policy_settings)
     for answer in answers:
-        decision = decide(answer, (), decision, policy_settings)
+        decision = decide(answer, None, decision, policy_settings)
     return decision
 
 
@@ -48,7 +49,9 @@ def test_a_good_reading_lists_what_the_capacity_holds() -> None:
 
 def test_the_reserve_is_taken_from_the_total_only() -> None:
     policy_settings = POLICY_SETTINGS._replace(reserve_bytes=28 * UNIT + 1)
-    assert decide(GOOD, (), Decision(), policy_settings).device_list == DeviceList(IdSet.first(99))
+    assert decide(GOOD, None, Decision(), policy_settings).device_list == DeviceList(
+        IdSet.first(99)
+    )
 
 
 @pytest.mark.parametrize("fault", [Unreachable("x"), Refused("x")])
@@ -112,21 +115,21 @@ def test_exhaustion_after_a_fault_does_not_make_it_healthy() -> None:
 
 
 def test_what_containers_would_lack_makes_all_unhealthy_and_is_named() -> None:
-    decision = decide(GOOD, ("/dev/teelog",), HEALTHY, POLICY_SETTINGS)
+    decision = decide(GOOD, missing_on_node(["/dev/teelog"]), HEALTHY, POLICY_SETTINGS)
     assert decision.device_list == DeviceList(ALL, unhealthy=ALL)
     assert decision.cause is not None
     assert "/dev/teelog" in decision.cause.message
-    assert decide(GOOD, (), decision, POLICY_SETTINGS).device_list == HEALTHY.device_list
+    assert decide(GOOD, None, decision, POLICY_SETTINGS).device_list == HEALTHY.device_list
 
 
 def test_nothing_is_listed_before_the_first_reading_and_the_tee_is_asked_with_back_off() -> None:
     decision, waits = Decision(), []
     for _ in range(8):
-        decision = decide(Unreachable("x"), (), decision, POLICY_SETTINGS)
+        decision = decide(Unreachable("x"), None, decision, POLICY_SETTINGS)
         assert decision.device_list is None
         waits.append(decision.ask_again_seconds)
     assert waits == [0.5, 1, 2, 4, 5, 5, 5, 5]
-    assert decide(GOOD, (), decision, POLICY_SETTINGS).device_list == HEALTHY.device_list
+    assert decide(GOOD, None, decision, POLICY_SETTINGS).device_list == HEALTHY.device_list
 
 
 def test_a_short_interval_shortens_the_wait_while_a_fault_stands() -> None:

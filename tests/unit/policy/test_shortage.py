@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from teeplugin.policy.decide import Decision, Holdings, PolicySettings, decide, relist
+from teeplugin.policy.decide import (
+    Decision,
+    Holdings,
+    PolicySettings,
+    decide,
+    missing_on_node,
+    relist,
+)
 from teeplugin.policy.device_list import IdSet
 from teeplugin.policy.shortage import Shortage, listed_ids, mark, units_to_show
 from teeplugin_backends.base import Exhausted, TeeError, TeeMemory, Unreachable
@@ -38,9 +45,13 @@ def test_as_many_are_marked_as_asked_for_and_none_that_is_allocated(
 
 
 def test_exhaustion_does_not_hide_that_a_node_lacks_what_containers_need() -> None:
-    decision = decide(TeeMemory(8 * UNIT, 8 * UNIT), ("/dev/teelog",), Decision(), POLICY_SETTINGS)
+    decision = decide(
+        TeeMemory(8 * UNIT, 8 * UNIT), missing_on_node(["/dev/teelog"]), Decision(), POLICY_SETTINGS
+    )
     holdings = Holdings(IdSet.of([1]), in_use=IdSet.of([1]))
-    decision = decide(Exhausted("x"), ("/dev/teelog",), decision, POLICY_SETTINGS, holdings)
+    decision = decide(
+        Exhausted("x"), missing_on_node(["/dev/teelog"]), decision, POLICY_SETTINGS, holdings
+    )
     assert decision.cause is not None
     assert decision.device_list is not None
     assert decision.device_list.healthy == IdSet()
@@ -147,7 +158,7 @@ class Node:
         """Have a reading judged that counts, and see that nothing forbidden followed."""
         answer = self.fault or TeeMemory(self.units * UNIT, self.free_units * UNIT)
         holdings = Holdings(self.allocated, in_use=self.allocated)
-        self.decision = decide(answer, (), self.decision, POLICY_SETTINGS, holdings)
+        self.decision = decide(answer, None, self.decision, POLICY_SETTINGS, holdings)
         self.check()
 
     def check(self) -> None:

@@ -55,9 +55,9 @@ simulated._FAULTS = {**simulated._FAULTS, "busy": base.Unreachable}
 """
 
 NEVER_LOOKS_AT_THE_NODE = """
-from teeplugin.tee.poller import TeePoller
+from teeplugin.tee import poller
 
-TeePoller._missing = lambda self: []
+poller.missing_below = lambda root, paths: ()
 """
 
 

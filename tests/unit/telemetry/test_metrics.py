@@ -47,6 +47,15 @@ def test_units_and_memory_are_told_as_they_are() -> None:
     assert found["backend_events_total"] == {"helper_killed": 2}
 
 
+def test_limits_are_told_where_the_tee_sets_some() -> None:
+    found = values(running_in_full())
+    assert found["limit_containers"] == {"limited": 1, "unset": 1, "unrecorded": 0}
+    assert found["limit_groups"] == {"": 3}
+    assert found["limit_groups_max"] == {"": 63}
+    assert found["limit_last_reconcile_timestamp_seconds"] == {"": 1_800_000_000}
+    assert not any(name.startswith("limit_") for name in values(running_parts()))
+
+
 def test_containers_of_one_name_are_added_up() -> None:
     found = values(running_in_full())
     assert found["container_allocated_units"] == {"ca default one": 11, "ca kube-system two": 2}

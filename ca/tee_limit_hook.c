@@ -1,0 +1,125 @@
+/*
+ * The two hooks: a limit before the container's first instruction, and its group's end after it.
+ */
+#define _GNU_SOURCE
+#include "tee_limit.h"
+
+#include <string.h>
+
+struct claim {
+	const char *id;
+	const struct record *record;
+};
+
+/* A group that the TEE has just given out can't be another container's any more: that one's was
+ * lost in a restart of the TEE, and must not be cleaned up in its name. */
+static int forfeit(const char *id, struct record *record, void *context)
+{
+	const struct claim *claim = context;
+
+	if (record->group != claim->record->group || strcmp(id, claim->id) == 0)
+		return 0;
+	record->group = GROUP_UNSET;
+	return write_record(id, record);
+}
+
+/* Sets the limit of a record's container, and keeps its group; the lock is held. */
+int apply(const char *id, struct record *record)
+{
+	struct claim claim = { id, record };
+
+	if (!tee_incarnation(&record->tee))
+		return complain("teecd is not running (there is no " TEE_LIMIT_TEECD "), so its TEE "
+				"memory can't be limited, and it is not started; fix: systemctl start "
+				"teecd");
+	/* Before the call: a hook that is killed meanwhile leaves a trace of its group. */
+	record->group = GROUP_UNKNOWN;
+	if (write_record(id, record) != 0)
+		return -1;
+	int result = set_limit(record, &record->group);
+	if (result == 0)
+		each_record(forfeit, &claim);
+	if (write_record(id, record) == 0 && result == 0 &&
+	    (!record->secure_storage || set_secure_storage(record, id) == 0))
+		return 0;
+	if (record->group >= 0 && clean_group(record->group, NULL) == 0) {
+		record->group = GROUP_UNSET;
+		write_record(id, record);
+	}
+	return -1;
+}
+
+static int owner(const char *id, struct record *record, void *context)
+{
+	const struct claim *claim = context;
+
+	return strcmp(id, claim->id) != 0 && record->group == claim->record->group &&
+	       same_incarnation(&record->tee, &claim->record->tee);
+}
+
+/* Cleans a record's group up, unless it is gone with an earlier TEE, or another container's. */
+int give_back(const char *id, const struct record *record)
+{
+	struct claim claim = { id, record };
+	struct incarnation tee;
+
+	if (record->group < 0 || !tee_incarnation(&tee) || !same_incarnation(&tee, &record->tee) ||
+	    each_record(owner, &claim) != 0)
+		return 0;
+	return clean_group(record->group, record->secure_storage ? id : NULL);
+}
+
+/* A container with the same id, as Docker restarts them, whose poststop hook was never called. */
+static int end_earlier(const char *id)
+{
+	struct record earlier;
+
+	if (read_record(id, &earlier) == 0)
+		give_back(id, &earlier);
+	return remove_record(id);
+}
+
+static int set_locked(const struct state *state, struct record *record)
+{
+	if (end_earlier(state->id) != 0)
+		return -1;
+	int result = apply(state->id, record);
+	/* What is still in the TEE stays on record, for `reconcile`. */
+	if (result != 0 && record->group == GROUP_UNSET)
+		remove_record(state->id);
+	write_summary();
+	return result;
+}
+
+int hook_set(const struct state *state, const struct options *options)
+{
+	struct record record = {
+		.kib = options->kib,
+		.group = GROUP_UNSET,
+		.secure_storage = options->secure_storage,
+	};
+
+	if (look_at_container(state->pid, &record.container) != 0 || lock_records() != 0)
+		return -1;
+	int result = set_locked(state, &record);
+	unlock_records();
+	return result;
+}
+
+int hook_clean(const struct state *state)
+{
+	struct record record;
+	int result = 0;
+
+	if (lock_records() != 0)
+		return -1;
+	if (read_record(state->id, &record) == 0) {
+		/* -2: the TEE refused, as it does where the group is gone; nothing is left to try. */
+		result = give_back(state->id, &record);
+		if (result != -1)
+			result = remove_record(state->id);
+		write_summary();
+	}
+	unlock_records();
+	return result;
+}

@@ -1,0 +1,142 @@
+"""`tee-device-plugin cdi`: prints the specification by which container runtimes give TEE access."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import anyio
+
+from teeplugin.cli.console import EXIT_FAILURE, complain, put
+from teeplugin.cli.parser import CommandParser
+from teeplugin.config.settings import ConfigError, Settings, shown
+from teeplugin.logs.setup import configure
+from teeplugin.policy import units
+from teeplugin.policy.cdi import MOST_AMOUNTS
+from teeplugin.policy.cdi_spec import HOOK_PATH, Hook, specification, too_many_units
+from teeplugin.policy.decide import PolicySettings, check_policy_settings
+from teeplugin.tee.entry_points import load_backend
+from teeplugin.tee.guard import (
+    guarded,
+    read_access,
+    read_default_reserve,
+    read_limited_containers,
+    read_memory,
+)
+from teeplugin_backends.base import (
+    CLOSE_SECONDS,
+    LOOK_SECONDS,
+    QUERY_SECONDS,
+    ContainerAccess,
+    TeeBackend,
+    TeeError,
+    TeeMemory,
+)
+
+_DESCRIPTION = """\
+Print the CDI specification with one device for each amount of units, for /etc/cdi on each node.
+With the setting `cdi: on` the plugin gives containers TEE access only through it. The daemon's
+flags are taken too: give those that the plugin is started with. The TEE is asked once."""
+
+_USAGE = "[--units N] [--hook PATH] [--secure-storage]"
+
+
+class _Tee(NamedTuple):
+    """What the TEE and its backend say."""
+
+    memory: TeeMemory
+    default_reserve_bytes: int
+    access: ContainerAccess
+    limited_containers: int
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the specification and give the exit status.
+
+    Raises:
+        ConfigError: the flags or settings can't be used, or don't fit the TEE.
+    """
+    parser = CommandParser("cdi", _DESCRIPTION, _USAGE)
+    parser.add_argument("--units", metavar="N", help="amounts 1 … N (all that the node lists)")
+    parser.add_argument("--hook", metavar="PATH", help=f"what sets the limits ({HOOK_PATH})")
+    parser.add_argument(
+        "--secure-storage", action="store_true", help="have the hook enable secure storage too"
+    )
+    read = parser.read(argv)
+    if read is None:
+        return 0
+    flags, settings = read[0], read[1].settings
+    wanted, path = _amounts(flags.units), _hook_path(flags)
+    backend = load_backend(settings.backend, settings.backend_options)
+    # Libraries' complaints, and tracebacks of a backend, stay off the terminal.
+    configure("text", "error")
+    try:
+        tee = anyio.run(_ask, backend)
+    except TeeError as error:
+        complain(f"cdi: {error}: no specification is printed: {error.fix}")
+        return EXIT_FAILURE
+    hook = Hook(path, ("--secure-storage",) if flags.secure_storage else ())
+    if not tee.limited_containers and hook != Hook():
+        raise ConfigError(
+            f"--backend {settings.backend}: its TEE can't limit containers, so there is no hook: "
+            "leave out --hook and --secure-storage"
+        )
+    document = specification(
+        tee.access,
+        wanted or _listed(settings, tee),
+        settings.unit_bytes,
+        settings.resource_name,
+        hook if tee.limited_containers else None,
+    )
+    return put(f"{json.dumps(document, indent=1)}\n")
+
+
+def _amounts(text: str | None) -> int | None:
+    if text is None:
+        return None
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len("2048") else 0
+    if not 1 <= number <= MOST_AMOUNTS:
+        raise ConfigError(f"--units {shown(text)}: must be a whole number, 1 … {MOST_AMOUNTS}")
+    return number
+
+
+def _hook_path(flags: argparse.Namespace) -> str:
+    path = HOOK_PATH if flags.hook is None else str(flags.hook)
+    if not path.startswith("/") or path.endswith("/") or not path.isprintable():
+        raise ConfigError(f"--hook {shown(path)}: must be an absolute path, e.g. {HOOK_PATH}")
+    return path
+
+
+def _listed(settings: Settings, tee: _Tee) -> int:
+    """Count the units that the plugin lists on this node.
+
+    Raises:
+        ConfigError: the settings don't fit the TEE, or it has more units than there are amounts.
+    """
+    policy = PolicySettings(
+        settings.unit_bytes, settings.reserve_bytes, settings.health_interval_seconds
+    ).resolved(tee.default_reserve_bytes)
+    if problem := check_policy_settings(tee.memory, policy):
+        raise ConfigError(problem)
+    capacity_bytes = policy.capacity_bytes(tee.memory)
+    if excess := too_many_units(capacity_bytes, settings.unit_bytes):
+        raise ConfigError(f"{excess.problem}: {excess.fix}, or name fewer with --units")
+    return units.units_in(capacity_bytes, settings.unit_bytes)
+
+
+async def _ask(backend: TeeBackend) -> _Tee:
+    async def settled() -> tuple[int, ContainerAccess, int]:
+        reserve_bytes, access = read_default_reserve(backend), read_access(backend)
+        return reserve_bytes, access, read_limited_containers(backend)
+
+    async def leave() -> None:
+        await backend.__aexit__(None, None, None)
+
+    await guarded("__aenter__()", backend.__aenter__, LOOK_SECONDS)
+    try:
+        memory = await read_memory(backend, QUERY_SECONDS)
+        what = "access(), default_reserve_bytes or limited_containers"
+        return _Tee(memory, *await guarded(what, settled, LOOK_SECONDS))
+    finally:
+        with anyio.CancelScope(shield=True):
+            await guarded("__aexit__()", leave, CLOSE_SECONDS)
