@@ -101,9 +101,13 @@ def notes(versions: Versions, results: Mapping[str, Result]) -> list[str]:
     found = [f"the kubelet joins a control plane of {joins[0]}: {joins[1]}"] if joins else []
     found += [f"{each.what}: {each.reason}" for each in versions.differences]
     for suite, result in results.items():
-        found += [f"`{name}` ({suite}) failed" for name in result.failed]
-        found += [f"`{name}` ({suite}) was skipped" for name in result.skipped]
+        found += [f"{suite}, failed: {_words(name)}" for name in result.failed]
+        found += [f"{suite}, skipped: {_words(name)}" for name in result.skipped]
     return [f"- {versions}: {each}" for each in found]
+
+
+def _words(test: str) -> str:
+    return test.removeprefix("test_").replace("_", " ")
 
 
 def section(known: Mapping[Versions, Mapping[str, Result]]) -> str:

@@ -119,8 +119,8 @@ def test_a_row_says_what_was_not_run_and_its_notes_what_failed() -> None:
     notes = "\n".join(matrix.notes(versions, results))
     assert "joins a control plane of 1.36.3" in notes
     assert NO_UNIT_HEALTH.reason in "\n".join(matrix.notes(Versions("1.33.13", "2"), {}))
-    assert "`bad` (shortage) failed" in notes
-    assert "`no` (shortage) was skipped" in notes
+    assert "shortage, failed: bad" in notes
+    assert "shortage, skipped: no" in notes
 
 
 def test_what_was_run_is_kept_and_only_the_rest_runs(
