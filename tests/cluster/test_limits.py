@@ -7,6 +7,7 @@ and outside. The node's root that the plugin sees has links, and a CDI specifica
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,6 @@ from tests.cluster.settings import KUBELET_DIR
 from tests.cluster.waiting import wait_until
 from tests.plugin_process import Plugin
 from tests.tee.limits import Limits
-
-SPECIFICATIONS = "/run/cdi"
-"""One of the runtime's directories that is the lab's own, as /etc/cdi is not."""
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +50,11 @@ def limits(lab: Lab, built: Limits) -> Iterator[Limits]:
     command += ["--hook", str(built.hook)]
     with specification.open("wb") as file:
         subprocess.run(command, stdout=file, check=True, timeout=30)
-    install = f"mkdir -p {SPECIFICATIONS} && cp {specification} {SPECIFICATIONS}/"
-    subprocess.run(lab.enter("sh", "-c", install), check=True, timeout=30)
+    # The lab's runtime has a directory of its own for specifications.
+    installed = lab.settings.config / "cdi" / specification.name
+    installed.parent.mkdir(exist_ok=True)
+    shutil.copy(specification, installed.with_suffix(".new"))
+    installed.with_suffix(".new").rename(installed)
     yield built
     lab.delete_all_pods()
     assert built.groups == {}
