@@ -23,7 +23,8 @@ def spans(page: str) -> frozenset[str]:
 
 @cache
 def words_of_the_code() -> frozenset[str]:
-    files = (path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
+    files = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
+    files += (ROOT / "ca").glob("*.[ch]")
     return frozenset(
         word
         for path in files
