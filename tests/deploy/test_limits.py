@@ -133,6 +133,11 @@ def test_a_node_without_systemd_is_told_what_to_do(node: Node) -> None:
     assert "has no systemd: run /usr/libexec/tee-limit" in node.run("install").stderr
 
 
+def test_the_image_may_be_made_of_all_that_the_script_needs() -> None:
+    allowed = (DEPLOY / "docker" / ".dockerignore").read_text().splitlines()
+    assert {"!tee-limit", "!tee-limit.*", "!limits.sh"} <= set(allowed)
+
+
 def test_other_words_are_refused(node: Node) -> None:
     assert node.run().returncode == 2
     assert "usage: limits.sh" in node.run("instal").stderr

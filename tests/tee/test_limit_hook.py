@@ -383,6 +383,22 @@ def test_closed_descriptors_end_in_a_refusal(limits: Limits) -> None:
 # ---- the program
 
 
+def test_sanitizers_find_nothing(tmp_path: Path) -> None:
+    need("compiler")
+    made = Limits(tmp_path.resolve(), sanitize="address,undefined")
+    made.reset()
+    with container() as one, container() as other:
+        for each in (one, other):
+            made.set(each, 512, "--secure-storage")
+        made.clean(other)
+        made.restart_tee()
+        assert made.run("reconcile").returncode == 0
+        assert len(made.groups) == 1
+        for behaviour in ("ret -1", "silent", "silent amount", "chatty", "hang", "storage 1"):
+            made.behave(behaviour)
+            made.refusal(other, "--secure-storage")
+
+
 def test_it_is_static_and_goes_by_the_tees_own_path(tmp_path: Path) -> None:
     need("compiler")
     make(ROOT / "ca", [f"OUT={tmp_path}", f"OBJ={tmp_path}/obj", "hook"])
