@@ -6,14 +6,11 @@ from collections.abc import Iterator
 import pytest
 
 from teeplugin.cli.console import PROGRAM
-from tests.docs.pages import PAGES, ROOT, Block, blocks, text, without_comments
+from tests.docs.pages import PAGES, ROOT, Block, blocks, text
+from tests.docs.twins import TWINS
 from tests.docs.workbench import Workbench, workbench
 
-TRANSLATIONS = {
-    "README.zh-CN.md": "README.md",
-    "docs/installation.zh-CN.md": "docs/installation.md",
-}
-TYPED = [page for page in PAGES if page not in TRANSLATIONS]
+TYPED = [page for page in PAGES if page not in TWINS]
 LANGUAGES = {"sh", "text", "yaml", "json", "xml", "toml", "python", "layers", "mermaid"}
 
 
@@ -84,8 +81,8 @@ def test_a_page_says_what_installs_the_program_before_its_first_command(page: st
     for block in blocks(page):
         for folder, maker in ((".venv/bin/", "make simulate"), ("pkg/", "`make`")):
             if block.is_command and f"{folder}{PROGRAM}" in block.body and not block.on_a_cluster:
-                told = text(page).partition(block.body)[0]
-                assert maker in told, f"{block.name}: {folder} without {maker}"
+                above = text(page).partition(block.body)[0]
+                assert maker in above, f"{block.name}: {folder} without {maker}"
 
 
 def test_most_of_what_can_be_typed_is_typed() -> None:
@@ -94,23 +91,3 @@ def test_most_of_what_can_be_typed_is_typed() -> None:
     assert len(run) > len(every) / 2
     print(f"\n{len(every)} blocks of commands: {len(run)} are run, of which ", end="")
     print(f"{sum(block.on_a_cluster for block in run)} on a cluster")
-
-
-# Translations
-
-
-@pytest.mark.parametrize("page", TRANSLATIONS)
-def test_a_translation_has_the_same_blocks_in_the_same_order(page: str) -> None:
-    def essence(block: Block) -> tuple[str, str, str, str]:
-        body = without_comments(block.body) if block.language in {"sh", "yaml"} else block.body
-        return block.language, block.kind, block.words, body
-
-    translated = [essence(block) for block in blocks(page)]
-    original = [essence(block) for block in blocks(TRANSLATIONS[page])]
-    for here, there in zip(translated, original, strict=False):
-        assert here == there
-    assert len(translated) == len(original)
-
-
-def test_every_chinese_page_is_compared_with_its_original() -> None:
-    assert {page for page in PAGES if page.endswith(".zh-CN.md")} == set(TRANSLATIONS)

@@ -6,6 +6,7 @@ from functools import cache
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks, text
+from tests.docs.twins import TWINS
 from tests.unit.test_docs_events import documented, metric_name, metrics
 
 CODE = ("teeplugin", "teeplugin_backends", "ta")
@@ -64,16 +65,12 @@ def test_every_alert_that_is_named_exists(page: str) -> None:
     assert set(_ALERT.findall(text(page))) - there == set()
 
 
-def test_every_page_is_linked_from_both_readmes() -> None:
-    for readme in ("README.md", "README.zh-CN.md"):
-        linked = set(re.findall(r"\]\(([^)#]+)", text(readme)))
-        # A page in both languages is linked in the reader's own.
-        pages = {page for page in PAGES if page.startswith("docs/") and "zh-CN" not in page}
-        if "zh-CN" in readme:
-            pages = {_translated(page) for page in pages}
-        assert pages - linked == set(), readme
-
-
-def _translated(page: str) -> str:
-    chinese = page.replace(".md", ".zh-CN.md")
-    return chinese if (ROOT / chinese).exists() else page
+@pytest.mark.parametrize("index", ["docs/README.md", "docs/README.zh-CN.md"])
+def test_every_page_is_linked_from_both_indexes(index: str) -> None:
+    linked = {f"docs/{link}" for link in re.findall(r"\]\(([^)#]+)", text(index))}
+    # A page in both languages is linked in the reader's own.
+    pages = {page for page in PAGES if page.startswith("docs/") and page not in TWINS}
+    if index in TWINS:
+        chinese = {original: page for page, original in TWINS.items()}
+        pages = {chinese.get(page, page) for page in pages}
+    assert pages - linked - {index} == set()

@@ -70,7 +70,7 @@ def test_every_option_of_the_simulated_tee_is_told_with_its_default() -> None:
 
 
 def test_the_table_of_precisions_is_right() -> None:
-    table = rows(text("docs/operations.md"), "## Choose the precision")
+    table = rows(text("docs/operations.md"), "## Choose the unit size")
     assert len(table) > 5
     for capacity, units, comfortable, finest in table:
         size_bytes = parse_size(capacity)

@@ -1,0 +1,148 @@
+"""Pages in English and Chinese: what both must have in common; for test_twins.
+
+A Chinese page ends with the hash of the English text that it translates. After both were changed,
+`python -m tests.docs.twins PAGE...` records the English text of these Chinese pages as translated;
+without pages it lists those that are out of date.
+"""
+
+import hashlib
+import re
+import sys
+from collections import Counter
+
+from tests.docs.pages import ROOT, Block, blocks, text, without_comments
+
+SUFFIX = ".zh-CN.md"
+
+_FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_GENERATED = re.compile(r"(<!-- generated: [\w-]+ -->\n).*?(<!-- end -->\n)", re.DOTALL)
+_HASH = re.compile(r"\n<!-- translated from: ([0-9a-f]*) -->\n\Z")
+_HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_SPAN = re.compile(r"`([^`\n]+)`")
+
+
+def english(page: str) -> str:
+    """Name the English page that a Chinese one translates."""
+    return page.removesuffix(SUFFIX) + ".md"
+
+
+TWINS = {
+    page: english(page)
+    for pattern in ("*", "docs/*", "deploy/**/*")
+    for page in sorted(str(path.relative_to(ROOT)) for path in ROOT.glob(f"{pattern}{SUFFIX}"))
+}
+"""The Chinese pages of the checkout, and the English page of each."""
+
+
+def fingerprint(original: str) -> str:
+    """Hash an English page's text, without the parts that are made from the code."""
+    kept = _GENERATED.sub(r"\1\2", original)
+    return hashlib.sha256(kept.encode()).hexdigest()[:12]
+
+
+def recorded(translation: str) -> str:
+    """Give the hash that a Chinese page's text ends with, or an empty string."""
+    found = _HASH.search(translation)
+    return found[1] if found else ""
+
+
+def record(page: str) -> None:
+    """Write the hash of the English text as it is now to the end of a Chinese page."""
+    body = _HASH.sub("\n", text(page)).rstrip("\n")
+    mark = f"<!-- translated from: {fingerprint(text(english(page)))} -->"
+    (ROOT / page).write_text(f"{body}\n\n{mark}\n", encoding="utf-8")
+
+
+def prose(body: str) -> str:
+    """Remove the fenced blocks."""
+    return _FENCED.sub("", body)
+
+
+def headings(body: str) -> list[int]:
+    """Give the level of each heading."""
+    return [len(marks) for marks, _ in _HEADING.findall(prose(body))]
+
+
+def anchors(body: str) -> list[str]:
+    """Give the anchor of each heading, as forges make it."""
+    plain = (re.sub(r"[^\w\- ]", "", name.lower()) for _, name in _HEADING.findall(prose(body)))
+    return [name.replace(" ", "-") for name in plain]
+
+
+def tables(body: str) -> list[list[int]]:
+    """Give the number of cells of each row, table by table."""
+    found = re.findall(r"(?:^\|.*\n)+", prose(body) + "\n", re.MULTILINE)
+    return [[row.count(" |") for row in table.splitlines()] for table in found]
+
+
+def code(page: str) -> list[tuple[str, str, str, str]]:
+    """Give the fenced blocks, commands and YAML without their comments."""
+
+    def essence(block: Block) -> tuple[str, str, str, str]:
+        commented = block.language in {"sh", "yaml"}
+        body = without_comments(block.body) if commented else block.body
+        return block.language, block.kind, block.words, body
+
+    return [essence(block) for block in blocks(page)]
+
+
+def spans(body: str) -> set[str]:
+    """Give the names and values in code type."""
+    return set(_SPAN.findall(prose(body)))
+
+
+def links(page: str, body: str) -> Counter[tuple[str, str]]:
+    """Count the links by the English page they lead to, and the place of the heading in it.
+
+    A Chinese page has to link to the Chinese twin of a page that has one. The links between twins
+    are left out.
+    """
+    found = (_target(page, link) for link in _LINK.findall(prose(body)))
+    return Counter(target for target in found if target is not None)
+
+
+def _target(page: str, link: str) -> tuple[str, str] | None:
+    if "://" in link:
+        return link, ""
+    path, _, anchor = link.partition("#")
+    file = (ROOT / page).parent / path if path else ROOT / page
+    name = str(file.resolve().relative_to(ROOT))
+    if name in (TWINS.get(page), page.removesuffix(".md") + SUFFIX):
+        return None
+    if name.endswith(".svg"):
+        return name.replace(".zh-CN.", "."), ""
+    place = str(anchors(text(name)).index(anchor)) if anchor else ""
+    if page not in TWINS:
+        return name, place
+    has_a_twin = name.removesuffix(".md") + SUFFIX in TWINS
+    return (f"{name}: link to its Chinese twin" if has_a_twin else TWINS.get(name, name)), place
+
+
+def differences(page: str, translation: str, original: str) -> list[str]:
+    """Name what a Chinese page's text and the English one don't have in common, one line each."""
+    found: list[str] = []
+    if headings(translation) != headings(original):
+        found.append(f"headings: {headings(translation)}, not {headings(original)}")
+    if tables(translation) != tables(original):
+        found.append(f"table rows: {tables(translation)}, not {tables(original)}")
+    here, there = links(page, translation), links(english(page), original)
+    if here != there:
+        found.append(f"links: {dict(here - there)} here, {dict(there - here)} there")
+    if spans(translation) != spans(original):
+        ours, theirs = spans(translation), spans(original)
+        found.append(f"code: {ours - theirs} here, {theirs - ours} there")
+    if recorded(translation) != fingerprint(original):
+        found.append(
+            f"{english(page)} has changed: translate the change, then run "
+            f"python -m tests.docs.twins {page}"
+        )
+    return found
+
+
+if __name__ == "__main__":
+    for each in sys.argv[1:]:
+        record(each)
+    for each, its_original in TWINS.items():
+        if recorded(text(each)) != fingerprint(text(its_original)):
+            print(f"{each}: out of date")  # a command for people
