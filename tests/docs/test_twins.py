@@ -62,6 +62,17 @@ def test_the_pictures_differ_in_their_texts_only() -> None:
     assert shapes(text("docs/overview.zh-CN.svg")) == shapes(text("docs/overview.svg"))
 
 
+def test_blocks_without_comments_are_copied_from_the_english_page() -> None:
+    original = "# A\n\n```text\nnew\n```\n\n```sh\nls  # list\n```\n"
+    translation = "# 甲\n\n```text\nold\n```\n\n```sh\nls  # 列出\n```\n"
+    made = twins.renewed(translation, original)
+    assert "new" in made
+    assert "old" not in made
+    assert "列出" in made
+    assert twins.recorded(made) == twins.fingerprint(original)
+    assert twins.renewed(made, original) == made
+
+
 def test_what_is_made_from_the_code_needs_no_translation_anew() -> None:
     page = "a\n<!-- generated: values -->\n{}<!-- end -->\nb\n"
     assert twins.fingerprint(page.format("1\n")) == twins.fingerprint(page.format("2\n"))

@@ -13,8 +13,14 @@ from collections import Counter
 from tests.docs.pages import ROOT, Block, blocks, text, without_comments
 
 SUFFIX = ".zh-CN.md"
+COMMENTED = {"sh", "yaml"}
+"""Languages whose comments are translated."""
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(
+    r"(?P<file><!-- file: [^\n]* -->\n)?^```(?P<language>[\w-]*)\n.*?^```$",
+    re.MULTILINE | re.DOTALL,
+)
 _GENERATED = re.compile(r"(<!-- generated: [\w-]+ -->\n).*?(<!-- end -->\n)", re.DOTALL)
 _HASH = re.compile(r"\n<!-- translated from: ([0-9a-f]*) -->\n\Z")
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
@@ -47,11 +53,22 @@ def recorded(translation: str) -> str:
     return found[1] if found else ""
 
 
-def record(page: str) -> None:
-    """Write the hash of the English text as it is now to the end of a Chinese page."""
-    body = _HASH.sub("\n", text(page)).rstrip("\n")
-    mark = f"<!-- translated from: {fingerprint(text(english(page)))} -->"
-    (ROOT / page).write_text(f"{body}\n\n{mark}\n", encoding="utf-8")
+def renewed(translation: str, original: str) -> str:
+    """Give a Chinese page's text with the English text's hash at its end.
+
+    Blocks without comments to translate are copied, such as what a command prints.
+    """
+    body = _HASH.sub("\n", translation).rstrip("\n")
+    copies = [found[0] for found in _BLOCK.finditer(original)]
+    if len(copies) == len(_BLOCK.findall(body)):
+        rest = iter(copies)
+
+        def copied(found: re.Match[str]) -> str:
+            copy = next(rest)
+            return found[0] if found["language"] in COMMENTED and not found["file"] else copy
+
+        body = _BLOCK.sub(copied, body)
+    return f"{body}\n\n<!-- translated from: {fingerprint(original)} -->\n"
 
 
 def prose(body: str) -> str:
@@ -80,7 +97,7 @@ def code(page: str) -> list[tuple[str, str, str, str]]:
     """Give the fenced blocks, commands and YAML without their comments."""
 
     def essence(block: Block) -> tuple[str, str, str, str]:
-        commented = block.language in {"sh", "yaml"}
+        commented = block.language in COMMENTED
         body = without_comments(block.body) if commented else block.body
         return block.language, block.kind, block.words, body
 
@@ -142,7 +159,8 @@ def differences(page: str, translation: str, original: str) -> list[str]:
 
 if __name__ == "__main__":
     for each in sys.argv[1:]:
-        record(each)
+        renewed_text = renewed(text(each), text(english(each)))
+        (ROOT / each).write_text(renewed_text, encoding="utf-8")
     for each, its_original in TWINS.items():
         if recorded(text(each)) != fingerprint(text(its_original)):
             print(f"{each}: out of date")  # a command for people

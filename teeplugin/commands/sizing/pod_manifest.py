@@ -60,6 +60,8 @@ spec:
 _NOT_ROOT = """\
     # Not root: only root can open /dev/teelog (0600), unless the node's driver was built with
     # CONFIG_CONTAINER_TEE_CAPABLE. Without it the CA's and the TAs' log can't be read in here.
+    # With this the pod passes Pod Security `restricted`.
+    runAsNonRoot: true
 """
 
 

@@ -70,6 +70,18 @@ def test_name_user_and_command_of_the_pod_are_those_given() -> None:
     assert "command" not in manifest(*IMAGE, EXAMPLE)["spec"]["containers"][0]
 
 
+def test_the_pod_of_a_user_that_is_not_root_passes_pod_security_restricted() -> None:
+    spec = manifest(*IMAGE, "--user", "1000", EXAMPLE)["spec"]
+    (container,) = spec["containers"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert {"hostNetwork", "hostIPC", "volumes"} & set(spec) == set()
+    # Root would be refused by its own pod.
+    assert "runAsNonRoot" not in manifest(*IMAGE, EXAMPLE)["spec"]["securityContext"]
+
+
 @pytest.mark.parametrize(
     ("service_name", "name"),
     [
