@@ -42,8 +42,8 @@ TWINS = {
 
 
 def fingerprint(original: str) -> str:
-    """Hash an English page's text, without the parts that are made from the code."""
-    kept = _GENERATED.sub(r"\1\2", original)
+    """Hash an English page's words, without the parts that are made from the code."""
+    kept = " ".join(_GENERATED.sub(r"\1\2", original).split())
     return hashlib.sha256(kept.encode()).hexdigest()[:12]
 
 
@@ -161,6 +161,6 @@ if __name__ == "__main__":
     for each in sys.argv[1:]:
         renewed_text = renewed(text(each), text(english(each)))
         (ROOT / each).write_text(renewed_text, encoding="utf-8")
-    for each, its_original in TWINS.items():
+    for each, its_original in TWINS.items() if sys.argv[1:] == [] else ():
         if recorded(text(each)) != fingerprint(text(its_original)):
             print(f"{each}: out of date")  # a command for people
