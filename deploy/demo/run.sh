@@ -4,14 +4,17 @@ set -u
 
 /usr/bin/tlogcat -f &
 log=$!
+application=
+stopped=
+trap 'stopped=yes; kill "$application" 2>/dev/null' TERM INT
 /vendor/bin/demo-ca "$@" &
 application=$!
 
-trap 'kill "$application" 2>/dev/null' TERM INT
 wait "$application"
 status=$?
-# A signal ends the first wait before the application has ended.
-while kill -0 "$application" 2>/dev/null; do
+# A signal ends the wait with a status of its own: wait again for the application's.
+while [ -n "$stopped" ] && [ "$status" -gt 128 ]; do
+  stopped=
   wait "$application"
   status=$?
 done

@@ -19,7 +19,7 @@ from teeplugin.cli.main import COMMANDS
 from teeplugin.config.go_flags import help_text, read_flags
 from teeplugin.config.settings import SETTINGS
 from teeplugin.config.sources import CONFIG_VARIABLE
-from teeplugin.kubelet import device_plugin_service as service
+from teeplugin.policy.variables import unit_variables
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = (
@@ -121,7 +121,7 @@ def test_every_flag_that_is_named_exists(document: str) -> None:
 
 
 def test_the_documents_name_the_variables_there_are_and_no_others() -> None:
-    handed = set(service.unit_variables("huawei.com/tee-ram", 1, 1))
+    handed = set(unit_variables("huawei.com/tee-ram", 1, 1))
     read = {setting.variable for setting in SETTINGS.values()} | {CONFIG_VARIABLE}
     variable = r"\b(?:TEEPLUGIN|TEE_RAM)_[A-Z_]*[A-Z]"
     read |= set(re.findall(variable, text("deploy/executable/header.sh")))
