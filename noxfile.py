@@ -177,13 +177,14 @@ def tee(session: nox.Session) -> None:
 
 @nox.session(python=NEWEST_PYTHON)
 def tee_real(session: nox.Session) -> None:
-    """Compare the test libteec with a real one of iTrustee's: `-- /usr/lib64/libteec.so`."""
-    if len(session.posargs) != 1:
-        session.error("give the path of one library: nox -s tee_real -- /usr/lib64/libteec.so")
+    """Compare the mocks with iTrustee's own: `-- /usr/lib64/libteec.so [/usr/bin/tee_teleport]`."""
+    names = ("TEEPLUGIN_REAL_LIBTEEC", "TEEPLUGIN_REAL_TELEPORT")
+    if not 1 <= len(session.posargs) <= len(names):
+        session.error("give a library's path: nox -s tee_real -- /usr/lib64/libteec.so")
     _under_test(session, "test")
-    (library,) = session.posargs
-    env = _ENVIRONMENT | {"TEEPLUGIN_REAL_LIBTEEC": library}
-    session.run("pytest", "-v", "tests/tee/test_itrustee_library.py", env=env)
+    env = _ENVIRONMENT | dict(zip(names, session.posargs, strict=False))
+    tests = [f"tests/tee/test_{name}.py" for name in ("itrustee_library", "teleport")]
+    session.run("pytest", "-v", *tests[: len(session.posargs)], env=env)
 
 
 @nox.session(tags=["check"])

@@ -124,5 +124,6 @@ int hook_set(const struct state *state, const struct options *options);
 int hook_clean(const struct state *state);
 int apply(const char *id, struct record *record);
 int give_back(const char *id, const struct record *record);
+bool stays_unknown(const struct record *record);
 
 #endif

@@ -106,6 +106,27 @@ int hook_set(const struct state *state, const struct options *options)
 	return result;
 }
 
+static int count_unknown(const char *id, struct record *record, void *context)
+{
+	(void)id;
+	*(int *)context += record->group == GROUP_UNKNOWN;
+	return 0;
+}
+
+/* A call that never answered may have made a group, which nobody can name and clean up: it counts
+ * as used until the TEE restarts, but there are no more such groups than the TEE has. */
+bool stays_unknown(const struct record *record)
+{
+	struct incarnation tee;
+	int unknown = 0;
+
+	if (record->group != GROUP_UNKNOWN || !tee_incarnation(&tee) ||
+	    !same_incarnation(&tee, &record->tee))
+		return false;
+	each_record(count_unknown, &unknown);
+	return unknown <= MOST_CONTAINERS;
+}
+
 int hook_clean(const struct state *state)
 {
 	struct record record;
@@ -113,7 +134,7 @@ int hook_clean(const struct state *state)
 
 	if (lock_records() != 0)
 		return -1;
-	if (read_record(state->id, &record) == 0) {
+	if (read_record(state->id, &record) == 0 && !stays_unknown(&record)) {
 		/* -2: the TEE refused, as it does where the group is gone; nothing is left to try. */
 		result = give_back(state->id, &record);
 		if (result != -1)

@@ -32,8 +32,8 @@ static int reconcile_one(const char *id, const struct incarnation *tee)
 		return 0;
 	bool is_current = same_incarnation(&record.tee, tee);
 	if (!container_lives(&record.container)) {
-		if (record.group == GROUP_UNKNOWN && is_current)
-			return 0; /* counts as used until the TEE restarts */
+		if (stays_unknown(&record))
+			return 0;
 		return give_back(id, &record) == -1 ? -1 : remove_record(id);
 	}
 	if (is_current && record.group >= 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -181,7 +182,21 @@ def test_a_tool_that_hangs_is_ended_in_time(limits: Limits, one: Container) -> N
     assert monotonic() - began < HOOK_MS / 1000
     # It may have made a group: that is kept on record until the TEE restarts.
     assert limits.told("summary")["unknown"] == "1"
+    # The runtime calls the poststop hook also for a container that it could not create.
+    limits.clean(one)
+    assert limits.told("summary")["unknown"] == "1"
     assert subprocess.run(["pgrep", "-f", str(limits.tool)], check=False).returncode == 1
+
+
+def test_no_more_unknown_groups_are_counted_than_the_tee_has(
+    limits: Limits, one: Container
+) -> None:
+    limits.behave("crash")
+    for number in range(66):
+        again = Container(one.pid, f"try-{number}")
+        assert "was ended by signal 9" in limits.refusal(again)
+        limits.clean(again)
+    assert limits.told("summary")["unknown"] == "63"
 
 
 def test_a_tool_that_is_missing_is_named(limits: Limits, one: Container) -> None:
@@ -307,13 +322,9 @@ def test_a_lock_that_another_holds_is_waited_for_in_vain_and_told(
     limits: Limits, one: Container
 ) -> None:
     limits.set(one)
-    with subprocess.Popen(["flock", limits.records / "lock", "sleep", "1000"]) as holder:
-        try:
-            with container() as other:
-                assert "other containers' limits are still being set" in limits.refusal(other)
-        finally:
-            subprocess.run(["pkill", "-P", str(holder.pid)], check=False)
-            holder.kill()
+    with (limits.records / "lock").open() as lock, container() as other:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "other containers' limits are still being set" in limits.refusal(other)
 
 
 # ---- the state on standard input
