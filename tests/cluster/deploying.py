@@ -6,10 +6,12 @@ and push the image.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import os
 import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from tests.cluster.settings import NODE_NAME
 from tests.cluster.versions import NO_SURGE
 from tests.cluster.waiting import wait_until
 from tests.needs import need
+from tests.tee import teecd
 from tests.tee.build import SAMPLE_UUID, build, write_signed
 
 IMAGE = "lab.local/tee-device-plugin:1"
@@ -122,6 +125,7 @@ def _shell(lab: Lab) -> Shell:
     shell = Shell(lab, building.copy_sources(place / "checkout"), place / "programs")
     building.make_parts(shell.folder)
     _stand_in_for_the_nodes_files(place / "node", shell.folder / "pkg")
+    _start_teecd(lab)
     building.Builder(place, shell.importer()).prepare(place / "programs")
     build_as_in_the_guide(shell, place / "node")
     return shell
@@ -145,6 +149,19 @@ def _stand_in_for_the_nodes_files(node: Path, pkg: Path) -> None:
     (node / "usr/bin").mkdir(parents=True)
     (node / "usr/bin/tlogcat").write_text("#!/bin/sh\n")
     write_signed(pkg / f"{SAMPLE_UUID}.sec")
+
+
+def _start_teecd(lab: Lab) -> None:
+    """Run a mock teecd on the lab's node, as iTrustee's nodes do; it ends with the lab, or us."""
+    words = ("-I", "-S", teecd.__file__, "/var/itrustee/teecd/teecd.sock", os.devnull)
+    process = subprocess.Popen(
+        lab.enter(sys.executable, *words, str(teecd.MAJOR)),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    atexit.register(process.kill)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"listening\n"
 
 
 def build_as_in_the_guide(shell: Shell, node: Path) -> None:
