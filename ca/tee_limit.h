@@ -102,7 +102,7 @@ bool same_incarnation(const struct incarnation *one, const struct incarnation *o
 /* tee_limit_tool.c */
 int set_limit(const struct record *record, long *group);
 int set_secure_storage(const struct record *record, const char *id);
-int clean_group(long group, const char *id_with_storage);
+int clean_group(long group, const char *id_with_storage, bool is_expected);
 int parse_group(const char *output, bool *memory_parsed, long *group);
 
 /* tee_limit_records.c */

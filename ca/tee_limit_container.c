@@ -128,8 +128,9 @@ bool tee_incarnation(struct incarnation *incarnation)
 	if (stat(TEE_LIMIT_TEECD, &status) != 0)
 		return false;
 	incarnation->inode = status.st_ino;
-	incarnation->seconds = (unsigned long long)status.st_ctim.tv_sec;
-	incarnation->nanoseconds = (unsigned long long)status.st_ctim.tv_nsec;
+	/* Not st_ctim, which teecd changes by a chmod after it has made the socket. */
+	incarnation->seconds = (unsigned long long)status.st_mtim.tv_sec;
+	incarnation->nanoseconds = (unsigned long long)status.st_mtim.tv_nsec;
 	return true;
 }
 

@@ -42,31 +42,26 @@ int apply(const char *id, struct record *record)
 	if (write_record(id, record) == 0 && result == 0 &&
 	    (!record->secure_storage || set_secure_storage(record, id) == 0))
 		return 0;
-	if (record->group >= 0 && clean_group(record->group, NULL) == 0) {
+	if (record->group >= 0 && clean_group(record->group, NULL, true) == 0) {
 		record->group = GROUP_UNSET;
 		write_record(id, record);
 	}
 	return -1;
 }
 
-static int owner(const char *id, struct record *record, void *context)
-{
-	const struct claim *claim = context;
-
-	return strcmp(id, claim->id) != 0 && record->group == claim->record->group &&
-	       same_incarnation(&record->tee, &claim->record->tee);
-}
-
-/* Cleans a record's group up, unless it is gone with an earlier TEE, or another container's. */
+/* Cleans a record's group up: 0 if it has none any more, -1 if that is not known, -2 if the TEE
+ * refused, as it does where the group is gone.
+ *
+ * After a restart of the TEE the number may have been given to another of our containers; `forfeit`
+ * has then taken it from this record. */
 int give_back(const char *id, const struct record *record)
 {
-	struct claim claim = { id, record };
 	struct incarnation tee;
+	bool is_current = tee_incarnation(&tee) && same_incarnation(&tee, &record->tee);
 
-	if (record->group < 0 || !tee_incarnation(&tee) || !same_incarnation(&tee, &record->tee) ||
-	    each_record(owner, &claim) != 0)
+	if (record->group < 0)
 		return 0;
-	return clean_group(record->group, record->secure_storage ? id : NULL);
+	return clean_group(record->group, record->secure_storage ? id : NULL, is_current);
 }
 
 /* A container with the same id, as Docker restarts them, whose poststop hook was never called. */
@@ -129,13 +124,15 @@ bool stays_unknown(const struct record *record)
 
 int hook_clean(const struct state *state)
 {
+	struct incarnation tee;
 	struct record record;
 	int result = 0;
 
 	if (lock_records() != 0)
 		return -1;
-	if (read_record(state->id, &record) == 0 && !stays_unknown(&record)) {
-		/* -2: the TEE refused, as it does where the group is gone; nothing is left to try. */
+	/* While teecd is down nothing can be cleaned up: `reconcile` does, by the record. */
+	if (tee_incarnation(&tee) && read_record(state->id, &record) == 0 &&
+	    !stays_unknown(&record)) {
 		result = give_back(state->id, &record);
 		if (result != -1)
 			result = remove_record(state->id);

@@ -38,6 +38,9 @@ static int reconcile_one(const char *id, const struct incarnation *tee)
 	}
 	if (is_current && record.group >= 0)
 		return 0;
+	/* Still there if only teecd was started again; it would count towards the TEE's groups. */
+	if (give_back(id, &record) == -1)
+		return -1;
 	return apply(id, &record);
 }
 

@@ -113,6 +113,32 @@ def test_the_same_without_a_new_socket_of_teecd(
     assert list(limits.groups.values()) == [f"{other.namespace} 5120K"]
 
 
+def test_a_restart_of_teecd_alone_leaves_one_group_for_each_container(
+    limits: Limits, two: tuple[Container, Container]
+) -> None:
+    for each in two:
+        limits.set(each)
+    limits.restart_teecd()
+    assert limits.run("reconcile").returncode == 0
+    limited(limits, *two)
+    limits.teecd.chmod(0o666)
+    calls = limits.calls
+    reconcile(limits)
+    assert limits.calls == calls
+
+
+def test_a_container_that_ends_while_teecd_is_down_is_cleaned_up_later(limits: Limits) -> None:
+    with container() as gone:
+        limits.set(gone)
+    socket = limits.teecd.rename(limits.directory / "kept")
+    limits.clean(gone)
+    assert len(limits.groups) == 1
+    socket.rename(limits.teecd)
+    reconcile(limits)
+    assert limits.groups == {}
+    assert limits.recorded == {}
+
+
 def test_a_container_whose_poststop_never_came_is_cleaned_up(limits: Limits) -> None:
     with container() as gone:
         limits.set(gone)
