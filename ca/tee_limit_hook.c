@@ -74,9 +74,21 @@ static int end_earlier(const char *id)
 	return remove_record(id);
 }
 
+/* The kernel gives a namespace's number out again as soon as it is free. A group of a container that
+ * ended without its poststop hook would then be the new one's as well. */
+static int end_predecessor(const char *id, struct record *record, void *context)
+{
+	const struct record *successor = context;
+
+	if (record->container.namespace != successor->container.namespace ||
+	    container_lives(&record->container) || stays_unknown(record))
+		return 0;
+	return give_back(id, record) == -1 ? -1 : remove_record(id);
+}
+
 static int set_locked(const struct state *state, struct record *record)
 {
-	if (end_earlier(state->id) != 0)
+	if (end_earlier(state->id) != 0 || each_record(end_predecessor, record) != 0)
 		return -1;
 	int result = apply(state->id, record);
 	/* What is still in the TEE stays on record, for `reconcile`. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -159,6 +160,19 @@ def test_after_a_restart_nothing_is_cleaned_for_those_that_ended_before(limits: 
         reconcile(limits)
         limited(limits, lives)
     assert not any("--clean" in call for call in limits.calls)
+
+
+def test_a_namespaces_number_that_is_given_out_again_leaves_one_group(limits: Limits) -> None:
+    with container() as gone:
+        limits.set(gone)
+    record = limits.records / "containers" / gone.id
+    with container() as lives:
+        text = record.read_text()
+        old, new = f"namespace={re.findall('namespace=(.*?) ', text)[0]} ", lives.namespace
+        record.write_text(text.replace(old, f"namespace={new} "))
+        limits.set(lives)
+        limited(limits, lives)
+        assert list(limits.recorded) == [lives.id]
 
 
 def test_a_process_that_took_over_the_pid_is_no_reason_to_keep_a_group(limits: Limits) -> None:
