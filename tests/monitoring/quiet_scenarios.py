@@ -19,6 +19,12 @@ QUIET = (
         20,
         {'teeplugin_limit_containers{state="unset"}': "0x5 2 0x20"},
     ),
+    Quiet(
+        "an image is pulled for 8 minutes",
+        "TeePluginContainersWithoutTee",
+        20,
+        {'teeplugin_limit_containers{state="unrecorded"}': "0x5 1x8 0x20"},
+    ),
     Quiet("50 containers", "TeePluginLimitGroupsShort", 20, {"teeplugin_limit_groups": "50x20"}),
     Quiet("seen at one scrape", "TeePluginTeeUnhealthy", 20, {FAULT: "_x6 1 stale"}),
     Quiet(

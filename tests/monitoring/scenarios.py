@@ -178,8 +178,8 @@ FIRES = (
     ),
     Fires(
         "the runtime ignores CDI devices",
-        "TeePluginLimitsUnset",
-        8,
+        "TeePluginContainersWithoutTee",
+        16,
         {'teeplugin_limit_containers{state="unrecorded"}': "0x5 1x20"},
         value="1",
         labels={"state": "unrecorded"},
