@@ -14,13 +14,18 @@ application's allowlist has to admit them. The daemon's flags are taken too: the
 backend, and its options."""
 
 
+def parser() -> CommandParser:
+    """Give the command's flags."""
+    return CommandParser("identity", _DESCRIPTION)
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the identity and give the exit status.
 
     Raises:
         ConfigError: the flags or settings can't be used, or the backend has no identity.
     """
-    read = CommandParser("identity", _DESCRIPTION).read(argv)
+    read = parser().read(argv)
     if read is None:
         return 0
     flags, settings = read[0], read[1].settings

@@ -24,13 +24,18 @@ The exit status is 1 if pods can't be given units now."""
 _SHOWN_EVENTS = 8
 
 
+def parser() -> CommandParser:
+    """Give the command's flags."""
+    return CommandParser("status", _DESCRIPTION)
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the status and give the exit status.
 
     Raises:
         ConfigError: the flags or settings can't be used, or what answers is no plugin.
     """
-    read = CommandParser("status", _DESCRIPTION).read(argv)
+    read = parser().read(argv)
     if read is None:
         return 0
     flags, listen = read[0], read[1].settings.listen

@@ -15,15 +15,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from teeplugin.cli.console import complain
 from teeplugin.config.settings import ConfigError, shown_path
 from teeplugin.policy.units import format_size
-from teeplugin.simulator.options import Options, parse_options
+from teeplugin.simulator.options import Options, parse_options, parser
 from teeplugin.simulator.report import Report, Unwritable
 from teeplugin.simulator.scenario_runner.player import Result, play
 from teeplugin.simulator.scenario_runner.scenario import Scenario
 from teeplugin.simulator.sockets import LONGEST_SOCKET_PATH
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.timeline import ERROR
+
+__all__ = ["main", "parser"]
 
 _LONGEST_SOCKET = "/tee-12345678/device-plugins/tee-ram-123456789012.sock"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,10 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse_options(sys.argv[1:] if argv is None else argv)
         status = _EXIT_FAILED if sys.stdout is None else _played(options)
     except ConfigError as error:
-        _tell(f"tee-device-plugin simulate: {error}")
+        complain(str(error))
         return _EXIT_USAGE
-    except SystemExit:  # argparse has printed --help
-        status = 0
     except (Unwritable, OSError):  # without a word: nobody is listening
         status = _EXIT_FAILED
     return status if _flushed() else _EXIT_FAILED
@@ -64,11 +65,11 @@ def _played(options: Options) -> int:
     try:
         return asyncio.run(_run(options, directory, Report(sys.stdout)))
     except OSError as error:
-        _tell(f"tee-device-plugin simulate: {directory}: it can't be played in it ({error})")
+        complain(f"simulate: {directory}: can't be used ({error}): set TMPDIR to another directory")
         return _EXIT_FAILED
     finally:
         if options.keep:
-            _tell(f"kept: {directory}")
+            complain(f"kept: {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -78,13 +79,6 @@ def _hush_libraries() -> None:
     logging.getLogger("grpclib").addHandler(logging.NullHandler())
     logging.getLogger("grpclib").propagate = False
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-
-
-def _tell(line: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
 
 
 def _directory() -> Path:

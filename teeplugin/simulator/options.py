@@ -6,7 +6,6 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
 
 from teeplugin.cli.parser import Parser
 from teeplugin.config.given import Given
@@ -35,9 +34,6 @@ Play the plugin's life on this machine, without any TEE and without Kubernetes: 
 and the real plugin as a child process, with a TEE that fails and recovers. Without flags it is a
 tour, which takes seconds."""
 
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
-
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -54,28 +50,13 @@ class Options:
     verbose: bool
 
 
-class _Parser(Parser):
-    def error(self, message: str) -> NoReturn:
-        """Refuse the flags, without the command's name: `main` begins every line with it.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError(f"{message}: see {self.prog} --help")
-
-    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
-        """Let errors of the output through: they end the command as those of the tour do."""
-        if (stream := file or sys.stdout) is not None:
-            stream.write(self.format_help() + _scenario_lines())
-
-
 def parse_options(argv: Sequence[str]) -> Options:
     """Read the flags; `--help` prints and raises SystemExit, as argparse does.
 
     Raises:
         ConfigError: a flag is unknown, or its value or the scenario breaks a rule.
     """
-    flags = _parser().parse_args(argv)
+    flags = parser().parse_args(argv)
     scenario = None
     if flags.scenario is not None or not flags.stay:
         scenario = read_scenario(_given("--scenario", flags.scenario or TOUR))
@@ -132,43 +113,50 @@ def _more(setup: Setup, units: int) -> str:
     return f"a precision of at most {max(MIN_PRECISION_KB, coarsest_kb)} KB"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("simulate", usage=None, description=_DESCRIPTION)
-    parser.add_argument(
+def parser() -> Parser:
+    """Give the command's flags."""
+    made = Parser(
+        "simulate",
+        usage="%(prog)s [FLAGS]",
+        description=_DESCRIPTION,
+        epilog=_scenario_lines(),
+    )
+    made.add_argument(
         "--scenario",
         metavar="NAME|FILE",
         help="play one of those below, or a YAML file of your own",
     )
-    parser.add_argument(
+    made.add_argument(
         "--stay",
         action="store_true",
         help="a live view of a node to play with by keys (needs the extra teeplugin[simulate]); "
         "plain lines where it is no terminal",
     )
-    parser.add_argument(
+    made.add_argument(
         "--precision",
         metavar="KB",
         help=f"memory of one unit (default: the scenario's, or {MIN_PRECISION_KB})",
     )
-    parser.add_argument(
+    made.add_argument(
         "--total",
         metavar="SIZE",
         help=f"the TEE's memory (default: the scenario's, or {flag_size(DEFAULT_TOTAL_BYTES)})",
     )
-    parser.add_argument(
+    made.add_argument(
         "--listen",
         metavar="HOST:PORT",
         default="off",
-        help="where the plugin serves metrics, probes and its status (default: %(default)s)",
+        help="where the plugin serves metrics, probes and its status (default: off)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--plugin", metavar="COMMAND", help="run this plugin instead of the installed one"
     )
-    parser.add_argument(
+    made.add_argument(
         "--keep", action="store_true", help="leave the temporary directory for a look"
     )
-    parser.add_argument("--verbose", action="store_true", help="show the plugin's log as it comes")
-    return parser
+    made.add_argument("--verbose", action="store_true", help="show the plugin's log as it comes")
+    made.words["scenario"] = shipped_names()
+    return made
 
 
 def _scenario_lines() -> str:

@@ -3,6 +3,7 @@
 import re
 from dataclasses import fields
 
+from teeplugin.cli.pages import DIRECTORY
 from teeplugin.config.settings import SETTINGS
 from teeplugin.policy.units import (
     comfortable_precision_kb,
@@ -14,7 +15,7 @@ from teeplugin_backends import simulated
 from teeplugin_backends.libteec import options
 from teeplugin_backends.options import option_parsers
 from tests.docs.pages import text
-from tests.docs.reference import PARTS, names, regenerated
+from tests.docs.reference import PARTS, help_pages, names, regenerated
 
 CONFIGURATION = text("docs/configuration.md")
 
@@ -31,6 +32,16 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 def test_the_reference_is_what_the_code_makes() -> None:
     assert regenerated(CONFIGURATION) == CONFIGURATION, "run: python -m tests.docs.reference"
+
+
+def test_the_pages_of_help_are_what_the_code_makes() -> None:
+    written = {path.name: path.read_text(encoding="utf-8") for path in DIRECTORY.iterdir()}
+    assert written == help_pages(), "run: python -m tests.docs.reference"
+
+
+def test_the_pages_of_help_fit_80_columns() -> None:
+    for page in help_pages().values():
+        assert max(map(len, page.splitlines())) <= 80
 
 
 def test_the_reference_has_every_part_once_and_in_the_models_order() -> None:

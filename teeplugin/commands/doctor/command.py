@@ -29,13 +29,18 @@ started with. Nothing is changed, and the TEE is asked once. The exit status is 
 failed, 1 if something did, and 2 if the plugin would not start with these settings."""
 
 
+def parser() -> CommandParser:
+    """Give the command's flags."""
+    return CommandParser("doctor", _DESCRIPTION)
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the checks as they end, or the report as JSON, and give the exit status.
 
     Raises:
         ConfigError: a flag is unknown; what is wrong with a setting's value is in the report.
     """
-    found = CommandParser("doctor", _DESCRIPTION).split(argv)
+    found = parser().split(argv)
     if found is None:
         return 0
     flags, values = found
