@@ -28,22 +28,33 @@ def version_page() -> str:
     return f"{PROGRAM} {__version__}\n"
 
 
+def _version_json() -> str:
+    import json  # noqa: PLC0415 - the other pages are printed without
+
+    from teeplugin.primitives.document import document  # noqa: PLC0415 - likewise
+
+    return f"{json.dumps(document(VERSION, {}), indent=2)}\n"
+
+
 def asked_page(words: Sequence[str], commands: Collection[str]) -> str | None:
     """Give the page that a command line asks for.
 
     None: it asks for none, or for one that doesn't exist.
     """
+    page = None
     match list(words):
         case [word, *_] if word in _HELP_FLAGS:
-            return help_page()
+            page = help_page()
         case [word] if word in _VERSION_FLAGS:
-            return version_page()
+            page = version_page()
+        case ["version", "--format", "json"] | ["version", "--format=json"]:
+            page = _version_json()
         case ["help"] | ["help", "help" | "version"]:
-            return help_page()
+            page = help_page()
         case ["help", word] if word in commands:
-            return help_page(word)
+            page = help_page(word)
         case [word, *rest] if word in (HELP, VERSION, *commands):
             end = rest.index("--") if "--" in rest else len(rest)
             if _HELP_FLAGS & {*rest[:end]}:
-                return help_page(word if word in commands else _DAEMON)
-    return None
+                page = help_page(word if word in commands else _DAEMON)
+    return page

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from teeplugin.cli.console import put
 from teeplugin.cli.parser import CommandParser
 from teeplugin.config.settings import ConfigError
+from teeplugin.primitives.document import document
 from teeplugin.tee.entry_points import load_backend
 
 _DESCRIPTION = """\
@@ -37,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         )
     facts = identity._asdict()
     if flags.format == "json":
-        text = json.dumps(facts, indent=2)
+        text = json.dumps(document("identity", facts), indent=2)
     else:
         text = "\n".join(f"{name.ljust(len('sha256'))}  {value}" for name, value in facts.items())
     return put(f"{text}\n")

@@ -19,7 +19,7 @@ from teeplugin.cli.console import complain
 from teeplugin.config.settings import ConfigError, shown_path
 from teeplugin.policy.units import format_size
 from teeplugin.simulator.options import Options, parse_options, parser
-from teeplugin.simulator.report import Report, Unwritable
+from teeplugin.simulator.report import JsonReport, Report, Unwritable
 from teeplugin.simulator.scenario_runner.player import Result, play
 from teeplugin.simulator.scenario_runner.scenario import Scenario
 from teeplugin.simulator.sockets import LONGEST_SOCKET_PATH
@@ -63,10 +63,14 @@ def _played(options: Options) -> int:
     _hush_libraries()
     directory = _directory()
     try:
-        return asyncio.run(_run(options, directory, Report(sys.stdout)))
+        report = JsonReport(sys.stdout) if options.as_json else Report(sys.stdout)
+        status = asyncio.run(_run(options, directory, report))
+        report.end()
     except OSError as error:
         complain(f"simulate: {directory}: can't be used ({error}): set TMPDIR to another directory")
         return _EXIT_FAILED
+    else:
+        return status
     finally:
         if options.keep:
             complain(f"kept: {directory}")
@@ -173,6 +177,7 @@ async def _stay(scenario: Scenario | None, stage: Stage) -> int:
 
 async def _play_scenario(scenario: Scenario, options: Options, stage: Stage, report: Report) -> int:
     """Play it to its end, or to a step that fails, as a table."""
+    report.begin(scenario.name, len(scenario.steps))
     if options.by_name:
         report.text(f"{scenario.name}: {scenario.description}")
     report.heading(

@@ -48,6 +48,7 @@ class Options:
     stay: bool
     keep: bool
     verbose: bool
+    as_json: bool
 
 
 def parse_options(argv: Sequence[str]) -> Options:
@@ -57,6 +58,8 @@ def parse_options(argv: Sequence[str]) -> Options:
         ConfigError: a flag is unknown, or its value or the scenario breaks a rule.
     """
     flags = parser().parse_args(argv)
+    if flags.stay and flags.format == "json":
+        raise ConfigError("simulate: --format json: --stay has no end: leave one of them out")
     scenario = None
     if flags.scenario is not None or not flags.stay:
         scenario = read_scenario(_given("--scenario", flags.scenario or TOUR))
@@ -69,6 +72,7 @@ def parse_options(argv: Sequence[str]) -> Options:
         stay=flags.stay,
         keep=flags.keep,
         verbose=flags.verbose,
+        as_json=flags.format == "json",
     )
 
 
@@ -155,6 +159,9 @@ def parser() -> Parser:
         "--keep", action="store_true", help="leave the temporary directory for a look"
     )
     made.add_argument("--verbose", action="store_true", help="show the plugin's log as it comes")
+    made.add_argument(
+        "--format", choices=("text", "json"), default="text", help="how to print what was played"
+    )
     made.words["scenario"] = shipped_names()
     return made
 

@@ -3,13 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from teeplugin import __version__
 from teeplugin.cli.layout import COMFORTABLE_COLUMNS, command_lines, wrapped
 from teeplugin.commands.doctor.model import Line, Report
+from teeplugin.primitives.document import document
 from teeplugin_backends.base import Finding, Result
-
-FORM = 1
-"""Of the JSON: another number where a reader of this one would have to change."""
 
 _CHECK_WIDTH = 20
 _INDENT = "  "
@@ -28,10 +25,8 @@ _LEAST_TEXT_COLUMNS = 30
 
 
 def as_json(report: Report) -> str:
-    """Write all of it for programs; docs/doctor.md describes the form."""
-    data = {
-        "form": FORM,
-        "plugin_version": __version__,
+    """Write all of it for programs; docs/doctor.md describes it."""
+    facts = {
         "exit_status": report.exit_status,
         "summary": report.summary,
         "counts": {str(result): count for result, count in report.counts.items()},
@@ -50,7 +45,7 @@ def as_json(report: Report) -> str:
             for line in report.lines
         ],
     }
-    return f"{json.dumps(data, indent=2)}\n"
+    return f"{json.dumps(document('doctor', facts), indent=2)}\n"
 
 
 def as_text(report: Report, *, coloured: bool, width: int | None = None) -> str:

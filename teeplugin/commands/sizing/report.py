@@ -17,6 +17,7 @@ from teeplugin.commands.sizing.memory import (
 from teeplugin.commands.sizing.precision import USUAL_PRECISIONS_KB, wasted_bytes
 from teeplugin.config.settings import shown_path
 from teeplugin.policy.units import KIB
+from teeplugin.primitives.document import document
 
 _MEANINGS: Mapping[Certainty, str] = {
     Certainty.STATED: "it is in the TA's files",
@@ -33,7 +34,7 @@ _Row = tuple[str, str, str, str]
 def as_data(estimate: Estimate) -> dict[str, Any]:
     """Give the estimate as what JSON and YAML can write; bytes but where a key says otherwise."""
     rounded = estimate.rounded
-    return {
+    facts = {
         "resource_name": estimate.resource_name,
         "units": rounded.units,
         "precision_kb": estimate.precision_kb,
@@ -48,6 +49,7 @@ def as_data(estimate: Estimate) -> dict[str, Any]:
         "precisions": _precisions(estimate),
         "least_waste_precision_kb": estimate.least_waste_precision_kb,
     }
+    return document("size", facts)
 
 
 def _by_name(estimate: Estimate) -> dict[str, int]:

@@ -9,8 +9,9 @@ import pytest
 from teeplugin.commands.doctor import examine as order
 from teeplugin.commands.doctor.evidence import Answer, RecordsSeen
 from teeplugin.commands.doctor.model import Line, Report
-from teeplugin.commands.doctor.report import FORM, as_json, as_text
+from teeplugin.commands.doctor.report import as_json, as_text
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.primitives.document import SCHEMA_VERSION
 from teeplugin_backends.base import Finding, Result
 from teeplugin_backends.libteec import abi
 from teeplugin_backends.libteec.checks import CHECKS as LIBTEEC_CHECKS
@@ -89,11 +90,20 @@ def test_colours_are_the_results_own() -> None:
 
 
 def test_the_json_form_is_stable() -> None:
-    """Whoever changes this test changes FORM as well."""
+    """A change here is one of SCHEMA_VERSION and of docs/schemas as well."""
     told = json.loads(as_json(judged(preloaded="/x.so")))
-    assert FORM == 1
+    assert SCHEMA_VERSION == 1
     assert list(told) == [
-        *("form", "plugin_version", "exit_status", "summary", "counts", "settings", "checks")
+        *(
+            "kind",
+            "version",
+            "plugin_version",
+            "exit_status",
+            "summary",
+            "counts",
+            "settings",
+            "checks",
+        )
     ]
     assert list(told["counts"]) == ["ok", "warning", "failed", "not applicable"]
     assert sum(told["counts"].values()) == len(told["checks"])
