@@ -23,6 +23,7 @@ HELP_COLUMNS = 80
 """Help is for a terminal of this width, because it may be printed from a file."""
 
 _LEAST_TEXT_COLUMNS = 40
+_USAGE = "usage: "
 
 
 class Parser(argparse.ArgumentParser):
@@ -120,7 +121,8 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         """Write the help."""
         usage = (self.usage or "").replace("%(prog)s", self.prog)
-        text = f"usage: {usage}\n\n"
+        text = "\n".join(wrapped(usage, HELP_COLUMNS, head=len(_USAGE), indent=len(_USAGE)))
+        text = f"{_USAGE}{text}\n\n"
         text += "\n".join(wrapped(" ".join((self.description or "").split()), HELP_COLUMNS))
         rows = [(_left(each), each.help or "") for each in self.arguments]
         column = max(len(left) for left, _ in rows if len(left) < _LEAST_TEXT_COLUMNS)

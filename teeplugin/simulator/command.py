@@ -20,7 +20,7 @@ from teeplugin.config.settings import ConfigError, shown_path
 from teeplugin.policy.units import format_size
 from teeplugin.simulator.options import Options, parse_options, parser
 from teeplugin.simulator.report import JsonReport, Report, Unwritable
-from teeplugin.simulator.scenario_runner.player import Result, play
+from teeplugin.simulator.scenario_runner.player import SKIPPED, Result, play
 from teeplugin.simulator.scenario_runner.scenario import Scenario
 from teeplugin.simulator.sockets import LONGEST_SOCKET_PATH
 from teeplugin.simulator.stage import Stage
@@ -180,14 +180,24 @@ async def _play_scenario(scenario: Scenario, options: Options, stage: Stage, rep
     report.begin(scenario.name, len(scenario.steps))
     if options.by_name:
         report.text(f"{scenario.name}: {scenario.description}")
+    own = stage.setup.backend
     report.heading(
-        f"A simulated kubelet, a simulated TEE of {format_size(stage.setup.total_bytes)} in units "
-        f"of {format_size(stage.setup.unit_bytes)}, and the real plugin."
+        f"A simulated kubelet, {f'the backend {own.name} with' if own else 'a simulated TEE of'} "
+        f"{format_size(stage.setup.total_bytes)} in units of "
+        f"{format_size(stage.setup.unit_bytes)}, and the real plugin."
     )
     begun, steps = time.monotonic(), len(scenario.steps)
-    failed = await play(scenario, stage, report.result)
+    results: list[Result] = []
+
+    def tell(result: Result) -> None:
+        results.append(result)
+        report.result(result)
+
+    failed = await play(scenario, stage, tell)
     if failed is None:
-        report.summary(f"{steps} of {steps} steps ok in {time.monotonic() - begun:.1f} s")
+        skipped = sum(each.seen == SKIPPED for each in results)
+        count = f"{steps - skipped} of {steps} steps ok" + f", {skipped} skipped" * bool(skipped)
+        report.summary(f"{count} in {time.monotonic() - begun:.1f} s")
         return 0
     step, result = failed
     place = f" ({scenario.name} line {step.line})" if options.by_name else ""

@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from teeplugin.cli.parser import Parser
 from teeplugin.config.given import Given
@@ -20,6 +21,7 @@ from teeplugin.policy.units import (
     flag_size,
     format_size,
 )
+from teeplugin.simulator.own_backend import OwnBackend, ask
 from teeplugin.simulator.scenario_runner.reading import read_scenario
 from teeplugin.simulator.scenario_runner.scenario import (
     DEFAULT_TOTAL_BYTES,
@@ -77,25 +79,54 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 
 def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
-    """Lay the flags over the scenario, and the scenario over the defaults."""
+    """Lay the flags over the scenario, and the scenario over the defaults.
+
+    A backend of the user's says itself how much memory there is, and what of it is reserved.
+    """
     node = scenario or Scenario.model_construct()
+    own = _own_backend(flags)
+    total_bytes = node.total_bytes if flags.total is None else _total(flags.total)
     return Setup(
-        total_bytes=node.total_bytes if flags.total is None else _total(flags.total),
+        total_bytes=own.memory.total_bytes if own else total_bytes,
         precision_kb=node.precision_kb if flags.precision is None else _precision(flags.precision),
-        reserve_bytes=node.reserve_bytes,
+        reserve_bytes=own.reserve_bytes if own else node.reserve_bytes,
         health_interval_seconds=node.health_interval_seconds,
         listen=load([FlagValue("listen", "--listen", flags.listen)], {}).settings.listen,
         profile=node.profile,
         plugin=_command(flags.plugin),
+        backend=own,
+        host_root=_host_root(flags) if own else None,
     )
+
+
+def _own_backend(flags: argparse.Namespace) -> OwnBackend | None:
+    if flags.backend is None:
+        given = {"--backend-option": flags.backend_option, "--host-root": flags.host_root}
+        alone = next((flag for flag, value in given.items() if value), None)
+        if alone:
+            raise ConfigError(f"{alone}: is for a backend of yours: give its --backend NAME, too")
+        return None
+    if flags.total is not None:
+        raise ConfigError(
+            f"--total {shown(flags.total)}: --backend {shown(flags.backend)} says how much memory "
+            "there is: leave one of them out"
+        )
+    return ask(flags.backend, flags.backend_option)
+
+
+def _host_root(flags: argparse.Namespace) -> Path:
+    """Give where the node's files are: by default this machine's."""
+    given = [FlagValue("host-root", "--host-root", flags.host_root)] if flags.host_root else []
+    return load(given, {}, ("host-root",)).settings.host_root
 
 
 def _check_units(setup: Setup, scenario: Scenario | None) -> None:
     """Refuse a node that has too few units for the scenario, or too many for a kubelet."""
     units = setup.units_of(setup.total_bytes)
     needed = scenario.needs_units if scenario else 1
+    memory = f"--backend {setup.backend.name}" if setup.backend else "--total"
     made = (
-        f"--total {flag_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
+        f"{memory} {flag_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
         f"{units} units"
     )
     if units < needed:
@@ -145,6 +176,23 @@ def parser() -> Parser:
         "--total",
         metavar="SIZE",
         help=f"the TEE's memory (default: the scenario's, or {flag_size(DEFAULT_TOTAL_BYTES)})",
+    )
+    made.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="a backend of yours instead of the simulated TEE; steps that play the TEE are skipped",
+    )
+    made.add_argument(
+        "--backend-option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="for that backend; may be repeated",
+    )
+    made.add_argument(
+        "--host-root",
+        metavar="DIR",
+        help="where the files of a node are that that backend's containers need (default: /)",
     )
     made.add_argument(
         "--listen",

@@ -20,6 +20,7 @@ INFO, WARNING, ERROR = "info", "warning", "error"
 _MAX_ENTRIES = 200
 _HEADED = {"timestamp", "level", "event"}
 _LEVELS = {"warning": WARNING, "error": ERROR, "critical": ERROR}
+_FAULT_EVENTS = ("tee_unhealthy", "tee_recovered", "stopped")
 _BAD_NEWS = {
     EventKind.KILLED: WARNING,
     EventKind.STREAM_ENDED: WARNING,
@@ -40,11 +41,15 @@ class Entry:
 
 
 class Timeline:
-    """The last entries, oldest first, and the names of all `events` of the plugin's log."""
+    """The last entries, oldest first, and the names of all `events` of the plugin's log.
+
+    `last_fault` is the kind of the TEE's fault by the log, None where there is none.
+    """
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
         self.events: list[str] = []
+        self.last_fault: str | None = None
 
     def add(self, source: str, text: str, level: str = INFO) -> None:
         """Add an entry of this moment."""
@@ -66,6 +71,8 @@ class Timeline:
             self.add(PLUGIN, line)
             return
         self.events.append(str(fields.get("event", "")))
+        if self.events[-1] in _FAULT_EVENTS:
+            self.last_fault = fields.get("cause")
         self.add(PLUGIN, log_text(fields), _LEVELS.get(str(fields.get("level")), INFO))
 
 

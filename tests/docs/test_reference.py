@@ -14,6 +14,7 @@ from teeplugin.policy.units import (
 from teeplugin_backends import simulated
 from teeplugin_backends.libteec import options
 from teeplugin_backends.options import option_parsers
+from tests.docs import backend_reference
 from tests.docs.pages import text
 from tests.docs.reference import PARTS, help_pages, names, regenerated
 
@@ -89,3 +90,9 @@ def test_the_table_of_precisions_is_right() -> None:
         assert units == f"{size_bytes // (512 * 1024):,}"
         assert int(comfortable) == comfortable_precision_kb(size_bytes)
         assert int(finest) == finest_precision_kb(size_bytes)
+
+
+def test_the_reference_of_backends_is_what_base_says() -> None:
+    assert text("docs/backends-api.md") == backend_reference.reference(), (
+        "run: python -m tests.docs.backend_reference"
+    )

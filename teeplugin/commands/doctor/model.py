@@ -96,8 +96,8 @@ class Report:
     def next_command(self, again: str) -> str:
         """Give the command to type next: of the fix to begin with, or else `again`, to look again.
 
-        Empty where nothing is wrong, or a warning's fix has no command. A command that removes something, or that has a name to be
-        filled in, is for the reader of the fix to choose.
+        Empty where nothing is wrong, or a warning's fix has no command. A command that removes
+        something, or that has a name to be filled in, is for the reader of the fix to choose.
         """
         findings = [line.finding for line in self.lines]
         for result in (Result.FAILED, Result.WARNING):

@@ -18,6 +18,7 @@ _LARGEST_POD_UNITS = 1000
 """More takes the simulated kubelet seconds, in which nothing else goes on."""
 
 _OTHERS_STEPS = 8
+_TEE_KEYS = "+-tf"
 
 
 class Controls:
@@ -43,14 +44,17 @@ class Controls:
         """The keys there are, with what they would do now."""
         stage, step = self._stage, format_size(self._step_bytes)
         broken = stage.tee.fault != NO_FAULT
-        return (
-            Key("a", f"admit a pod of {_POD_UNITS}"),
-            Key("A", f"one of {self._large_units}"),
-            Key("r", "remove the newest"),
+        playing = (
             Key("+", f"others use {step} more"),
             Key("-", "less"),
             Key("t", "mend the TEE" if broken else "break the TEE"),
             Key("f", f"fault: {self._fault}"),
+        )
+        return (
+            Key("a", f"admit a pod of {_POD_UNITS}"),
+            Key("A", f"one of {self._large_units}"),
+            Key("r", "remove the newest"),
+            *(playing if stage.tee.is_played else ()),
             Key("k", f"{'stop' if stage.kubelet.running else 'start'} the kubelet"),
             Key("p", f"{'end' if stage.plugin_runs else 'start'} the plugin"),
             Key(QUIT, "quit"),
@@ -59,7 +63,7 @@ class Controls:
     async def press(self, key: str) -> None:
         """Do what a key means; what fails is told, and unknown keys mean nothing."""
         doing = self._doings.get(key)
-        if doing is None:
+        if doing is None or (key in _TEE_KEYS and not self._stage.tee.is_played):
             return
         try:
             await doing()

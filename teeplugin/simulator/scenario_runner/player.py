@@ -14,6 +14,8 @@ from teeplugin.simulator.scenario_runner.scenario import DEADLINE_SECONDS, Scena
 from teeplugin.simulator.scenario_runner.trial import Trial
 from teeplugin.simulator.stage import Stage
 
+SKIPPED = "skipped: TEE isn't simulated"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
@@ -62,6 +64,8 @@ async def play(
 
 async def _play_step(step: Step, trial: Trial) -> list[Done]:
     """Do and look, up to the first thing that isn't as it should be."""
+    if not trial.stage.tee.is_played and any(each.plays_the_tee for each in step.actions):
+        return [Done(SKIPPED, SKIPPED)]
     parts: list[Done] = []
     for action in step.actions:
         parts.append(await _done(action, trial))
