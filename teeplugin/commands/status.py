@@ -129,7 +129,7 @@ def _limit_lines(limits: Mapping[str, Any]) -> Iterator[str]:
         f"limits      {limits['limited']} containers limited, {limits['unset']} unset, "
         f"{limits['unrecorded']} without TEE access; "
         f"{limits['groups']} of {limits['groups_max']} groups used; "
-        f"last reconcile {_time(last) if last else 'never'}"
+        f"last reconcile {last or 'never'}"
     )
     if limits["reconcile_problem"] is not None:
         yield f"            {limits['reconcile_problem']}"

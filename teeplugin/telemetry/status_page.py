@@ -91,6 +91,6 @@ def _limits(parts: PluginParts) -> dict[str, Any] | None:
         "unrecorded": limits.unrecorded,
         "groups": seen.groups,
         "groups_max": limits.most,
-        "last_reconcile": seen.reconciled,
+        "last_reconcile": rfc3339(seen.reconciled) if seen.reconciled else None,
         "reconcile_problem": seen.problem or None,
     }

@@ -152,7 +152,7 @@ class LimitsTold:
     unrecorded: int
     groups: int
     groups_max: int
-    last_reconcile: int | None
+    last_reconcile: str | None
     reconcile_problem: str | None
 
 
