@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from teeplugin.cli.console import complain
 from teeplugin.config.settings import ConfigError, shown_path
@@ -25,6 +26,9 @@ from teeplugin.simulator.scenario_runner.scenario import Scenario
 from teeplugin.simulator.sockets import LONGEST_SOCKET_PATH
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.timeline import ERROR
+
+if TYPE_CHECKING:
+    from teeplugin.simulator.live.controls import Pace
 
 __all__ = ["main", "parser"]
 
@@ -164,9 +168,11 @@ async def _stay(scenario: Scenario | None, stage: Stage) -> int:
             text = f"{head}: FAILED, expected {result.expected}, seen {result.seen}"
             stage.timeline.played(text, ERROR)
 
-    async def opening() -> None:
+    async def opening(pace: "Pace") -> None:
         if scenario is not None:
-            await play(scenario, stage, tell)
+            pace.plays = True
+            await play(scenario, stage, tell, pace.wait)
+            pace.plays = False
         else:
             await stage.kubelet.start()
             await stage.start_plugin()

@@ -5,7 +5,7 @@ An action has to succeed, expectations to be met together before a deadline, and
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from teeplugin.simulator.scenario_runner.actions import Action, Done
@@ -30,16 +30,24 @@ class Result:
     note: str = ""
 
 
+async def _at_once() -> None:
+    """Wait for nothing before a step."""
+
+
 async def play(
-    scenario: Scenario, stage: Stage, tell: Callable[[Result], None]
+    scenario: Scenario,
+    stage: Stage,
+    tell: Callable[[Result], None],
+    pace: Callable[[], Awaitable[None]] = _at_once,
 ) -> tuple[Step, Result] | None:
-    """Play the steps, telling of each; give the one that failed, or None.
+    """Play the steps, each after `pace`, telling of each; give the one that failed, or None.
 
     Raises:
         ConfigError: the plugin is no program that can be run.
     """
     noted = False
     for number, step in enumerate(scenario.steps, start=1):
+        await pace()
         started = time.monotonic()
         await asyncio.sleep(step.after_seconds)
         trial = Trial.of(stage)
