@@ -1,5 +1,6 @@
 """Draws docs/live-view.svg from a live view that runs: `python -m tests.picture OUT`, for nox."""
 
+import html
 import io
 import itertools
 import re
@@ -21,13 +22,14 @@ from tests.scratch import scratch_directory
 COLUMNS, ROWS = 100, 29
 TITLE = "tee-device-plugin simulate --stay"
 
-# Rich's own has fonts that are fetched from the network.
+# Rich's own has fonts that are fetched from the network. At this size a letter of most fonts for
+# terminals, 0.602 em wide, is as wide as a column: librsvg stretches no text.
 SVG = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <title>tee-device-plugin simulate --stay</title>
 <style>
 .{unique_id}-matrix {{
-  font: {char_height}px Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace;
+  font: 20.26px Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace;
   line-height: {line_height}px;
 }}
 .{unique_id}-title {{ font: bold 18px sans-serif; }}
@@ -58,7 +60,7 @@ async def play(terminal: LiveTerminal) -> None:
     ):
         terminal.press(keys)
         await terminal.shows(seen)
-    await terminal.shows("× 32 unhealthy(.|\n)*plugin +shortage units=32")
+    await terminal.shows("× 32 unhealthy(.|\n)*plugin +shortage: 32 units")
 
 
 def colour(name: str) -> Color | None:
@@ -87,6 +89,28 @@ def as_text(cells: Mapping[int, Mapping[int, Any]]) -> Text:
     return Text("\n").join(lines)
 
 
+def words(match: re.Match[str]) -> str:
+    """Give each word of a text a place of its own.
+
+    librsvg leaves spaces out at the ends of a text, and then stretches the rest to its length.
+    """
+    drawn = match[0]
+    start, length = (
+        float(re.search(rf'{name}="([0-9.]+)"', drawn)[1])  # type: ignore[index]  # rich has both
+        for name in (" x", "textLength")
+    )
+    content = html.unescape(drawn[drawn.index(">") + 1 : drawn.rindex("<")]).replace("\xa0", " ")
+    column = length / max(1, len(content))
+    head = drawn[: drawn.index(">") + 1]
+    placed = []
+    for word in re.finditer(r"\S+", content):
+        width = column * len(word[0])
+        tag = re.sub(r' x="[0-9.]+"', f' x="{start + column * word.start():.1f}"', head)
+        tag = re.sub(r'textLength="[0-9.]+"', f'textLength="{width:.1f}"', tag)
+        placed.append(f"{tag}{html.escape(word[0], quote=False)}</text>")
+    return "".join(placed)
+
+
 async def draw(out: Path) -> None:
     with (
         scratch_directory() as scratch,
@@ -103,6 +127,7 @@ async def draw(out: Path) -> None:
     svg = console.export_svg(
         title=TITLE, theme=DIMMED_MONOKAI, code_format=SVG, unique_id="live-view"
     )
+    svg = re.sub(r"<text [^>]*textLength[^>]*>[^<]*</text>", words, svg)
     out.write_text(re.sub(r"[ \t]+$", "", svg, flags=re.MULTILINE), encoding="utf-8")
 
 

@@ -29,6 +29,7 @@ PARTS = {
     "static emulator": {"qemu-aarch64-static": "qemu-user-static"},
     "valgrind": {"valgrind": "valgrind"},
     "git": {"git": "git"},
+    "zsh": {"zsh": "zsh"},
     "openssl": {"openssl": "openssl"},
     # The interpreter of .ci/stranger, who can't reach one in another's home.
     "python": {"/usr/bin/python3": "python3", "/usr/lib/python3*/ensurepip": "python3-venv"},

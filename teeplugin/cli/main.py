@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from teeplugin.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, PROGRAM, complain, put, warn
+from teeplugin.cli.console import EXIT_FAILURE, EXIT_INTERRUPTED, complain, put, warn
+from teeplugin.cli.pages import HELP, VERSION, asked_page, help_page, version_page
 
 if TYPE_CHECKING:
     from teeplugin.config.settings import Settings
@@ -32,16 +33,19 @@ COMMANDS: Mapping[str, Command] = {
     "simulate": Command("try it without a TEE", "teeplugin.simulator.command"),
     "status": Command("ask the plugin that runs", "teeplugin.commands.status"),
     "doctor": Command("find what is wrong here", "teeplugin.commands.doctor.command"),
-    "identity": Command("what a allowlist admits", "teeplugin.commands.identity"),
+    "identity": Command("what an allowlist admits", "teeplugin.commands.identity"),
     "size": Command("units that TAs need", "teeplugin.commands.sizing.size_command"),
     "cdi": Command("a CDI specification", "teeplugin.commands.cdi"),
     "pod": Command("a pod for these units", "teeplugin.commands.sizing.pod_command"),
+    "completion": Command("for bash or zsh", "teeplugin.commands.completion"),
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program with these words, or with the process's own, and give its exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if (page := asked_page(words, COMMANDS)) is not None:
+        return put(page)
     # Else pydantic reads every installed package's entry points for plugins of its own: a tenth
     # of the start.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
@@ -69,8 +73,12 @@ def _expect_early_signals() -> None:
 
 def _run(words: Sequence[str]) -> int:
     from teeplugin.config.settings import ConfigError  # noqa: PLC0415 - after Ctrl-C is handled
+    from teeplugin.config.typography import check_words  # noqa: PLC0415 - likewise
 
     try:
+        check_words(words)
+        if words and words[0] in (HELP, VERSION):
+            return _refuse_word(words)
         if words and words[0] in COMMANDS:
             return _command(COMMANDS[words[0]], words[1:])
         return _daemon(words)
@@ -79,22 +87,38 @@ def _run(words: Sequence[str]) -> int:
         return EXIT_USAGE
 
 
+def _refuse_word(words: Sequence[str]) -> int:
+    """Refuse what follows `help` or `version` and has no page.
+
+    Raises:
+        ConfigError: always.
+    """
+    from teeplugin.config.settings import ConfigError, nearest, shown  # noqa: PLC0415 - imported by now
+
+    command, word = words[0], words[-1] if words[0] == VERSION else words[1]
+    if command == VERSION or word in COMMANDS:
+        raise ConfigError(f"{command} {shown(words[-1])}: takes no such word: leave it out")
+    meant = nearest(word, COMMANDS)
+    guess = f"did you mean {meant}? " if meant else ""
+    raise ConfigError(
+        f"{command} {shown(word)}: unknown command: {guess}the commands are {', '.join(COMMANDS)}"
+    )
+
+
 def _command(command: Command, words: Sequence[str]) -> int:
     return int(importlib.import_module(command.module).main(words))
 
 
 def _daemon(words: Sequence[str]) -> int:
-    from teeplugin.config.go_flags import help_text, read_flags  # noqa: PLC0415 - not for commands
+    from teeplugin.config.go_flags import read_flags  # noqa: PLC0415 - not for commands
     from teeplugin.config.sources import load, reloading  # noqa: PLC0415 - likewise
 
     summaries = {name: command.summary for name, command in COMMANDS.items()}
     line = read_flags(words, summaries)
     if "help" in line.switches:
-        return put(help_text(PROGRAM, summaries))
+        return put(help_page())
     if "version" in line.switches:
-        from teeplugin import __version__  # noqa: PLC0415 - likewise
-
-        return put(f"{PROGRAM} {__version__}\n")
+        return put(version_page())
     loaded = load(line.values, os.environ)
     if "print-config" in line.switches:
         from teeplugin.config.print_config import as_yaml  # noqa: PLC0415 - likewise

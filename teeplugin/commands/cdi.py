@@ -50,19 +50,24 @@ class _Tee(NamedTuple):
     limited_containers: int
 
 
+def parser() -> CommandParser:
+    """Give the command's flags."""
+    made = CommandParser("cdi", _DESCRIPTION, _USAGE)
+    made.add_argument("--units", metavar="N", help="amounts 1 … N (all that the node lists)")
+    made.add_argument("--hook", metavar="PATH", help=f"what sets the limits ({HOOK_PATH})")
+    made.add_argument(
+        "--secure-storage", action="store_true", help="have the hook enable secure storage too"
+    )
+    return made
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the specification and give the exit status.
 
     Raises:
         ConfigError: the flags or settings can't be used, or don't fit the TEE.
     """
-    parser = CommandParser("cdi", _DESCRIPTION, _USAGE)
-    parser.add_argument("--units", metavar="N", help="amounts 1 … N (all that the node lists)")
-    parser.add_argument("--hook", metavar="PATH", help=f"what sets the limits ({HOOK_PATH})")
-    parser.add_argument(
-        "--secure-storage", action="store_true", help="have the hook enable secure storage too"
-    )
-    read = parser.read(argv)
+    read = parser().read(argv)
     if read is None:
         return 0
     flags, settings = read[0], read[1].settings

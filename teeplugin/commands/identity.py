@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from teeplugin.cli.console import put
 from teeplugin.cli.parser import CommandParser
 from teeplugin.config.settings import ConfigError
+from teeplugin.primitives.document import document
 from teeplugin.tee.entry_points import load_backend
 
 _DESCRIPTION = """\
@@ -14,13 +15,18 @@ application's allowlist has to admit them. The daemon's flags are taken too: the
 backend, and its options."""
 
 
+def parser() -> CommandParser:
+    """Give the command's flags."""
+    return CommandParser("identity", _DESCRIPTION)
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the identity and give the exit status.
 
     Raises:
         ConfigError: the flags or settings can't be used, or the backend has no identity.
     """
-    read = CommandParser("identity", _DESCRIPTION).read(argv)
+    read = parser().read(argv)
     if read is None:
         return 0
     flags, settings = read[0], read[1].settings
@@ -32,7 +38,7 @@ def main(argv: Sequence[str]) -> int:
         )
     facts = identity._asdict()
     if flags.format == "json":
-        text = json.dumps(facts, indent=2)
+        text = json.dumps(document("identity", facts), indent=2)
     else:
         text = "\n".join(f"{name.ljust(len('sha256'))}  {value}" for name, value in facts.items())
     return put(f"{text}\n")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import anyio
@@ -12,6 +11,7 @@ from teeplugin.cli.parser import CommandParser
 from teeplugin.commands.status_client import NoPluginError, get_status
 from teeplugin.config.settings import SETTINGS, ConfigError
 from teeplugin.policy.units import format_size
+from teeplugin.primitives.document import document
 
 EXIT_NOT_WELL = 1
 """Units can't be given to pods now; or nobody answered."""
@@ -22,6 +22,12 @@ events. The daemon's flags are taken too: --listen, or the file that has it, say
 The exit status is 1 if pods can't be given units now."""
 
 _SHOWN_EVENTS = 8
+_START = "start it, or give the address that its log names in telemetry_listening"
+
+
+def parser() -> CommandParser:
+    """Give the command's flags."""
+    return CommandParser("status", _DESCRIPTION)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,24 +36,24 @@ def main(argv: Sequence[str]) -> int:
     Raises:
         ConfigError: the flags or settings can't be used, or what answers is no plugin.
     """
-    read = CommandParser("status", _DESCRIPTION).read(argv)
+    read = parser().read(argv)
     if read is None:
         return 0
     flags, listen = read[0], read[1].settings.listen
     try:
         status = _asked(listen)
     except OSError as error:
-        complain(
-            f"{SETTINGS['listen'].flags[0]} {listen}: no plugin answers "
-            f"({error.strerror or error}): "
-            "start it, or give the address that its log names in telemetry_listening"
-        )
+        what = f"no plugin answers ({error.strerror or error})"
+        complain(f"{SETTINGS['listen'].flags[0]} {listen}: {what}: {_START}")
+        if flags.format == "json":
+            facts = {"running": False, "listen": listen, "error": what, "fix": _START}
+            put(f"{json.dumps(document('status', facts), indent=2)}\n")
         return EXIT_NOT_WELL
     try:
         text = json.dumps(status, indent=2) if flags.format == "json" else "\n".join(lines(status))
         exit_status = 0 if _is_well(status) else EXIT_NOT_WELL
-    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, OSError):
-        raise _no_plugin(listen) from None  # OverflowError and OSError: a time that no clock shows
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError):
+        raise _no_plugin(listen) from None
     return put(f"{text}\n") or exit_status
 
 
@@ -88,7 +94,8 @@ def _asked(listen: str) -> dict[str, Any]:
 def lines(status: Mapping[str, Any]) -> Iterator[str]:
     """Write a status for people."""
     count, tee = status["units"], status["tee"]
-    yield f"{status['resource']}, {format_size(count['bytes'])} a unit, backend {status['backend']}"
+    unit = format_size(count["unit_bytes"])
+    yield f"{status['resource_name']}, {unit} a unit, backend {status['backend']}"
     allocated = "unknown" if count["allocated"] is None else count["allocated"]
     yield (
         f"units       {count['capacity']} listed, {count['allocatable']} healthy, "
@@ -122,7 +129,7 @@ def _limit_lines(limits: Mapping[str, Any]) -> Iterator[str]:
         f"limits      {limits['limited']} containers limited, {limits['unset']} unset, "
         f"{limits['unrecorded']} without TEE access; "
         f"{limits['groups']} of {limits['groups_max']} groups used; "
-        f"last reconcile {_time(last) if last else 'never'}"
+        f"last reconcile {last or 'never'}"
     )
     if limits["reconcile_problem"] is not None:
         yield f"            {limits['reconcile_problem']}"
@@ -149,13 +156,9 @@ def _tee_line(tee: Mapping[str, Any] | None) -> str:
         f"{format_size(tee['free_bytes'])} free",
         f"{format_size(tee['reserve_bytes'])} kept for the TEE OS",
         f"at least {format_size(external)} used by others" if external is not None else "",
-        f"read {_time(tee['last_reading'])}" if tee["last_reading"] else "",
+        f"read {tee['last_reading']}" if tee["last_reading"] else "",
     ]
     return ", ".join(filter(None, parts))
-
-
-def _time(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _holder_lines(holders: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from teeplugin.config.settings import ConfigError, Setting, shown
+from teeplugin.config.typography import typographic_note
 
 OPTIONS_KEY = "backend-options"
 
@@ -23,6 +24,8 @@ class Given(NamedTuple):
     def refused(self, fault: str, fix: str) -> ConfigError:
         """Make the one line that names value, rule and fix."""
         value = "null" if self.text is None else shown(self.text)
+        if note := typographic_note(self.text):
+            fault = f"{fault}, and it {note}"
         return ConfigError(f"{self.place}{value}: {fault}: {fix}")
 
     def breaks(self, setting: Setting, fault: str, fix: str | None = None) -> ConfigError:

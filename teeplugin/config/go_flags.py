@@ -6,7 +6,7 @@ reads several of these as abbreviations or unknown flags, so the few rules stand
 """
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ SWITCHES: Mapping[str, str] = {
 }
 _CONFIG_FLAG = f"--{CONFIG_KEY}"
 _HELP = {"help", "h"}
+_SHORT = {"V": "version"}
 
 _KEYS = {
     CONFIG_KEY: CONFIG_KEY,
@@ -40,8 +41,12 @@ class CommandLine(NamedTuple):
     without_dash: tuple[str, ...] = ()
 
 
-def read_flags(words: Sequence[str], commands: Mapping[str, str]) -> CommandLine:
+def read_flags(
+    words: Sequence[str], commands: Mapping[str, str], others: Collection[str] = ()
+) -> CommandLine:
     """Read the daemon's flags; whatever follows --help doesn't matter any more.
+
+    `others` are flags of the command that these stand beside, for a guess at what was meant.
 
     Raises:
         ConfigError: a flag is unknown or lacks its value, or a word stands where none may.
@@ -61,6 +66,7 @@ def read_flags(words: Sequence[str], commands: Mapping[str, str]) -> CommandLine
             name = flag
         if name is None:
             raise _stray(word, commands)
+        name = _SHORT.get(name, name)
         if name in _HELP:
             return CommandLine(frozenset({"help"}), ())
         if name in SWITCHES:
@@ -72,7 +78,7 @@ def read_flags(words: Sequence[str], commands: Mapping[str, str]) -> CommandLine
                 text = _value_of(flag, _KEYS[name], rest)
             values.append(FlagValue(_KEYS[name], flag, text))
         else:
-            raise _unknown(flag, name)
+            raise _unknown(flag, name, others)
     return CommandLine(frozenset(switches), tuple(values), tuple(without_dash))
 
 
@@ -93,9 +99,10 @@ def _value_of(flag: str, key: str, rest: deque[str]) -> str:
     raise ConfigError(f"{flag}: needs a value: give {fix}")
 
 
-def _unknown(flag: str, name: str) -> ConfigError:
-    meant = nearest(name.replace("_", "-"), [*_KEYS, *SWITCHES])
+def _unknown(flag: str, name: str, others: Collection[str]) -> ConfigError:
     spelled = {flag.lstrip("-"): flag for each in SETTINGS.values() for flag in each.flags}
+    spelled |= {flag.lstrip("-"): flag for flag in others}
+    meant = nearest(name.replace("_", "-"), dict.fromkeys([*_KEYS, *SWITCHES, *spelled]))
     guess = f"did you mean {spelled.get(meant, f'--{meant}')}? " if meant else ""
     return ConfigError(f"{shown(flag)}: unknown flag: {guess}--help lists them")
 
@@ -127,8 +134,8 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
     pairs = zip_longest(texts[::2], texts[1::2], fillvalue="")
     listed = "".join(f"  {left.ljust(38)} {right}".rstrip() + "\n" for left, right in pairs)
     return (
-        f"usage: {program} [FLAGS]              be the device plugin of this node\n"
-        f"       {program} COMMAND [--help]     do something else\n"
+        f"usage: {program} [FLAGS]            run the device plugin (default)\n"
+        f"       {program} COMMAND [FLAGS]    run a command (see help COMMAND)\n"
         "flags (defaults); each also as YAML key or as TEEPLUGIN_NAME in the environment:\n"
         f"{flags}"
         "commands:\n"

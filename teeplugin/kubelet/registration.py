@@ -22,7 +22,12 @@ from teeplugin.kubelet.directory_watch import (
 from teeplugin.kubelet.endpoint import Endpoint
 from teeplugin.kubelet.grpc_client import call
 from teeplugin.kubelet.register_call import RegisterCall
-from teeplugin.kubelet.registration_status import NotRegistered, RegistrationStatus
+from teeplugin.kubelet.registration_status import (
+    NotRegistered,
+    RegistrationStatus,
+    no_directory,
+    no_socket,
+)
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.primitives.signal import Signal
 from teeplugin.primitives.waiting import first_of
@@ -137,7 +142,7 @@ class Registration:
                 "restart the plugin's pod, it mounts the new one"
             )
         if is_missing(self._directory):
-            return NotRegistered(f"there is no directory {self._directory}: the kubelet makes it")
+            return NotRegistered(f"{no_directory(self._directory)}: the kubelet makes it")
         is_known = kubelet is not None and kubelet == self._known_to
         if is_known or not self._endpoint.in_place:
             try:
@@ -148,7 +153,7 @@ class Registration:
                     f"can't listen on {self._endpoint.path}", str(error), may_pass=True
                 )
         if kubelet is None:
-            return NotRegistered(f"there is no {self._kubelet_socket}: waiting for the kubelet")
+            return NotRegistered(f"{no_socket(self._kubelet_socket)}: waiting for the kubelet")
         return None
 
     async def _register_and_hold(

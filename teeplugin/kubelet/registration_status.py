@@ -1,5 +1,6 @@
 """What is known of the registration: for telemetry, and as log lines, each reason once."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import anyio
@@ -15,6 +16,16 @@ class NotRegistered(NamedTuple):
     reason: str
     error: str = ""
     may_pass: bool = False
+
+
+def no_directory(directory: Path) -> str:
+    """Say, in the log and in doctor, that the kubelet's directory is missing."""
+    return f"there is no directory {directory}"
+
+
+def no_socket(socket: Path) -> str:
+    """Say, in the log and in doctor, that the kubelet's socket is missing."""
+    return f"there is no {socket}"
 
 
 class RegistrationStatus:

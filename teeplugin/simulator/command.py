@@ -14,16 +14,23 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from teeplugin.cli.console import complain
 from teeplugin.config.settings import ConfigError, shown_path
 from teeplugin.policy.units import format_size
-from teeplugin.simulator.options import Options, parse_options
-from teeplugin.simulator.report import Report, Unwritable
-from teeplugin.simulator.scenario_runner.player import Result, play
+from teeplugin.simulator.options import Options, parse_options, parser
+from teeplugin.simulator.report import JsonReport, Report, Unwritable
+from teeplugin.simulator.scenario_runner.player import SKIPPED, Result, play
 from teeplugin.simulator.scenario_runner.scenario import Scenario
 from teeplugin.simulator.sockets import LONGEST_SOCKET_PATH
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.timeline import ERROR
+
+if TYPE_CHECKING:
+    from teeplugin.simulator.live.controls import Pace
+
+__all__ = ["main", "parser"]
 
 _LONGEST_SOCKET = "/tee-12345678/device-plugins/tee-ram-123456789012.sock"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,10 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse_options(sys.argv[1:] if argv is None else argv)
         status = _EXIT_FAILED if sys.stdout is None else _played(options)
     except ConfigError as error:
-        _tell(f"tee-device-plugin simulate: {error}")
+        complain(str(error))
         return _EXIT_USAGE
-    except SystemExit:  # argparse has printed --help
-        status = 0
     except (Unwritable, OSError):  # without a word: nobody is listening
         status = _EXIT_FAILED
     return status if _flushed() else _EXIT_FAILED
@@ -62,13 +67,17 @@ def _played(options: Options) -> int:
     _hush_libraries()
     directory = _directory()
     try:
-        return asyncio.run(_run(options, directory, Report(sys.stdout)))
+        report = JsonReport(sys.stdout) if options.as_json else Report(sys.stdout)
+        status = asyncio.run(_run(options, directory, report))
+        report.end()
     except OSError as error:
-        _tell(f"tee-device-plugin simulate: {directory}: it can't be played in it ({error})")
+        complain(f"simulate: {directory}: can't be used ({error}): set TMPDIR to another directory")
         return _EXIT_FAILED
+    else:
+        return status
     finally:
         if options.keep:
-            _tell(f"kept: {directory}")
+            complain(f"kept: {directory}")
         else:
             shutil.rmtree(directory, ignore_errors=True)
 
@@ -78,13 +87,6 @@ def _hush_libraries() -> None:
     logging.getLogger("grpclib").addHandler(logging.NullHandler())
     logging.getLogger("grpclib").propagate = False
     logging.getLogger("asyncio").setLevel(logging.ERROR)
-
-
-def _tell(line: str) -> None:
-    if sys.stderr is not None:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(f"{line}\n")
-            sys.stderr.flush()
 
 
 def _directory() -> Path:
@@ -166,9 +168,11 @@ async def _stay(scenario: Scenario | None, stage: Stage) -> int:
             text = f"{head}: FAILED, expected {result.expected}, seen {result.seen}"
             stage.timeline.played(text, ERROR)
 
-    async def opening() -> None:
+    async def opening(pace: "Pace") -> None:
         if scenario is not None:
-            await play(scenario, stage, tell)
+            pace.plays = True
+            await play(scenario, stage, tell, pace.wait)
+            pace.plays = False
         else:
             await stage.kubelet.start()
             await stage.start_plugin()
@@ -179,16 +183,27 @@ async def _stay(scenario: Scenario | None, stage: Stage) -> int:
 
 async def _play_scenario(scenario: Scenario, options: Options, stage: Stage, report: Report) -> int:
     """Play it to its end, or to a step that fails, as a table."""
+    report.begin(scenario.name, len(scenario.steps))
     if options.by_name:
         report.text(f"{scenario.name}: {scenario.description}")
+    own = stage.setup.backend
     report.heading(
-        f"A simulated kubelet, a simulated TEE of {format_size(stage.setup.total_bytes)} in units "
-        f"of {format_size(stage.setup.unit_bytes)}, and the real plugin."
+        f"A simulated kubelet, {f'the backend {own.name} with' if own else 'a simulated TEE of'} "
+        f"{format_size(stage.setup.total_bytes)} in units of "
+        f"{format_size(stage.setup.unit_bytes)}, and the real plugin."
     )
     begun, steps = time.monotonic(), len(scenario.steps)
-    failed = await play(scenario, stage, report.result)
+    results: list[Result] = []
+
+    def tell(result: Result) -> None:
+        results.append(result)
+        report.result(result)
+
+    failed = await play(scenario, stage, tell)
     if failed is None:
-        report.summary(f"{steps} of {steps} steps ok in {time.monotonic() - begun:.1f} s")
+        skipped = sum(each.seen == SKIPPED for each in results)
+        count = f"{steps - skipped} of {steps} steps ok" + f", {skipped} skipped" * bool(skipped)
+        report.summary(f"{count} in {time.monotonic() - begun:.1f} s")
         return 0
     step, result = failed
     place = f" ({scenario.name} line {step.line})" if options.by_name else ""

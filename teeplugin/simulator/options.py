@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
 
 from teeplugin.cli.parser import Parser
 from teeplugin.config.given import Given
@@ -21,6 +21,7 @@ from teeplugin.policy.units import (
     flag_size,
     format_size,
 )
+from teeplugin.simulator.own_backend import OwnBackend, ask
 from teeplugin.simulator.scenario_runner.reading import read_scenario
 from teeplugin.simulator.scenario_runner.scenario import (
     DEFAULT_TOTAL_BYTES,
@@ -34,9 +35,6 @@ _DESCRIPTION = """\
 Play the plugin's life on this machine, without any TEE and without Kubernetes: a simulated kubelet
 and the real plugin as a child process, with a TEE that fails and recovers. Without flags it is a
 tour, which takes seconds."""
-
-if TYPE_CHECKING:
-    from _typeshed import SupportsWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +50,7 @@ class Options:
     stay: bool
     keep: bool
     verbose: bool
-
-
-class _Parser(Parser):
-    def error(self, message: str) -> NoReturn:
-        """Refuse the flags, without the command's name: `main` begins every line with it.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError(f"{message}: see {self.prog} --help")
-
-    def print_help(self, file: "SupportsWrite[str] | None" = None) -> None:
-        """Let errors of the output through: they end the command as those of the tour do."""
-        if (stream := file or sys.stdout) is not None:
-            stream.write(self.format_help() + _scenario_lines())
+    as_json: bool
 
 
 def parse_options(argv: Sequence[str]) -> Options:
@@ -75,7 +59,9 @@ def parse_options(argv: Sequence[str]) -> Options:
     Raises:
         ConfigError: a flag is unknown, or its value or the scenario breaks a rule.
     """
-    flags = _parser().parse_args(argv)
+    flags = parser().parse_args(argv)
+    if flags.stay and flags.format == "json":
+        raise ConfigError("simulate: --format json: --stay has no end: leave one of them out")
     scenario = None
     if flags.scenario is not None or not flags.stay:
         scenario = read_scenario(_given("--scenario", flags.scenario or TOUR))
@@ -88,29 +74,59 @@ def parse_options(argv: Sequence[str]) -> Options:
         stay=flags.stay,
         keep=flags.keep,
         verbose=flags.verbose,
+        as_json=flags.format == "json",
     )
 
 
 def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
-    """Lay the flags over the scenario, and the scenario over the defaults."""
+    """Lay the flags over the scenario, and the scenario over the defaults.
+
+    A backend of the user's says itself how much memory there is, and what of it is reserved.
+    """
     node = scenario or Scenario.model_construct()
+    own = _own_backend(flags)
+    total_bytes = node.total_bytes if flags.total is None else _total(flags.total)
     return Setup(
-        total_bytes=node.total_bytes if flags.total is None else _total(flags.total),
+        total_bytes=own.memory.total_bytes if own else total_bytes,
         precision_kb=node.precision_kb if flags.precision is None else _precision(flags.precision),
-        reserve_bytes=node.reserve_bytes,
+        reserve_bytes=own.reserve_bytes if own else node.reserve_bytes,
         health_interval_seconds=node.health_interval_seconds,
         listen=load([FlagValue("listen", "--listen", flags.listen)], {}).settings.listen,
         profile=node.profile,
         plugin=_command(flags.plugin),
+        backend=own,
+        host_root=_host_root(flags) if own else None,
     )
+
+
+def _own_backend(flags: argparse.Namespace) -> OwnBackend | None:
+    if flags.backend is None:
+        given = {"--backend-option": flags.backend_option, "--host-root": flags.host_root}
+        alone = next((flag for flag, value in given.items() if value), None)
+        if alone:
+            raise ConfigError(f"{alone}: is for a backend of yours: give its --backend NAME, too")
+        return None
+    if flags.total is not None:
+        raise ConfigError(
+            f"--total {shown(flags.total)}: --backend {shown(flags.backend)} says how much memory "
+            "there is: leave one of them out"
+        )
+    return ask(flags.backend, flags.backend_option)
+
+
+def _host_root(flags: argparse.Namespace) -> Path:
+    """Give where the node's files are: by default this machine's."""
+    given = [FlagValue("host-root", "--host-root", flags.host_root)] if flags.host_root else []
+    return load(given, {}, ("host-root",)).settings.host_root
 
 
 def _check_units(setup: Setup, scenario: Scenario | None) -> None:
     """Refuse a node that has too few units for the scenario, or too many for a kubelet."""
     units = setup.units_of(setup.total_bytes)
     needed = scenario.needs_units if scenario else 1
+    memory = f"--backend {setup.backend.name}" if setup.backend else "--total"
     made = (
-        f"--total {flag_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
+        f"{memory} {flag_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
         f"{units} units"
     )
     if units < needed:
@@ -132,43 +148,70 @@ def _more(setup: Setup, units: int) -> str:
     return f"a precision of at most {max(MIN_PRECISION_KB, coarsest_kb)} KB"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("simulate", usage=None, description=_DESCRIPTION)
-    parser.add_argument(
+def parser() -> Parser:
+    """Give the command's flags."""
+    made = Parser(
+        "simulate",
+        usage="%(prog)s [FLAGS]",
+        description=_DESCRIPTION,
+        epilog=_scenario_lines(),
+    )
+    made.add_argument(
         "--scenario",
         metavar="NAME|FILE",
         help="play one of those below, or a YAML file of your own",
     )
-    parser.add_argument(
+    made.add_argument(
         "--stay",
         action="store_true",
         help="a live view of a node to play with by keys (needs the extra teeplugin[simulate]); "
         "plain lines where it is no terminal",
     )
-    parser.add_argument(
+    made.add_argument(
         "--precision",
         metavar="KB",
         help=f"memory of one unit (default: the scenario's, or {MIN_PRECISION_KB})",
     )
-    parser.add_argument(
+    made.add_argument(
         "--total",
         metavar="SIZE",
         help=f"the TEE's memory (default: the scenario's, or {flag_size(DEFAULT_TOTAL_BYTES)})",
     )
-    parser.add_argument(
+    made.add_argument(
+        "--backend",
+        metavar="NAME",
+        help="a backend of yours instead of the simulated TEE; steps that play the TEE are skipped",
+    )
+    made.add_argument(
+        "--backend-option",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="for that backend; may be repeated",
+    )
+    made.add_argument(
+        "--host-root",
+        metavar="DIR",
+        help="where the files of a node are that that backend's containers need (default: /)",
+    )
+    made.add_argument(
         "--listen",
         metavar="HOST:PORT",
         default="off",
-        help="where the plugin serves metrics, probes and its status (default: %(default)s)",
+        help="where the plugin serves metrics, probes and its status (default: off)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--plugin", metavar="COMMAND", help="run this plugin instead of the installed one"
     )
-    parser.add_argument(
+    made.add_argument(
         "--keep", action="store_true", help="leave the temporary directory for a look"
     )
-    parser.add_argument("--verbose", action="store_true", help="show the plugin's log as it comes")
-    return parser
+    made.add_argument("--verbose", action="store_true", help="show the plugin's log as it comes")
+    made.add_argument(
+        "--format", choices=("text", "json"), default="text", help="how to print what was played"
+    )
+    made.words["scenario"] = shipped_names()
+    return made
 
 
 def _scenario_lines() -> str:

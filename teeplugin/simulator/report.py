@@ -2,11 +2,13 @@
 
 import contextlib
 import itertools
+import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from teeplugin.cli.layout import COMFORTABLE_COLUMNS, cell, padded, terminal_columns, wrapped
+from teeplugin.primitives.document import document
 from teeplugin.simulator.scenario_runner.player import Result
 
 _NUMBER_COLUMNS, _TIME_COLUMNS = 2, 7
@@ -40,6 +42,9 @@ class Report:
             others = (_NUMBER_COLUMNS, title, _TIME_COLUMNS, _RESULT_COLUMNS)
             left = self._width - sum(others) - len(others)
             self._columns = (title, max(_LEAST_COLUMNS, left))
+
+    def begin(self, scenario: str, steps: int) -> None:
+        """Take note of what is played; the table begins with its heading."""
 
     def heading(self, text: str) -> None:
         """Say what is going to be played, and name the columns."""
@@ -110,6 +115,9 @@ class Report:
         self._line("")
         self.text(text)
 
+    def end(self) -> None:
+        """Nothing follows: each line is written at once."""
+
     def text(self, text: str) -> None:
         """A sentence, wrapped."""
         self._indented("", text, 0)
@@ -132,3 +140,66 @@ class Report:
             print(text, file=self._stream, flush=True)
         except OSError as error:
             raise Unwritable from error
+
+
+class JsonReport(Report):
+    """Writes one document, when it is over; the log's lines are part of a failure only."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream, {})
+        self._facts: dict[str, Any] = {}
+        self._played: list[dict[str, Any]] = []
+        self._log: list[str] = []
+        self._failure: str | None = None
+
+    def begin(self, scenario: str, steps: int) -> None:
+        """Take note of what is played."""
+        self._facts = {"scenario": scenario, "steps": steps}
+
+    def heading(self, text: str) -> None:
+        """Say nothing yet."""
+
+    def text(self, text: str) -> None:
+        """Say nothing yet."""
+
+    def result(self, result: Result) -> None:
+        """Keep a step."""
+        self._played.append(
+            {
+                "step": result.number,
+                "title": result.title,
+                "expected": result.expected,
+                "seen": result.seen,
+                "ok": result.ok,
+                "seconds": round(result.seconds, 3),
+                "note": result.note or None,
+            }
+        )
+
+    def log_line(self, text: str) -> None:
+        """Leave out the log of what went well."""
+
+    def failure(self, text: str) -> None:
+        """Keep what broke."""
+        self._failure = text
+
+    def log(self, heading: str, lines: Iterable[str]) -> None:
+        """Keep the last lines of the plugin's log."""
+        del heading
+        self._log = list(lines)
+
+    def summary(self, text: str) -> None:
+        """Keep how it ended, where that is an end on the way."""
+        if len(self._played) < self._facts.get("steps", 0):
+            self._failure = text
+
+    def end(self) -> None:
+        """Write all of it."""
+        facts = {
+            **self._facts,
+            "ok": self._failure is None,
+            "failure": self._failure,
+            "played": self._played,
+            "last_log_lines": self._log,
+        }
+        self._line(json.dumps(document("simulate", facts), indent=2))

@@ -16,9 +16,11 @@ from teeplugin.simulator.admission import Admission
 from teeplugin.simulator.amounts import Figures
 from teeplugin.simulator.child import PluginProcess
 from teeplugin.simulator.kubelet import SimulatedKubelet
+from teeplugin.simulator.own_backend import OwnBackend
 from teeplugin.simulator.profile import MODERN, Profile
-from teeplugin.simulator.tee_control import PlayedTee
+from teeplugin.simulator.tee_control import PlayedTee, ReadTee
 from teeplugin.simulator.timeline import ERROR, INFO, PLUGIN, Timeline, readable
+from teeplugin_backends.base import ContainerAccess, Device, Mount
 
 HEALTH_INTERVAL_SECONDS = 0.2
 """How often the plugin asks the TEE unless a scenario says otherwise: nobody likes to wait."""
@@ -30,6 +32,11 @@ _KEPT_LINES = 12
 _SETTINGS_PREFIX = "TEEPLUGIN_"
 DIRECTORIES = ("/var/itrustee/teecd",)
 DEVICES = ("/dev/teelog", "/dev/tc_ns_cvm")
+
+_SIMULATED_ACCESS = ContainerAccess(
+    mounts=tuple(Mount(path, path, read_only=True) for path in DIRECTORIES),
+    devices=tuple(Device(path, path, "rw") for path in DEVICES),
+)
 
 NODE_PATHS = (*DIRECTORIES, *DEVICES)
 """What the plugin promises to containers, and looks for on the node."""
@@ -46,6 +53,16 @@ class Setup:
     health_interval_seconds: float = HEALTH_INTERVAL_SECONDS
     listen: str = "off"
     profile: Profile = MODERN
+    backend: OwnBackend | None = None
+    """Instead of the simulated TEE, which alone can be played."""
+
+    host_root: Path | None = None
+    """Where the node's own files are; None: in a directory of the simulation's."""
+
+    @property
+    def access(self) -> ContainerAccess:
+        """What a container with units has to get, by the backend."""
+        return self.backend.access if self.backend else _SIMULATED_ACCESS
 
     @property
     def unit_bytes(self) -> int:
@@ -72,13 +89,15 @@ class Stage:
         self.timeline = Timeline()
         self.kubelet = SimulatedKubelet(directory, profile=setup.profile)
         self.kubelet.log.follow(self.timeline.kubelet)
-        self.tee = PlayedTee(directory / "tee", setup.total_bytes)
+        own = setup.backend
+        self.tee = ReadTee(own.memory) if own else PlayedTee(directory / "tee", setup.total_bytes)
         self.plugin: PluginProcess | None = None
         self.last_lines: deque[str] = deque(maxlen=_KEPT_LINES)
-        self._host_root = directory / "host"
+        self._host_root = setup.host_root or directory / "host"
         self.kubelet.device_plugins_dir.mkdir(mode=0o750)
         self.plugin_wanted = False
-        self.set_missing(())
+        if own is None:
+            self.set_missing(())
 
     async def close(self) -> None:
         """End the plugin and the kubelet."""
@@ -193,6 +212,7 @@ class Stage:
     def _said(self, line: str) -> None:
         self.last_lines.append(readable(line))
         self.timeline.plugin(line)
+        self.tee.follow(self.timeline.last_fault)
         self._on_line(self.last_lines[-1])
         self.kubelet.log.wake()
 
@@ -204,19 +224,25 @@ class Stage:
 
     def _command(self) -> list[str]:
         setup = self.setup
+        backend = setup.backend.flags if setup.backend else self._simulated_flags()
         return [
             *setup.plugin,
-            *("--backend", "simulated"),
-            *("--backend-option", f"total={setup.total_bytes}"),
-            *("--backend-option", "access=itrustee"),
-            *("--backend-option", f"state={self.tee.state}"),
+            *backend,
             *("--precision", str(setup.precision_kb)),
-            *("--reserve", str(setup.reserve_bytes)),
             *("--health-interval", str(setup.health_interval_seconds)),
             *("--kubelet-dir", str(self.kubelet.kubelet_dir)),
             *("--host-root", str(self._host_root)),
             *("--listen", setup.listen),
             *("--log-format", "json"),
+        ]
+
+    def _simulated_flags(self) -> list[str]:
+        return [
+            *("--backend", "simulated"),
+            *("--backend-option", f"total={self.setup.total_bytes}"),
+            *("--backend-option", "access=itrustee"),
+            *("--backend-option", f"state={self.tee.state}"),
+            *("--reserve", str(self.setup.reserve_bytes)),
         ]
 
 

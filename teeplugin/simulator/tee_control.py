@@ -5,7 +5,7 @@ The plugin's backend `simulated` reads the file again at every query.
 
 from pathlib import Path
 
-from teeplugin_backends.base import TEE_ERRORS
+from teeplugin_backends.base import TEE_ERRORS, TeeMemory
 
 NO_FAULT = "none"
 FAULTS = (*(kind.kind for kind in TEE_ERRORS), "hang", "bug")
@@ -17,6 +17,8 @@ class PlayedTee:
 
     `others_bytes` is used outside Kubernetes, `pods` maps pods to what their TAs use.
     """
+
+    is_played = True
 
     def __init__(self, state: Path, total_bytes: int) -> None:
         self.state = state
@@ -56,6 +58,9 @@ class PlayedTee:
             self.fault = fault
         self._write()
 
+    def follow(self, fault: str | None) -> None:
+        """Take note of a fault that the plugin logs: here it is one that is played."""
+
     def use(self, pod: str, size_bytes: int) -> None:
         """Have a pod's TAs use so much."""
         self.pods[pod] = size_bytes
@@ -74,3 +79,24 @@ class PlayedTee:
             f"latency={self.latency_seconds}\nfault={self.fault}\n"
         )
         draft.replace(self.state)
+
+
+class ReadTee(PlayedTee):
+    """A TEE that a backend of the user's reads: what it said first, and what the plugin logs of it.
+
+    Nothing of it can be played. Pods are taken to use what they asked for; `others_bytes` is what
+    was used at the first reading.
+    """
+
+    is_played = False
+
+    def __init__(self, memory: TeeMemory) -> None:
+        super().__init__(Path(), memory.total_bytes)
+        self.others_bytes = memory.total_bytes - memory.free_bytes
+
+    def follow(self, fault: str | None) -> None:
+        """Take note of a fault that the plugin logs, or of its end."""
+        self.fault = fault or NO_FAULT
+
+    def _write(self) -> None:
+        """Tell nobody."""

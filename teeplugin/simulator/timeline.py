@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from teeplugin.simulator.event_words import sentence
 from teeplugin.simulator.events import Event, EventKind
 
 KUBELET, PLUGIN, PLAYED = "kubelet", "plugin", "played"
@@ -20,6 +21,7 @@ INFO, WARNING, ERROR = "info", "warning", "error"
 _MAX_ENTRIES = 200
 _HEADED = {"timestamp", "level", "event"}
 _LEVELS = {"warning": WARNING, "error": ERROR, "critical": ERROR}
+_FAULT_EVENTS = ("tee_unhealthy", "tee_recovered", "stopped")
 _BAD_NEWS = {
     EventKind.KILLED: WARNING,
     EventKind.STREAM_ENDED: WARNING,
@@ -30,26 +32,36 @@ _BAD_NEWS = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line; `number` counts them from 1, and `at` is time.time()."""
+    """One line; `number` counts them from 1, and `at` is time.time().
+
+    `words` say the same in a sentence, where the text is a line of the plugin's log.
+    """
 
     number: int
     at: float
     source: str
     text: str
     level: str
+    words: str
 
 
 class Timeline:
-    """The last entries, oldest first, and the names of all `events` of the plugin's log."""
+    """The last entries, oldest first, and the names of all `events` of the plugin's log.
+
+    `last_fault` is the kind of the TEE's fault by the log, None where there is none, and
+    `last_refusal` why the kubelet refused a pod the last time.
+    """
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
         self.events: list[str] = []
+        self.last_fault: str | None = None
+        self.last_refusal: str | None = None
 
-    def add(self, source: str, text: str, level: str = INFO) -> None:
+    def add(self, source: str, text: str, level: str = INFO, words: str | None = None) -> None:
         """Add an entry of this moment."""
         number = self.entries[-1].number + 1 if self.entries else 1
-        self.entries.append(Entry(number, time.time(), source, text, level))
+        self.entries.append(Entry(number, time.time(), source, text, level, words or text))
 
     def played(self, text: str, level: str = INFO) -> None:
         """Add what a key or a step did."""
@@ -57,7 +69,10 @@ class Timeline:
 
     def kubelet(self, event: Event) -> None:
         """Add what happened at the kubelet."""
-        self.add(KUBELET, _kubelet_text(event), _BAD_NEWS.get(event.kind, INFO))
+        text = _kubelet_text(event)
+        if event.kind is EventKind.POD_REFUSED:
+            self.last_refusal = text
+        self.add(KUBELET, text, _BAD_NEWS.get(event.kind, INFO))
 
     def plugin(self, line: str) -> None:
         """Add a line of the plugin's log."""
@@ -66,7 +81,10 @@ class Timeline:
             self.add(PLUGIN, line)
             return
         self.events.append(str(fields.get("event", "")))
-        self.add(PLUGIN, log_text(fields), _LEVELS.get(str(fields.get("level")), INFO))
+        if self.events[-1] in _FAULT_EVENTS:
+            self.last_fault = fields.get("cause")
+        level = _LEVELS.get(str(fields.get("level")), INFO)
+        self.add(PLUGIN, log_text(fields), level, sentence(fields))
 
 
 def readable(line: str) -> str:

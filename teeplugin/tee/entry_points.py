@@ -54,6 +54,13 @@ def load_backend(name: str, options: Mapping[str, str]) -> TeeBackend:
         ) from error
 
 
+def installed_names() -> tuple[str, ...]:
+    """Give the names of all installed backends; none is imported."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - costs start-up time
+
+    return tuple(sorted(set(entry_points(group=GROUP).names)))
+
+
 def _unknown(place: str, name: str, installed: list[str]) -> ConfigError:
     there_are = f"the backends here are {', '.join(installed) or 'none'}"
     meant = nearest(name, installed)

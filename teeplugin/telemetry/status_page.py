@@ -5,6 +5,7 @@ from typing import Any
 from teeplugin.config.settings import SETTINGS
 from teeplugin.daemon.parts import PluginParts
 from teeplugin.logs.setup import recent_events
+from teeplugin.primitives.document import document, rfc3339
 
 
 def status_of(parts: PluginParts) -> dict[str, Any]:
@@ -19,12 +20,12 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
         parts.pod_resources.allocated,
     )
     cause = decision.cause or decision.suspected_fault
-    return {
-        "resource": parts.resource,
-        "version": parts.version,
+    facts = {
+        "running": True,
+        "resource_name": parts.resource,
         "backend": parts.backend,
         "units": {
-            "bytes": parts.poller.policy_settings.unit_bytes,
+            "unit_bytes": parts.poller.policy_settings.unit_bytes,
             "capacity": len(device_list.ids),
             "allocatable": len(device_list.ids) - len(device_list.unhealthy),
             "allocated": None if allocated is None else len(allocated),
@@ -61,6 +62,7 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
         "limits": _limits(parts),
         "events": recent_events(),
     }
+    return document("status", facts)
 
 
 def _tee(parts: PluginParts) -> dict[str, Any] | None:
@@ -73,7 +75,7 @@ def _tee(parts: PluginParts) -> dict[str, Any] | None:
         "free_bytes": memory.free_bytes,
         "reserve_bytes": policy_settings.reserve_bytes or 0,
         "external_use_min_bytes": poller.external_use_min_bytes,
-        "last_reading": poller.queries.last_reading or None,
+        "last_reading": rfc3339(last) if (last := poller.queries.last_reading) else None,
     }
 
 
@@ -89,6 +91,6 @@ def _limits(parts: PluginParts) -> dict[str, Any] | None:
         "unrecorded": limits.unrecorded,
         "groups": seen.groups,
         "groups_max": limits.most,
-        "last_reconcile": seen.reconciled,
+        "last_reconcile": rfc3339(seen.reconciled) if seen.reconciled else None,
         "reconcile_problem": seen.problem or None,
     }

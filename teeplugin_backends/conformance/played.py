@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial, wraps
 from types import MappingProxyType
 from typing import Any, ClassVar, Concatenate, Final, ParamSpec, TypeVar
+from unittest import SkipTest
 
 import anyio
 
@@ -16,6 +17,7 @@ from teeplugin_backends.base import (
     TeeError,
     TeeMemory,
 )
+from teeplugin_backends.conformance.lines import raised
 from teeplugin_backends.conformance.rules import ContractViolationError
 from teeplugin_backends.conformance.running import Call, run
 
@@ -58,6 +60,9 @@ class PlayedTee(ABC):
     kinds: ClassVar[Sequence[type[TeeError]]]
     """The faults that `tee_fails` can play: all that the backend can tell apart."""
 
+    can_hang: ClassVar[bool] = True
+    """Whether a query can hang: False for one that only reads files of sysfs or procfs."""
+
     bad_options: ClassVar[Sequence[Mapping[str, str]]] = ()
     """Options that have to be refused, each on top of the good ones."""
 
@@ -79,9 +84,9 @@ class PlayedTee(ABC):
     def tee_fails(self, kind: type[TeeError]) -> None:
         """Have queries fail with one of `kinds`."""
 
-    @abstractmethod
     def tee_hangs(self) -> None:
-        """Have queries not be answered until the TEE is well again."""
+        """Have queries not be answered until the TEE is well again; needed where `can_hang`."""
+        raise NotImplementedError("play a TEE that hangs, or set can_hang = False if it can't")
 
     async def until_it_hangs(self) -> None:
         """Wait until a query that was begun just now hangs in the TEE."""
@@ -113,7 +118,7 @@ class PlayedTee(ABC):
     async def _hanging(self, backend: TeeBackend) -> AsyncIterator[Call]:
         """Have a query hang; it is cancelled at the end."""
         query = await self._begun(backend)
-        if await query.ends(0):
+        if await query.ends(0) and self.can_hang:
             raise ContractViolationError(
                 f"tee_hangs() doesn't: memory() came to {query.outcome!r} instead of waiting; a "
                 "time limit of the backend's own must be longer than until_it_hangs() takes"
@@ -125,17 +130,25 @@ class PlayedTee(ABC):
             await query.ends(END_SECONDS)
 
     async def _begun(self, backend: TeeBackend) -> Call:
-        self.tee_hangs()
+        self._hang()
         query = Call.of_memory(backend)
         await query.ends_before(self.until_it_hangs())
         return query
+
+    def _hang(self) -> None:
+        (self.tee_hangs if self.can_hang else self.tee_is_well)()
+
+    def _needs_hanging(self) -> None:
+        """Skip a check that is about hanging only; pytest takes unittest's way of it."""
+        if not self.can_hang:
+            raise SkipTest("its TEE can't hang")
 
     def _states(self, *, hanging: bool = True) -> dict[str, Callable[[], None]]:
         """What the TEE may be like, in words, and how to have it so."""
         states: dict[str, Callable[[], None]] = {"is well": self.tee_is_well}
         for kind in self.kinds:
             states[f"is {kind.kind}"] = partial(self.tee_fails, kind)
-        if hanging:
+        if hanging and self.can_hang:
             states["hangs"] = self.tee_hangs
         return states
 
@@ -163,7 +176,7 @@ async def answers_again(backend: TeeBackend, when: str) -> None:
             ) from outcome
         await anyio.sleep(_POLL_SECONDS)
     if isinstance(outcome, BaseException):
-        raise ContractViolationError(f"{when}, memory() raised {outcome!r}") from outcome
+        raise ContractViolationError(f"{when}, memory() raised {raised(outcome)}") from outcome
 
 
 async def leave(backend: TeeBackend) -> None:

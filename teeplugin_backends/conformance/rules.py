@@ -4,7 +4,7 @@ Each function raises BrokenPromiseError with what was found and what would be ri
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from teeplugin_backends.base import (
     ContainerAccess,
@@ -12,9 +12,11 @@ from teeplugin_backends.base import (
     Finding,
     Identity,
     Mount,
+    TeeBackend,
     TeeError,
     TeeMemory,
 )
+from teeplugin_backends.conformance.lines import raised
 
 _KEPT_VARIABLES = re.compile("TEE_RAM_(UNITS|UNIT_BYTES|BYTES)(_.*)?")
 """Those the plugin sets itself: a backend's would be lost."""
@@ -50,6 +52,10 @@ def refusal(message: str, bad: Mapping[str, str]) -> None:
 
 def reading(answer: object, expected: TeeMemory | None) -> None:
     """Check what `memory` answers while the TEE is well."""
+    if isinstance(answer, BaseException):
+        raise ContractViolationError(
+            f"memory() raised {raised(answer)}: answer a TeeMemory while the TEE is well"
+        ) from answer
     _must(
         f"memory() answered {answer!r}: answer a TeeMemory while the TEE is well",
         holds=isinstance(answer, TeeMemory),
@@ -66,10 +72,10 @@ def fault(outcome: object, kind: type[TeeError]) -> None:
         )
     if not isinstance(outcome, TeeError):
         raise ContractViolationError(
-            f"{should} and raised {outcome!r}: turn every error into a kind of TeeError, else it "
-            "counts as a bug"
+            f"{should} and raised {raised(outcome)}: turn every error into a kind of TeeError, "
+            "else it counts as a bug"
         ) from outcome
-    _must(f"{should} and raised {outcome!r}", holds=isinstance(outcome, kind))
+    _must(f"{should} and raised {raised(outcome)}", holds=isinstance(outcome, kind))
     _must(f"{outcome!r} says nothing: say what happened", holds=bool(str(outcome).strip()))
     _must(f"{outcome!r} has no fix: say what an operator can do", holds=bool(outcome.fix.strip()))
 
@@ -143,7 +149,7 @@ def change(outcome: object) -> None:
     """Check that waiting for a change ended without one, or with what the plugin expects."""
     if isinstance(outcome, Exception) and not isinstance(outcome, OSError):
         raise ContractViolationError(
-            f"changes() raised {outcome!r}: raise OSError where the node can't be watched"
+            f"changes() raised {raised(outcome)}: raise OSError where the node can't be watched"
         ) from outcome
 
 
@@ -156,3 +162,17 @@ def findings(given: object) -> None:
         _must(f"{each}: must have a name and a text", holds=bool(each.check and each.text))
     names = [each.check for each in given]
     _must(f"checks() names one link twice: {names}", holds=len(set(names)) == len(names))
+
+
+def must_equal(
+    what: str, first: object, look: Callable[[TeeBackend], object], backend: TeeBackend, state: str
+) -> None:
+    """Check that a look at the backend still gives what it gave first, whatever the TEE does."""
+    try:
+        now = look(backend)
+    except Exception as error:
+        raise ContractViolationError(
+            f"{what} raised {raised(error)} while the TEE {state}"
+        ) from error
+    if now != first:
+        raise ContractViolationError(f"{what} was {first!r}, and is {now!r} while the TEE {state}")

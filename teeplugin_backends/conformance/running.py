@@ -6,7 +6,6 @@ beats, and where they stop, interrupts what the loop is at.
 
 import asyncio
 import signal
-import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
@@ -16,13 +15,12 @@ from typing import Any, Final, Self
 import anyio
 
 from teeplugin_backends.base import TeeBackend
+from teeplugin_backends.conformance.lines import is_of_a_library, line_of
 from teeplugin_backends.conformance.rules import ContractViolationError
 
 BLOCKED_SECONDS: Final = 10.0
 """A loop that stands still for so long is blocked: an emulated board takes seconds, where a busy
 machine takes tenths of one. The plugin's own watchdog ends it after 15 s."""
-
-_CALLED: Final = sys.stdlib_module_names | {"anyio"}
 
 _LOOK_SECONDS: Final = 0.1
 _BEAT_SECONDS: Final = 0.05
@@ -163,7 +161,7 @@ class _Watchdog:
 def _interrupt(_: int, frame: FrameType | None) -> None:
     """Interrupt what holds the loop, unless that is the kit, which is slow on a slow machine."""
     if not is_own_work(frame):
-        raise BlockedError(f"in {frame.f_code.co_filename}:{frame.f_lineno}" if frame else "")
+        raise BlockedError(f"at {line_of(frame)}")
 
 
 def is_own_work(frame: FrameType | None) -> bool:
@@ -176,7 +174,7 @@ def is_own_work(frame: FrameType | None) -> bool:
         module = str(frame.f_globals.get("__name__", ""))
         if module.startswith(package):
             return True
-        if module.partition(".")[0] not in _CALLED:
+        if not is_of_a_library(frame):
             return False
         frame = frame.f_back
     return False

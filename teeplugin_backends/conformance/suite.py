@@ -14,6 +14,7 @@ from typing import Final
 from teeplugin_backends.base import CLOSE_SECONDS, LOOK_SECONDS, OptionError, TeeBackend, TeeError
 from teeplugin_backends.conformance import rules
 from teeplugin_backends.conformance.following import follow_for_a_while
+from teeplugin_backends.conformance.lines import raised
 from teeplugin_backends.conformance.played import (
     END_SECONDS,
     PlayedTee,
@@ -75,7 +76,7 @@ class BackendConformance(PlayedTee):
     async def test_making_it_asks_no_tee_and_opens_nothing(self) -> None:
         """Other commands make it as well, and never enter it."""
         before = Resources.now()
-        self.tee_hangs()
+        self._hang()
         made = [self._made() for _ in range(_ROUNDS)]
         for backend in made:
             rules.identity(backend.identity())
@@ -142,6 +143,7 @@ class BackendConformance(PlayedTee):
     @check
     async def test_a_query_that_hangs_ends_at_once_when_it_is_cancelled(self) -> None:
         """That is how the plugin's deadline ends it, and its stop."""
+        self._needs_hanging()
         async with self._open() as backend, self._hanging(backend) as query:
             query.cancel()
             if not await query.ends(CLOSE_SECONDS):
@@ -157,6 +159,7 @@ class BackendConformance(PlayedTee):
     @check
     async def test_it_answers_again_after_a_query_that_hung(self) -> None:
         """One that was cancelled holds no lock and spoils no connection."""
+        self._needs_hanging()
         async with self._open() as backend:
             async with self._hanging(backend):
                 pass
@@ -166,6 +169,7 @@ class BackendConformance(PlayedTee):
     @check
     async def test_queries_that_hang_do_not_pile_up(self) -> None:
         """Only one may be outstanding in the TEE, or a hang would use the node up."""
+        self._needs_hanging()
         seen: set[Process] = set()
         async with self._open() as backend:
             async with self._hanging(backend):
@@ -239,20 +243,22 @@ class BackendConformance(PlayedTee):
                 async with self._open() as backend:
                     play()
                     await outcome_of(backend)
-                    self.tee_hangs()
+                    self._hang()
                     for root in (Path("/"), Path(empty)):
                         checking = Call(backend.checks(root))
                         if not await checking.ends(LOOK_SECONDS):
                             raise ContractViolationError(f"checks() takes over {LOOK_SECONDS} s")
                         if isinstance(error := checking.outcome, Exception):
-                            raise ContractViolationError(f"checks() raised {error!r}") from error
+                            raise ContractViolationError(
+                                f"checks() raised {raised(error)}"
+                            ) from error
                         rules.findings(checking.outcome)
 
     @check
     async def test_changes_end_when_they_are_closed_and_ask_no_tee(self) -> None:
         """They are followed beside the queries, from before the first one to the end."""
         backend, before = self._made(), Resources.now()
-        self.tee_hangs()
+        self._hang()
         await follow_for_a_while(backend)
         rules.must_be_none("changes() leaves open", await what_has_grown(before))
 
@@ -261,6 +267,7 @@ class BackendConformance(PlayedTee):
     @check
     async def test_leaving_ends_at_once_while_a_query_hangs(self) -> None:
         """A pod's owner may count on its end within two seconds."""
+        self._needs_hanging()
         backend = self._made()
         await backend.__aenter__()
         async with self._hanging(backend):
@@ -270,7 +277,7 @@ class BackendConformance(PlayedTee):
                     f"__aexit__ takes over {CLOSE_SECONDS} s while a query hangs"
                 )
             if isinstance(error := leaving.outcome, Exception):
-                raise ContractViolationError(f"__aexit__ raised {error!r}") from error
+                raise ContractViolationError(f"__aexit__ raised {raised(error)}") from error
 
     def test_leaving_leaves_nothing_behind(self) -> None:
         """No task, thread, process or descriptor, though the TEE goes on hanging."""
@@ -313,15 +320,15 @@ class BackendConformance(PlayedTee):
             first = look(backend)
             for state, play in self._states(hanging=False).items():
                 play()
-                _must_equal(what, first, look, backend, state)
+                rules.must_equal(what, first, look, backend, state)
                 await outcome_of(backend)
-                _must_equal(what, first, look, backend, state)
+                rules.must_equal(what, first, look, backend, state)
         # With another one, as this may not have recovered.
         self.tee_is_well()
         async with self._open() as backend:
             await outcome_of(backend)
             async with self._hanging(backend):
-                _must_equal(what, first, look, backend, "hangs")
+                rules.must_equal(what, first, look, backend, "hangs")
 
     async def _live(self, seen: set[Process]) -> None:
         """Enter, read, hang, leave; adds the processes that were there to `seen`."""
@@ -336,14 +343,3 @@ class BackendConformance(PlayedTee):
         if left:
             _, left = await asyncio.wait(left, timeout=CLOSE_SECONDS)
         rules.must_be_none("left running by __aexit__", [repr(task) for task in left])
-
-
-def _must_equal(
-    what: str, first: object, look: Callable[[TeeBackend], object], backend: TeeBackend, state: str
-) -> None:
-    try:
-        now = look(backend)
-    except Exception as error:
-        raise ContractViolationError(f"{what} raised {error!r} while the TEE {state}") from error
-    if now != first:
-        raise ContractViolationError(f"{what} was {first!r}, and is {now!r} while the TEE {state}")

@@ -74,6 +74,11 @@ CASES = {
         {"flavour": "simulated", "settings": {"health-interval": 10}},
         {"resources": ["../simulated"]},
     ),
+    "another-package's": Case(
+        {"flavour": "other", "backend": "acme", "backendOptions": {"device": "/dev/acme0"}},
+        {"resources": ["../simulated"]},
+        config(**{"backend": "acme", "backend-options": {"device": "/dev/acme0"}}),
+    ),
     "node-libraries": Case(
         {"nodeLibraries": {"enabled": True}},
         {"resources": ["../itrustee"], "components": ["../../components/node-libraries"]},

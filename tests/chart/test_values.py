@@ -73,6 +73,8 @@ def test_the_page_has_the_values_as_the_schema_describes_them(page: Path) -> Non
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"language": "fr"}, 'language: "fr" is not allowed; fix: use en, zh'),
     ({"flavour": "sgx"}, 'flavour: "sgx" is not allowed; fix: use itrustee, optee, simulated'),
+    ({"flavour": "other"}, "backend: flavour=other needs the name of a backend; fix: set backend"),
+    ({"backend": "acme"}, 'backend: "acme" is for flavour=other only; fix: set flavour=other'),
     ({"flavor": "optee"}, "flavor: there is no such value; fix: use one of affinity, "),
     ({"image": {"name": "x"}}, "image.name: there is no such value; fix: use one of registry, "),
     (

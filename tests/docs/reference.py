@@ -1,14 +1,17 @@
-"""Writes what docs/configuration.md has from the code anew: `python -m tests.docs.reference`.
+"""Writes what the code says anew: `python -m tests.docs.reference`.
 
-Each part stands between `<!-- generated: NAME -->` and `<!-- end -->`. test_reference compares.
+That is the pages that `--help` prints, and parts of docs/configuration.md, each between
+`<!-- generated: NAME -->` and `<!-- end -->`. test_reference compares.
 """
 
+import importlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from teeplugin.cli.console import PROGRAM
 from teeplugin.cli.main import COMMANDS
+from teeplugin.cli.pages import DIRECTORY
 from teeplugin.config.go_flags import help_text
 from teeplugin.config.settings import SETTINGS, Setting
 from teeplugin.daemon.reload import CHANGEABLE
@@ -47,6 +50,15 @@ def helped() -> str:
     return f"```text\n{help_text(PROGRAM, summaries)}```\n"
 
 
+def help_pages() -> Mapping[str, str]:
+    """The files that `--help` prints, by name."""
+    summaries = {name: command.summary for name, command in COMMANDS.items()}
+    pages = {"daemon.txt": help_text(PROGRAM, summaries)}
+    for name, command in COMMANDS.items():
+        pages[f"{name}.txt"] = importlib.import_module(command.module).parser().format_help()
+    return pages
+
+
 def _flags(setting: Setting) -> str:
     return ", ".join(f"`{flag} {setting.metavar}`" for flag in setting.flags)
 
@@ -75,3 +87,6 @@ def regenerated(page: str) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(regenerated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    DIRECTORY.mkdir(exist_ok=True)
+    for file_name, content in help_pages().items():
+        (DIRECTORY / file_name).write_text(content, encoding="utf-8")

@@ -3,6 +3,7 @@
 import re
 from dataclasses import fields
 
+from teeplugin.cli.pages import DIRECTORY
 from teeplugin.config.settings import SETTINGS
 from teeplugin.policy.units import (
     comfortable_precision_kb,
@@ -13,8 +14,9 @@ from teeplugin.policy.units import (
 from teeplugin_backends import simulated
 from teeplugin_backends.libteec import options
 from teeplugin_backends.options import option_parsers
+from tests.docs import backend_reference
 from tests.docs.pages import text
-from tests.docs.reference import PARTS, names, regenerated
+from tests.docs.reference import PARTS, help_pages, names, regenerated
 
 CONFIGURATION = text("docs/configuration.md")
 
@@ -31,6 +33,16 @@ def rows(page: str, heading: str) -> list[list[str]]:
 
 def test_the_reference_is_what_the_code_makes() -> None:
     assert regenerated(CONFIGURATION) == CONFIGURATION, "run: python -m tests.docs.reference"
+
+
+def test_the_pages_of_help_are_what_the_code_makes() -> None:
+    written = {path.name: path.read_text(encoding="utf-8") for path in DIRECTORY.iterdir()}
+    assert written == help_pages(), "run: python -m tests.docs.reference"
+
+
+def test_the_pages_of_help_fit_80_columns() -> None:
+    for page in help_pages().values():
+        assert max(map(len, page.splitlines())) <= 80
 
 
 def test_the_reference_has_every_part_once_and_in_the_models_order() -> None:
@@ -78,3 +90,9 @@ def test_the_table_of_precisions_is_right() -> None:
         assert units == f"{size_bytes // (512 * 1024):,}"
         assert int(comfortable) == comfortable_precision_kb(size_bytes)
         assert int(finest) == finest_precision_kb(size_bytes)
+
+
+def test_the_reference_of_backends_is_what_base_says() -> None:
+    assert text("docs/backends-api.md") == backend_reference.reference(), (
+        "run: python -m tests.docs.backend_reference"
+    )

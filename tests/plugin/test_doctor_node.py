@@ -44,7 +44,7 @@ async def test_no_directory_for_plugins(stopped: Node) -> None:
     elsewhere = stopped.kubelet.kubelet_dir / "elsewhere"
     elsewhere.mkdir()
     report = await stopped.examined("--kubelet-dir", elsewhere)
-    fix = broken(report, "kubelet-directory", f"there is no {elsewhere}/device-plugins")
+    fix = broken(report, "kubelet-directory", f"there is no directory {elsewhere}/device-plugins")
     assert report.of("kubelet-socket").result is Result.NOT_APPLICABLE
     assert "leave --kubelet-dir out" in fix
     await stopped.starts()

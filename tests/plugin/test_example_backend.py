@@ -87,6 +87,31 @@ async def test_its_fault_is_logged_and_listed_and_over_when_it_is_mended(
         assert process.count("backend_bug") == 0
 
 
+def test_it_plays_the_tour_and_its_access_is_what_pods_get(
+    example: Installed, tmp_path: Path
+) -> None:
+    program = tmp_path / "acme-tee"
+    program.write_text(f"#!/bin/sh\n{WELL}\n")
+    program.chmod(0o755)
+    (tmp_path / "dev").mkdir()
+    (tmp_path / DEVICE.lstrip("/")).touch()
+    options = ("--backend-option", f"command={program}", "--backend-option", f"device={DEVICE}")
+    ran = subprocess.run(
+        [
+            *(example.python, "-m", "teeplugin", "simulate", "--backend", "acme", *options),
+            *("--host-root", tmp_path),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "the backend acme with 1 GiB in units of 512 KiB" in ran.stdout
+    assert f"{UNITS} of {UNITS} healthy" in ran.stdout
+    assert f"device {DEVICE} rw, ACME_TEE_DEVICE={DEVICE}, TEE_RAM_BYTES=5242880" in ran.stdout
+    assert "8 of 10 steps ok, 2 skipped" in ran.stdout
+
+
 async def test_its_options_are_checked_before_anything_is_registered(
     example: Installed, kubelet: Simulated, tmp_path: Path
 ) -> None:

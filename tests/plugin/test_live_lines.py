@@ -52,7 +52,7 @@ async def test_the_live_view_says_in_one_line_what_it_needs(
     with LiveTerminal(scratch, "--scenario", "tour", environment=without_rich) as terminal:
         assert await terminal.ended() == 2
         assert terminal.errors.read_text() == (
-            "tee-device-plugin simulate: --stay: the live view needs the package rich, which is not"
+            "tee-device-plugin: --stay: the live view needs the package rich, which is not"
             " installed: install the extra `simulate` from this checkout or release (pip install"
             " '.[simulate]'), pipe the output (--stay | cat) for plain lines, or leave --stay away"
             "\n"

@@ -54,7 +54,9 @@ def shown_by_the_picture(lines: Sequence[str]) -> bool:
 
 def test_the_document_tells_every_key(tmp_path: Path) -> None:
     setup = Setup(total_bytes=1024**2, precision_kb=512, plugin=("true",))
-    keys = {each.key for each in Controls(Stage(setup, tmp_path)).offered()}
+    controls = Controls(Stage(setup, tmp_path))
+    controls.pace.plays = True
+    keys = {each.key for each in controls.offered()}
     table = (
         DOCUMENT.read_text(encoding="utf-8").partition("# The live view\n")[2].partition("\n#")[0]
     )
@@ -70,7 +72,7 @@ async def test_pods_are_admitted_and_removed(scratch: Path) -> None:
         await terminal.shows(READY)
         terminal.press("a")
         await terminal.shows("■ 10 allocated +□ 118 free")
-        screen = await terminal.shows("plugin +units_allocated namespace=default pod=pod-1")
+        screen = await terminal.shows("plugin +default/pod-1 has 10 units")
         assert re.search("1 pod(.|\n)*pod-1 +10 (.|\n)*kubelet pod admitted: default/pod-1", screen)
         assert re.search("█ pods +5 MiB(.|\n)*░ free +59 MiB", screen)
         terminal.press("A")
@@ -94,13 +96,40 @@ async def test_others_use_makes_a_shortage_that_ends(scratch: Path) -> None:
         terminal.press("a++")
         await terminal.shows("others +16 MiB")
         screen = await terminal.shows("■ 10 allocated +□ 86 free +× 32 unhealthy")
-        assert "plugin  shortage units=32" in screen
+        assert "plugin  shortage: 32 units have no free memory" in screen
         assert screen.count("×") == 32 + 1  # and one in the legend
         assert screen.count("■") == 10 + 1
         assert shown_by_the_picture(screen.splitlines()[-2:])
         terminal.press("---")
         await terminal.shows("others +0 B(.|\n)*played +others use 0 B")
         await terminal.shows("■ 10 allocated +□ 118 free +× 0 unhealthy")
+
+
+async def test_why_a_pod_was_refused_is_shown_in_full(scratch: Path) -> None:
+    with LiveTerminal(scratch, columns=80) as terminal:
+        await terminal.shows(READY)
+        terminal.press("w")
+        await terminal.shows("why a pod was refused(.|\n)*no pod was refused yet")
+        terminal.press("AAAAA")
+        screen = await terminal.shows("pod refused: default/pod-5, Allocate failed")
+        assert re.search("Requested: 32, Available: 0,(.|\n)*which is unexpected", screen)
+        terminal.press("w")
+        await terminal.shows("last events(.|\n)*w why a pod was refused")
+
+
+async def test_the_units_of_the_last_minute_are_drawn(scratch: Path) -> None:
+    with LiveTerminal(scratch) as terminal:
+        await terminal.shows("last minute: healthy +█+ +allocated")
+        terminal.press("AA")
+        await terminal.shows("allocated +[ ▁▂▃]*▄")
+
+
+async def test_a_scenario_is_paused_and_played_at_another_speed(scratch: Path) -> None:
+    with LiveTerminal(scratch, "--scenario", "tour") as terminal:
+        terminal.press("sss")
+        await terminal.shows("s speed: paused")
+        terminal.press("s")
+        await terminal.shows("played +step 10, SIGTERM to the plugin: ok")
 
 
 async def test_the_tee_is_broken_and_mended(scratch: Path) -> None:
@@ -110,14 +139,14 @@ async def test_the_tee_is_broken_and_mended(scratch: Path) -> None:
         screen = await terminal.shows("× 118 unhealthy +▣ 10 allocated, unhealthy")
         assert "TEE unreachable" in screen
         assert "t mend the TEE" in screen
-        await terminal.shows("plugin +tee_unhealthy cause=unreachable")
+        await terminal.shows(r"plugin +the TEE failed \(unreachable\), all units")
         terminal.press("f")
         await terminal.shows("TEE refused(.|\n)*f fault: refused")
         terminal.press("a")
         await terminal.shows("kubelet pod refused: default/pod-2")
         terminal.press("t")
         await terminal.shows("TEE answers(.|\n)*■ 10 allocated +□ 118 free +× 0 unhealthy")
-        await terminal.shows("plugin +tee_recovered")
+        await terminal.shows("plugin +the TEE answers again")
 
 
 async def test_the_kubelet_and_the_plugin_are_broken_and_mended(scratch: Path) -> None:
@@ -134,7 +163,7 @@ async def test_the_kubelet_and_the_plugin_are_broken_and_mended(scratch: Path) -
         await terminal.shows("plugin ended with exit 0(.|\n)*▣ 10 allocated, unhealthy")
         terminal.press("p")
         await terminal.shows("plugin registered(.|\n)*■ 10 allocated +□ 118 free +× 0 unhealthy")
-        await terminal.shows("plugin +units_allocated_at_start")
+        await terminal.shows("plugin +[0-9]+ containers had")
 
 
 async def test_a_scenario_is_played_first_and_then_one_plays_on(scratch: Path) -> None:
@@ -198,7 +227,7 @@ async def test_a_terminal_without_unicode_gets_plain_characters(scratch: Path) -
 async def test_226600_units_are_shown_several_by_one_mark(scratch: Path) -> None:
     with LiveTerminal(scratch, "--total", "113300MiB") as terminal:
         screen = await terminal.shows("□ 226600 free", 30)
-        assert "one mark is 394" in screen
+        assert "one mark is 443" in screen
 
 
 # Its ends

@@ -16,6 +16,7 @@ import pytest
 
 from teeplugin.cli.console import PROGRAM
 from teeplugin.cli.main import COMMANDS
+from teeplugin.cli.pages import HELP, VERSION
 from teeplugin.config.go_flags import help_text, read_flags
 from teeplugin.config.settings import SETTINGS
 from teeplugin.config.sources import CONFIG_VARIABLE
@@ -115,9 +116,9 @@ def test_every_flag_of_the_help_is_in_the_reference() -> None:
 def test_every_flag_that_is_named_exists(document: str) -> None:
     spans = [span for span in code_spans(document) if span.startswith("-") and span != "-"]
     named = {re.split(r"[ =:]", span)[0] for span in spans}
-    assert named - help_flags() - {flag for name in COMMANDS for flag in command_flags(name)} == (
-        set()
-    )
+    assert named - help_flags() - {"-V"} - {
+        flag for name in COMMANDS for flag in command_flags(name)
+    } == (set())
 
 
 def test_the_documents_name_the_variables_there_are_and_no_others() -> None:
@@ -162,7 +163,9 @@ def test_every_command_line_of_the_plugin_is_one_it_takes(document: str) -> None
     spans = (span for span in code_spans(document) if span.startswith(f"{PROGRAM} "))
     lines += [shlex.split(span) for span in spans]
     for _, *words in lines:
-        if words and words[0] in COMMANDS:
+        if words and words[0] in (HELP, VERSION):
+            assert set(words[1:]) <= {*COMMANDS, "[COMMAND]"}
+        elif words and words[0] in COMMANDS:
             flags = {word.partition("=")[0] for word in words[1:] if word.startswith("-")}
             assert flags - command_flags(words[0]) == set()
         else:

@@ -22,7 +22,7 @@ Each line is written in English and in Chinese; `language` chooses.
 
 {{/* The names of all values, but for maps of the user's own. values.yaml has the same: a test compares. */}}
 {{- define "tee.known" -}}
-"": affinity backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serviceAccountName settings telemetry test tolerations
+"": affinity backend backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serviceAccountName settings telemetry test tolerations
 image: registry repository tag digest pullPolicy
 nodeLibraries: enabled directory names
 kubelet: devicePluginsDir podResourcesDir
@@ -79,7 +79,7 @@ test: enabled units
 {{- define "tee.checkChoices" -}}
 {{- $v := .Values -}}
 {{- include "tee.checkChoice" (list . "language" $v.language (list "en" "zh")) -}}
-{{- include "tee.checkChoice" (list . "flavour" $v.flavour (list "itrustee" "optee" "simulated")) -}}
+{{- include "tee.checkChoice" (list . "flavour" $v.flavour (list "itrustee" "optee" "simulated" "other")) -}}
 {{- include "tee.checkChoice" (list . "image.pullPolicy" $v.image.pullPolicy (list "Always" "IfNotPresent" "Never")) -}}
 {{- include "tee.checkNumber" (list . "telemetry.port" $v.telemetry.port 1 65535) -}}
 {{- include "tee.checkNumber" (list . "minReadySeconds" $v.minReadySeconds 0 3600) -}}
@@ -171,6 +171,16 @@ test: enabled units
 {{- end -}}
 {{- if hasKey . "log-format" }}{{ include "tee.checkChoice" (list $root "settings.log-format" (index . "log-format") (list "text" "json")) }}{{ end -}}
 {{- if hasKey . "log-level" }}{{ include "tee.checkChoice" (list $root "settings.log-level" (index . "log-level") (list "debug" "info" "warning" "error")) }}{{ end -}}
+{{- end -}}
+{{- if and (eq .Values.flavour "other") (not .Values.backend) -}}
+{{- include "tee.refuse" (list .
+  "backend: flavour=other needs the name of a backend" "set backend, as in backend=acme"
+  "backend：flavour=other 需要后端名称" "设置 backend，例如 backend=acme") -}}
+{{- end -}}
+{{- if and .Values.backend (ne .Values.flavour "other") -}}
+{{- include "tee.refuse" (list .
+  (printf "backend: %q is for flavour=other only" .Values.backend) "set flavour=other"
+  (printf "backend：%q 只能与 flavour=other 一起使用" .Values.backend) "设置 flavour=other") -}}
 {{- end -}}
 {{- if hasKey .Values.backendOptions "flavour" -}}
 {{- include "tee.refuse" (list .

@@ -50,6 +50,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if eq .Values.flavour "simulated" -}}
 {{- $_ := set $config "backend" "simulated" -}}
 {{- if not (hasKey $options "total") }}{{ $_ := set $options "total" "64MiB" }}{{ end -}}
+{{- else if eq .Values.flavour "other" -}}
+{{- $_ := set $config "backend" .Values.backend -}}
 {{- else -}}
 {{- $_ := set $config "backend" "libteec" -}}
 {{- $_ := set $options "flavour" .Values.flavour -}}

@@ -1,13 +1,14 @@
 """`tee-device-plugin doctor`: finds what is wrong between configuration and registration."""
 
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 
-from teeplugin.cli.console import EXIT_INTERRUPTED, complain, put
+from teeplugin.cli.console import EXIT_INTERRUPTED, PROGRAM, complain, put
 from teeplugin.cli.layout import terminal_columns
 from teeplugin.cli.parser import CommandParser
 from teeplugin.commands.doctor.collect import look_around
@@ -29,19 +30,25 @@ started with. Nothing is changed, and the TEE is asked once. The exit status is 
 failed, 1 if something did, and 2 if the plugin would not start with these settings."""
 
 
+def parser() -> CommandParser:
+    """Give the command's flags."""
+    return CommandParser("doctor", _DESCRIPTION)
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the checks as they end, or the report as JSON, and give the exit status.
 
     Raises:
         ConfigError: a flag is unknown; what is wrong with a setting's value is in the report.
     """
-    found = CommandParser("doctor", _DESCRIPTION).split(argv)
+    found = parser().split(argv)
     if found is None:
         return 0
     flags, values = found
     # Libraries' complaints stay off the report.
     configure("text", "error")
-    output = _JsonOutput() if flags.format == "json" else _TextOutput()
+    again = shlex.join([PROGRAM, "doctor", *argv])
+    output = _JsonOutput(again) if flags.format == "json" else _TextOutput(again)
     with interruptible(_interrupted):
         # At the deadline something hangs, so that nothing else ends the process.
         report = seen_within(
@@ -91,7 +98,8 @@ def seen_within(
 class _TextOutput:
     """Writes lines as they come; what was written once is not written at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, again: str) -> None:
+        self._again = again
         columns = terminal_columns(sys.stdout)
         is_coloured = columns is not None and not os.environ.get("NO_COLOR")
         self._page = TextPage(coloured=is_coloured, width=columns)
@@ -105,7 +113,7 @@ class _TextOutput:
 
     def end(self, report: Report) -> int:
         rest = self._page.lines(report.lines[self._written :])
-        self._put(rest + self._page.summary(report))
+        self._put(rest + self._page.summary(report, self._again))
         return self._status or report.exit_status
 
     def _put(self, text: str) -> None:
@@ -116,11 +124,14 @@ class _TextOutput:
 class _JsonOutput:
     """Writes one document, at the end."""
 
+    def __init__(self, again: str) -> None:
+        self._again = again
+
     def lines(self, lines: Sequence[Line]) -> None:
         """Write nothing yet."""
 
     def end(self, report: Report) -> int:
-        return put(as_json(report)) or report.exit_status
+        return put(as_json(report, self._again)) or report.exit_status
 
 
 def _interrupted() -> None:

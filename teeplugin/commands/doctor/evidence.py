@@ -152,7 +152,7 @@ class LimitsTold:
     unrecorded: int
     groups: int
     groups_max: int
-    last_reconcile: int | None
+    last_reconcile: str | None
     reconcile_problem: str | None
 
 
@@ -184,9 +184,9 @@ class PluginStatus:
         """
         count, cause = page["units"], page["cause"]
         return cls(
-            resource=page["resource"],
+            resource=page["resource_name"],
             backend=page["backend"],
-            unit_bytes=count["bytes"],
+            unit_bytes=count["unit_bytes"],
             capacity=count["capacity"],
             allocatable=count["allocatable"],
             allocated=count["allocated"],

@@ -102,7 +102,7 @@ def _judged(check: Check, evidence: Evidence) -> Outcome:
     except NotSeenError as missing:
         if evidence.bug:
             return _own_bug(evidence.bug)
-        text = f"{missing} was waited for in vain: what it asks never returned"
+        text = f"{missing} timed out"
         return failed(text, "look for a mount that hangs, or for a backend that blocks its process")
     except Exception as error:  # noqa: BLE001 - the other links are told all the same
         return _own_bug(error_text(error))

@@ -93,6 +93,21 @@ class Report:
         counted = Counter(line.finding.result for line in self.lines)
         return {result: counted[result] for result in Result}
 
+    def next_command(self, again: str) -> str:
+        """Give the command to type next: of the fix to begin with, or else `again`, to look again.
+
+        Empty where nothing is wrong, or a warning's fix has no command. A command that removes
+        something, or that has a name to be filled in, is for the reader of the fix to choose.
+        """
+        findings = [line.finding for line in self.lines]
+        for result in (Result.FAILED, Result.WARNING):
+            for finding in findings:
+                if finding.result is result:
+                    commands = finding.fix.split("\n")[1:]
+                    other = again if result is Result.FAILED else ""
+                    return next((each for each in commands if _is_ready(each)), other)
+        return ""
+
     @property
     def summary(self) -> str:
         """One line: how many of each, and where to begin."""
@@ -104,3 +119,8 @@ class Report:
         else:
             advice = "all is well"
         return f"{len(self.lines)} checks: {parts}: {advice}"
+
+
+def _is_ready(command: str) -> bool:
+    words = command.split()
+    return words[0] not in ("rm", "kill") and not any(word.isupper() for word in words)

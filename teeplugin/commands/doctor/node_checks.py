@@ -6,6 +6,7 @@ from pathlib import Path
 
 from teeplugin.commands.doctor.evidence import Evidence, SocketsSeen, seen
 from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok, warning
+from teeplugin.kubelet.registration_status import no_directory, no_socket
 from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.policy.cdi_spec import FILE
 from teeplugin.policy.decide import missing_fix
@@ -50,7 +51,7 @@ def kubelet_directory(evidence: Evidence) -> Outcome:
     path = directory.path
     if directory.is_missing:
         fix = f"start the kubelet, which makes it; in a container mount it from the node; {_WHERE}"
-        return failed(f"there is no {path}", fix)
+        return failed(no_directory(path), fix)
     if directory.problem:
         return failed(f"{path}: {directory.problem}", directory.refused_by or _WHERE)
     if directory.is_dead_mount:
@@ -82,7 +83,7 @@ def _answers(path: Path, state: SocketState, refused_by: str) -> Outcome:
             return ok(f"somebody listens at {path}")
         case SocketState.MISSING:
             fix = f"{start}; {_WHERE}; {why}"
-            return failed(f"there is no {path}", fix)
+            return failed(no_socket(path), fix)
         case SocketState.REFUSES:
             return failed(
                 f"nobody listens at {path}, which an earlier kubelet left", f"{start}; {why}"

@@ -1,15 +1,15 @@
 """A report as text for people, at a terminal's width or in a pipe, or as JSON."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-from teeplugin import __version__
 from teeplugin.cli.layout import COMFORTABLE_COLUMNS, command_lines, wrapped
 from teeplugin.commands.doctor.model import Line, Report
+from teeplugin.primitives.document import document
 from teeplugin_backends.base import Finding, Result
 
-FORM = 1
-"""Of the JSON: another number where a reader of this one would have to change."""
+SKIPPED = "skipped"
+"""What stands for the checks of a section that don't apply, where there are several."""
 
 _CHECK_WIDTH = 20
 _INDENT = "  "
@@ -27,13 +27,12 @@ _LEAST_TEXT_COLUMNS = 30
 """Where less is left beside check and result, the finding stands below them."""
 
 
-def as_json(report: Report) -> str:
-    """Write all of it for programs; docs/doctor.md describes the form."""
-    data = {
-        "form": FORM,
-        "plugin_version": __version__,
+def as_json(report: Report, again: str = "") -> str:
+    """Write all of it for programs; docs/doctor.md describes it."""
+    facts = {
         "exit_status": report.exit_status,
         "summary": report.summary,
+        "next_command": report.next_command(again) or None,
         "counts": {str(result): count for result, count in report.counts.items()},
         "settings": {
             key: {"value": setting.value, "origin": setting.origin}
@@ -50,13 +49,13 @@ def as_json(report: Report) -> str:
             for line in report.lines
         ],
     }
-    return f"{json.dumps(data, indent=2)}\n"
+    return f"{json.dumps(document('doctor', facts), indent=2)}\n"
 
 
-def as_text(report: Report, *, coloured: bool, width: int | None = None) -> str:
+def as_text(report: Report, *, coloured: bool, width: int | None = None, again: str = "") -> str:
     """Write it for people: a heading for each part of the way, and the summary at the end."""
     page = TextPage(coloured=coloured, width=width)
-    return page.lines(report.lines) + page.summary(report)
+    return page.lines(report.lines) + page.summary(report, again)
 
 
 class TextPage:
@@ -70,20 +69,34 @@ class TextPage:
         self._columns = width
         self._width = width and min(width, COMFORTABLE_COLUMNS)
         self._section = ""
+        self._fixes: dict[str, str] = {}
 
     def lines(self, lines: Iterable[Line]) -> str:
         """Write these checks, which follow those that were written before."""
-        return "".join(f"{text}\n" for line in lines for text in self._line(line))
+        sections: dict[str, list[Finding]] = {}
+        for line in lines:
+            sections.setdefault(line.section, []).append(line.finding)
+        texts = (text for each in sections.items() for text in self._section_lines(*each))
+        return "".join(f"{text}\n" for text in texts)
 
-    def summary(self, report: Report) -> str:
-        """Write the end."""
-        return "".join(f"{text}\n" for text in ("", *wrapped(report.summary, self._width)))
+    def summary(self, report: Report, again: str = "") -> str:
+        """Write the end: where to begin, and what to type next, by default `again`."""
+        texts = ["", *wrapped(report.summary, self._width)]
+        if command := report.next_command(again):
+            texts += ["next, after the fix:" if command == again else "next:"]
+            texts += command_lines(command, self._columns, indent=4)
+        return "".join(f"{text}\n" for text in texts)
 
-    def _line(self, line: Line) -> Iterator[str]:
-        if line.section != self._section:
-            self._section = line.section
-            yield line.section
-        yield from self._finding(line.finding)
+    def _section_lines(self, section: str, findings: Sequence[Finding]) -> Iterator[str]:
+        if section != self._section:
+            self._section = section
+            yield section
+        skipped = [each for each in findings if _is_skipped(each)]
+        for finding in findings:
+            if len(skipped) == 1 or not _is_skipped(finding):
+                yield from self._finding(finding)
+        if len(skipped) > 1:
+            yield from self._finding(_together(skipped))
 
     def _finding(self, finding: Finding) -> Iterator[str]:
         """Check, result and finding in columns; the fix below the finding."""
@@ -98,7 +111,9 @@ class TextPage:
         yield (head + first).rstrip()
         yield from further
         if finding.fix:
-            yield from self._fix(finding.fix, indent)
+            said_at = self._fixes.setdefault(finding.fix, finding.check)
+            is_new = said_at == finding.check
+            yield from self._fix(finding.fix if is_new else f"that of {said_at}", indent)
 
     def _fix(self, fix: str, indent: int) -> Iterator[str]:
         """Write what to do in words, and each command for it, on a line of its own."""
@@ -110,6 +125,19 @@ class TextPage:
         yield from further
         for command in commands:
             yield from command_lines(command, self._columns, indent=indent)
+
+
+def _is_skipped(finding: Finding) -> bool:
+    return finding.result is Result.NOT_APPLICABLE and not finding.fix
+
+
+def _together(skipped: Sequence[Finding]) -> Finding:
+    """Put what doesn't apply in a section in one line, and each reason once."""
+    names: dict[str, list[str]] = {}
+    for each in skipped:
+        names.setdefault(each.text, []).append(each.check)
+    text = "; ".join(f"{', '.join(checks)} ({reason})" for reason, checks in names.items())
+    return Finding.not_applicable(SKIPPED, text)
 
 
 def _shown(text: str) -> str:

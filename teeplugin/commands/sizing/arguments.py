@@ -35,10 +35,12 @@ class _Choice(NamedTuple):
 def add_arguments(parser: Parser) -> None:
     """Add the flags and the files that the estimate is made from."""
     precision, resource = (SETTINGS[key] for key in _READ_SETTINGS)
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a configs.xml or manifest.txt")
     parser.add_argument(
-        "--precision",
+        "files", nargs="+", metavar="FILE", help="a configs.xml or manifest.txt; -: standard input"
+    )
+    parser.add_argument(
         "-precision",
+        "--precision",
         metavar="KB",
         help=f"memory of a unit, as the plugin has it ({precision.default})",
     )

@@ -7,6 +7,8 @@ answers, and the vendor's signing tool has it too. lxml would be megabytes of C 
 and hooks of our own would be for us to keep safe.
 """
 
+import codecs
+import re
 from collections.abc import Mapping
 from xml.sax import SAXParseException
 from xml.sax.handler import ContentHandler
@@ -45,6 +47,7 @@ _DOUBTED = "TA_Manifest_Info"
 
 _BY_NAME = {tag: tag for tag, section in SECTIONS.items() if section == _DOUBTED}
 _VALUE_DEPTH = 3
+_ENCODING = re.compile(rb"""\s*<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z][A-Za-z0-9._-]*)["']""")
 
 
 def read_configs_xml(path: str, content: bytes) -> Description:
@@ -58,6 +61,7 @@ def read_configs_xml(path: str, content: bytes) -> Description:
     try:
         parseString(content, handler, forbid_dtd=True)
     except SAXParseException as error:
+        _check_encoding(file, content)
         line = error.getLineNumber() or 1
         raise ConfigError(
             f"{file} line {line}: broken XML: {error.getMessage()}: mend the file"
@@ -71,6 +75,34 @@ def read_configs_xml(path: str, content: bytes) -> Description:
     if "TA_Manifest_Info" not in handler.sections:
         raise ConfigError(f"{file}: has no TA_Manifest_Info: give the configs.xml of a TA")
     return describe(path, KIND, handler.written, doubts_of(handler.unknown, _BY_NAME))
+
+
+def _check_encoding(file: str, content: bytes) -> None:
+    """Refuse bytes that aren't of the encoding that the file names, or of UTF-8 if it names none.
+
+    Raises:
+        ConfigError: they aren't.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return
+    named = _ENCODING.match(content)
+    encoding = named[1].decode("ascii") if named else "UTF-8"
+    line = 1
+    # Read as letters of one byte each, it can't be of two. Of single-byte encodings any file is.
+    if not encoding.upper().startswith("UTF-16"):
+        if encoding.upper() not in ("UTF-8", "US-ASCII"):
+            return
+        try:
+            content.decode(encoding)
+        except UnicodeDecodeError as error:
+            line = content.count(b"\n", 0, error.start) + 1
+        else:
+            return
+    names = f"names the encoding {encoding}" if named else "names no encoding, so it is UTF-8"
+    raise ConfigError(
+        f"{file} line {line}: {names}, but its bytes aren't {encoding}: save it as UTF-8 with "
+        'encoding="UTF-8" in its first line'
+    )
 
 
 class _Handler(ContentHandler):

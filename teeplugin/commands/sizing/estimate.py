@@ -8,9 +8,17 @@ from teeplugin.commands.sizing.description import (
     NO_TA_TARGET_TYPES,
     Description,
 )
-from teeplugin.commands.sizing.memory import CONTAINER, Load, Part, Rounded, parts_of, total_bytes
+from teeplugin.commands.sizing.memory import (
+    CONTAINER,
+    Load,
+    Part,
+    Rounded,
+    kib_text,
+    parts_of,
+    total_bytes,
+)
 from teeplugin.commands.sizing.precision import least_waste_precision_kb
-from teeplugin.policy.units import KIB, format_size
+from teeplugin.policy.units import KIB
 
 MAX_STACK_BYTES = 8 * KIB**2
 MAX_SESSIONS = 8
@@ -63,7 +71,7 @@ class Application:
         if description.in_pages:
             yield (
                 "mem_page_align is true: heap and stack count pages of 4 KiB, so they have "
-                f"{format_size(description.heap_bytes)} and {format_size(description.stack_bytes)}"
+                f"{kib_text(description.heap_bytes)} and {kib_text(description.stack_bytes)}"
             )
         yield from self._refusals()
 
@@ -78,8 +86,8 @@ class Application:
             yield f"{what}, which no pod loads: leave its file out"
         if load.stack_bytes > MAX_STACK_BYTES:
             yield (
-                f"a stack of {format_size(load.stack_bytes)}: {_SIBLING} "
-                f"{format_size(MAX_STACK_BYTES)} at most"
+                f"a stack of {kib_text(load.stack_bytes)}: {_SIBLING} "
+                f"{kib_text(MAX_STACK_BYTES)} at most"
             )
         if not load.single_instance:
             yield f"single_instance is false: {_SIBLING} only true"
@@ -87,8 +95,8 @@ class Application:
             yield f"{load.sessions} sessions: {_SIBLING} {MAX_SESSIONS} at most"
         if self.binary_bytes is not None and self.binary_bytes > MAX_SEC_BYTES:
             yield (
-                f"its binary has {format_size(self.binary_bytes)}: libteec refuses a .sec of more "
-                f"than {format_size(MAX_SEC_BYTES)}"
+                f"its binary has {kib_text(self.binary_bytes)}: libteec refuses a .sec of more "
+                f"than {kib_text(MAX_SEC_BYTES)}"
             )
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from teeplugin.commands.sizing.binary import is_binary
 from teeplugin.commands.sizing.description import COMPARED, Description
-from teeplugin.commands.sizing.opening import opened, unreadable
+from teeplugin.commands.sizing.opening import STANDARD_INPUT, opened, unreadable
 from teeplugin.config.settings import ConfigError, shown, shown_path
 
 MAX_FILE_BYTES = 1024**2
@@ -24,6 +24,8 @@ def read_descriptions(paths: Sequence[str]) -> tuple[Description, ...]:
     Raises:
         ConfigError: a file can't be used, or two say different things of one UUID.
     """
+    if paths.count(STANDARD_INPUT) > 1:
+        raise ConfigError("-: standard input can be read once: give each other TA as a file")
     found: list[Description] = []
     for path in paths:
         new = read_description(path)
@@ -70,7 +72,7 @@ def read_description(path: str) -> Description:
 
 
 def _content(path: str) -> bytes:
-    with opened(path) as stream:
+    with opened(path, may_be_input=True) as stream:
         try:
             return stream.read(MAX_FILE_BYTES + 1)
         except OSError as error:

@@ -78,7 +78,7 @@ def _text(file: str, content: bytes) -> str:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{file} line {line}: {_NO_TEXT}") from None
+        raise ConfigError(f"{file} line {line}: {_NO_UTF_8}") from None
     if control := _CONTROLS.search(text):
         line = text.count("\n", 0, control.start()) + 1
         raise ConfigError(f"{file} line {line}: {_NO_TEXT}")
@@ -86,3 +86,4 @@ def _text(file: str, content: bytes) -> str:
 
 
 _NO_TEXT = "is no text in UTF-8: give a configs.xml or a manifest.txt"
+_NO_UTF_8 = "its bytes aren't UTF-8: save it as UTF-8, if it is a configs.xml or a manifest.txt"

@@ -97,6 +97,12 @@ class Load:
         return self.sessions if self.single_instance else 1
 
 
+def kib_text(size_bytes: int) -> str:
+    """Write bytes in KiB, so that all figures of a report compare; `1000 B` if not whole."""
+    whole, rest = divmod(size_bytes, KIB)
+    return f"{size_bytes} B" if rest else f"{whole} KiB"
+
+
 def page_up(size_bytes: int) -> int:
     """Round up to whole pages."""
     return -(-size_bytes // PAGE_BYTES) * PAGE_BYTES
@@ -109,7 +115,7 @@ def parts_of(load: Load) -> tuple[Part, ...]:
         Part(
             PartName.HEAP,
             page_up(load.heap_bytes) * times,
-            f"heap of {load.heap_bytes} B in pages{suffix}",
+            f"heap of {kib_text(load.heap_bytes)} in pages{suffix}",
             Certainty.STATED if load.heap_stated else Certainty.ASSUMED,
         ),
         _session_stacks(load),
@@ -141,7 +147,7 @@ def _session_stacks(load: Load) -> Part:
     return Part(
         PartName.STACKS,
         page_up(load.stack_bytes) * stacks * load.instances,
-        f"stack of {load.stack_bytes} B in pages{why}{_times(load.instances, 'instance')}",
+        f"stack of {kib_text(load.stack_bytes)} in pages{why}{_times(load.instances, 'instance')}",
         _of_stacks(load),
     )
 

@@ -1,18 +1,26 @@
 """Opens the files that a user names: regular ones only, a failure is one line."""
 
 import stat
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
 from teeplugin.config.settings import ConfigError, shown_path
 
+STANDARD_INPUT = "-"
+"""The path that means standard input, of `size` and `pod`."""
 
-def opened(path: str) -> BinaryIO:
-    """Open a regular file for reading bytes.
+
+def opened(path: str, *, may_be_input: bool = False) -> BinaryIO:
+    """Open a regular file for reading bytes; or standard input, where that may be named.
 
     Raises:
         ConfigError: there is none, or it can't be read.
     """
+    if path == STANDARD_INPUT and may_be_input:
+        if sys.stdin is None:
+            raise unreadable(path, "standard input is closed")
+        return sys.stdin.buffer
     try:
         # Looked at before it is opened: a pipe would wait for its writer, a device may act.
         if not stat.S_ISREG(Path(path).stat().st_mode):

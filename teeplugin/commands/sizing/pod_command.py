@@ -40,27 +40,30 @@ _LONGEST_IMAGE = 1024
 _DIGITS = re.compile(r"[0-9]{1,10}")
 
 
+def parser() -> Parser:
+    """Give the command's flags."""
+    made = Parser("pod", usage="%(prog)s --image IMAGE [FLAGS] FILE...", description=_DESCRIPTION)
+    add_arguments(made)
+    made.add_argument("--image", required=True, metavar="IMAGE", help="the container's image")
+    made.add_argument("--name", metavar="NAME", help="of pod and container (the first TA's, or ca)")
+    made.add_argument(
+        "--user", default="0", metavar="UID", help="the user that the TAs' allowlists admit (0)"
+    )
+    made.add_argument(
+        "--command", metavar="PATH", help="the CA's path, as the TAs' allowlists admit it"
+    )
+    return made
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the manifest and give the exit status.
 
     Raises:
         ConfigError: a flag or a file can't be used.
     """
-    parser = Parser("pod", usage="%(prog)s --image IMAGE [flags] FILE...", description=_DESCRIPTION)
-    add_arguments(parser)
-    parser.add_argument("--image", required=True, metavar="IMAGE", help="the container's image")
-    parser.add_argument(
-        "--name", metavar="NAME", help="of pod and container (the first TA's, or ca)"
-    )
-    parser.add_argument(
-        "--user", default="0", metavar="UID", help="the user that the TAs' allowlists admit (0)"
-    )
-    parser.add_argument(
-        "--command", metavar="PATH", help="the CA's path, as the TAs' allowlists admit it"
-    )
-    flags = parser.parse_intermixed_args(argv)
+    flags = parser().parse_intermixed_args(argv)
     made = estimate(flags)
-    return put(pod_manifest(made, _terms(flags, made)))
+    return put(pod_manifest(made, _terms(flags, made)), for_programs=True)
 
 
 def _terms(flags: argparse.Namespace, made: Estimate) -> PodSettings:
@@ -110,7 +113,7 @@ def _user(text: str) -> int:
 def _command(text: str) -> str:
     if not text.startswith("/") or not text.isprintable():
         raise ConfigError(
-            f"--command {shown(text)}: must be an absolute path: give the path that the TA's white "
-            "list has, e.g. --command /vendor/bin/demo_hello"
+            f"--command {shown(text)}: must be an absolute path: give the path that the TA's "
+            "allowlist has, e.g. --command /vendor/bin/demo_hello"
         )
     return text

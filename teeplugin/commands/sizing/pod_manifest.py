@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from teeplugin import __version__
 from teeplugin.commands.sizing.estimate import Estimate
+from teeplugin.commands.sizing.memory import kib_text
 from teeplugin.config.settings import shown
-from teeplugin.policy.units import format_size
 
 TA_DIRECTORY = "/var/itrustee/ta"
 """Where iTrustee's libteec looks for UUID.sec unless the CA names another path."""
@@ -43,7 +43,7 @@ spec:
     - name: {name}
       image: {image}
 {command}\
-      # Unprivileged: the plugin hands the container the mounts and device nodes to reach the TEE.
+      # Unprivileged: the plugin gives the container the mounts and device nodes to reach the TEE.
       securityContext:
         privileged: false
         allowPrivilegeEscalation: false
@@ -101,13 +101,13 @@ def _head(estimate: Estimate) -> Iterator[str]:
     for each in estimate.applications:
         load = each.load
         yield (
-            f"- {shown(each.description.name)}: {format_size(each.needed_bytes)}, sessions: "
+            f"- {shown(each.description.name)}: {kib_text(each.needed_bytes)}, sessions: "
             f"{load.sessions}, instances: {load.instances}"
         )
         yield from (f"  {note}" for note in each.notes())
     yield (
-        f"They need {format_size(rounded.needed_bytes)}: {rounded.units} units where the plugin's "
-        f"precision is {estimate.precision_kb} KB, and there only."
+        f"They need {kib_text(rounded.needed_bytes)}: {rounded.units} units where the plugin's "
+        f"precision is {estimate.precision_kb} KiB, and there only."
     )
     yield "tee-device-plugin size tells how this comes about, and how sure it is."
     yield "The image has to bring libteec.so, the libraries it needs, and the signed TAs:"

@@ -10,12 +10,14 @@ from teeplugin.commands.sizing.memory import (
     Certainty,
     Part,
     PartName,
+    kib_text,
     total_bytes,
     units_for,
 )
 from teeplugin.commands.sizing.precision import USUAL_PRECISIONS_KB, wasted_bytes
 from teeplugin.config.settings import shown_path
-from teeplugin.policy.units import KIB, format_size
+from teeplugin.policy.units import KIB
+from teeplugin.primitives.document import document
 
 _MEANINGS: Mapping[Certainty, str] = {
     Certainty.STATED: "it is in the TA's files",
@@ -32,7 +34,7 @@ _Row = tuple[str, str, str, str]
 def as_data(estimate: Estimate) -> dict[str, Any]:
     """Give the estimate as what JSON and YAML can write; bytes but where a key says otherwise."""
     rounded = estimate.rounded
-    return {
+    facts = {
         "resource_name": estimate.resource_name,
         "units": rounded.units,
         "precision_kb": estimate.precision_kb,
@@ -47,6 +49,7 @@ def as_data(estimate: Estimate) -> dict[str, Any]:
         "precisions": _precisions(estimate),
         "least_waste_precision_kb": estimate.least_waste_precision_kb,
     }
+    return document("size", facts)
 
 
 def _by_name(estimate: Estimate) -> dict[str, int]:
@@ -113,8 +116,8 @@ def as_table(estimate: Estimate, width: int | None = None) -> str:
 def _lines(estimate: Estimate, width: int | None) -> Iterator[str]:
     rounded = estimate.rounded
     blocks = [(_heading(each), _rows(each.parts)) for each in estimate.applications]
-    rounding = f"up to {rounded.units} units of {estimate.precision_kb} KB"
-    own = [*_rows([CONTAINER]), (_ROUNDING, _kib(rounded.rounding_bytes), rounding, "")]
+    rounding = f"up to {rounded.units} units of {estimate.precision_kb} KiB"
+    own = [*_rows([CONTAINER]), (_ROUNDING, kib_text(rounded.rounding_bytes), rounding, "")]
     rows = [row for _, rows in blocks for row in rows] + own
     table = _Table(rows, width)
     for application, (heading, part_rows) in zip(estimate.applications, blocks, strict=True):
@@ -172,14 +175,15 @@ def _heading(application: Application) -> str:
 
 def _rows(parts: Sequence[Part]) -> list[_Row]:
     return [
-        (str(part.name), _kib(part.size_bytes), part.formula, str(part.certainty)) for part in parts
+        (str(part.name), kib_text(part.size_bytes), part.formula, str(part.certainty))
+        for part in parts
     ]
 
 
 def _summary(estimate: Estimate) -> Iterator[str]:
     rounded = estimate.rounded
     yield (
-        f"{format_size(rounded.asked_bytes)}: {format_size(rounded.needed_bytes)} needed, "
+        f"{kib_text(rounded.asked_bytes)}: {kib_text(rounded.needed_bytes)} needed, "
         f"{rounded.waste_percent} % of the whole is waste by rounding"
     )
     for certainty, meaning in _MEANINGS.items():
@@ -191,7 +195,7 @@ def _summary(estimate: Estimate) -> Iterator[str]:
 def _precision_lines(estimate: Estimate) -> Iterator[str]:
     whose = "this TA" if len(estimate.applications) == 1 else "each of these TAs"
     yield f"precisions, for {whose} in a container of its own"
-    yield "        KB    units   waste"
+    yield "  precision    units   waste"
     for row in _precisions(estimate):
         marks = {
             estimate.precision_kb: "this one",
@@ -201,12 +205,7 @@ def _precision_lines(estimate: Estimate) -> Iterator[str]:
             marks[estimate.precision_kb] = "this one, which wastes least"
         mark = marks.get(row["precision_kb"], "")
         percent = f"{row['waste_percent']:.1f} %"
-        yield f"{row['precision_kb']:>10} {row['units']:>8} {percent:>9}  {mark}"
-
-
-def _kib(size_bytes: int) -> str:
-    """Write bytes in KiB; all parts are whole pages."""
-    return f"{size_bytes // KIB:,} KiB"
+        yield f"{row['precision_kb']:>7} KiB {row['units']:>8} {percent:>9}  {mark}"
 
 
 def _count(number: int, noun: str) -> str:

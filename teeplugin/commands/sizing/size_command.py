@@ -17,16 +17,21 @@ in the pod. Reads each TA's configs.xml or manifest.txt, or both. The precision 
 name may also stand in the plugin's variables or in its file."""
 
 
+def parser() -> Parser:
+    """Give the command's flags."""
+    made = Parser("size", usage="%(prog)s [FLAGS] FILE...", description=_DESCRIPTION)
+    add_arguments(made)
+    made.add_argument("--format", choices=tuple(_FORMATS), default="table", help="how to print it")
+    return made
+
+
 def main(argv: Sequence[str]) -> int:
     """Print the estimate and give the exit status.
 
     Raises:
         ConfigError: a flag or a file can't be used.
     """
-    parser = Parser("size", usage="%(prog)s [flags] FILE...", description=_DESCRIPTION)
-    add_arguments(parser)
-    parser.add_argument("--format", choices=_FORMATS, default="table", help="how to print it")
-    flags = parser.parse_intermixed_args(argv)
+    flags = parser().parse_intermixed_args(argv)
     return put(_FORMATS[flags.format](estimate(flags)))
 
 

@@ -1,5 +1,8 @@
 """What the keys do to the node, and what each would do now."""
 
+import asyncio
+import contextlib
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from teeplugin.config.settings import ConfigError
@@ -17,16 +20,54 @@ _LARGE_POD_PART = 4
 _LARGEST_POD_UNITS = 1000
 """More takes the simulated kubelet seconds, in which nothing else goes on."""
 
+_SPEEDS = (("full", 0.0), ("a step a second", 1.0), ("slow", 3.0), ("paused", math.inf))
+"""Names, and seconds before each step of a scenario."""
+
 _OTHERS_STEPS = 8
+_TEE_KEYS = "+-tf"
+
+
+class Pace:
+    """How long a scenario waits before each of its steps; `plays` while one is played."""
+
+    def __init__(self) -> None:
+        self.plays = False
+        self._at = 0
+        self._changed = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """The speed in words."""
+        return _SPEEDS[self._at][0]
+
+    def next(self) -> None:
+        """Choose the next speed; a wait that is under way follows it."""
+        self._at = (self._at + 1) % len(_SPEEDS)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait as long as the speed asks before a step."""
+        begun = asyncio.get_running_loop().time()
+        while True:
+            seconds = _SPEEDS[self._at][1]
+            left = begun + seconds - asyncio.get_running_loop().time()
+            if left <= 0:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(None if math.isinf(left) else left):
+                    await self._changed.wait()
 
 
 class Controls:
     """The keys of one stage."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, pace: "Pace | None" = None) -> None:
         self._stage = stage
         self._pods = 0
         self._fault = FAULTS[0]
+        self.shows_reason = False
+        self.pace = pace or Pace()
         self._doings: Mapping[str, Callable[[], Awaitable[None]]] = {
             "a": self._admit,
             "A": self._admit_large,
@@ -43,23 +84,36 @@ class Controls:
         """The keys there are, with what they would do now."""
         stage, step = self._stage, format_size(self._step_bytes)
         broken = stage.tee.fault != NO_FAULT
-        return (
-            Key("a", f"admit a pod of {_POD_UNITS}"),
-            Key("A", f"one of {self._large_units}"),
-            Key("r", "remove the newest"),
+        playing = (
             Key("+", f"others use {step} more"),
             Key("-", "less"),
             Key("t", "mend the TEE" if broken else "break the TEE"),
             Key("f", f"fault: {self._fault}"),
+        )
+        return (
+            Key("a", f"admit a pod of {_POD_UNITS}"),
+            Key("A", f"one of {self._large_units}"),
+            Key("r", "remove the newest"),
+            *(playing if stage.tee.is_played else ()),
             Key("k", f"{'stop' if stage.kubelet.running else 'start'} the kubelet"),
             Key("p", f"{'end' if stage.plugin_runs else 'start'} the plugin"),
+            Key("w", "back to the events" if self.shows_reason else "why a pod was refused"),
+            *([Key("s", f"speed: {self.pace.name}")] if self.pace.plays else ()),
             Key(QUIT, "quit"),
         )
+
+    def look(self, key: str) -> bool:
+        """Do what changes the view only, at once; False: the key is for something else."""
+        if key == "w":
+            self.shows_reason = not self.shows_reason
+        elif key == "s":
+            self.pace.next()
+        return key in "ws"
 
     async def press(self, key: str) -> None:
         """Do what a key means; what fails is told, and unknown keys mean nothing."""
         doing = self._doings.get(key)
-        if doing is None:
+        if doing is None or (key in _TEE_KEYS and not self._stage.tee.is_played):
             return
         try:
             await doing()

@@ -3,14 +3,19 @@
 The view draws it, the lines tell it.
 """
 
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.tee_control import NO_FAULT
 from teeplugin.simulator.timeline import Entry
+
+HISTORY_SECONDS = 60
+_NO_REFUSAL = "no pod was refused yet"
 
 
 class Mark(Enum):
@@ -39,6 +44,13 @@ class Key:
     label: str
 
 
+class Counts(NamedTuple):
+    """How many units were healthy, and how many of all were allocated."""
+
+    healthy: int
+    allocated: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
     """One moment: units by the simulated kubelet, memory in bytes by the simulated TEE."""
@@ -57,6 +69,11 @@ class Picture:
     pods: Sequence[tuple[str, int]]
     entries: Sequence[Entry]
     keys: Sequence[Key]
+    reason: str | None = None
+    """Why the last pod was refused, in full, where that is to be shown in place of the events."""
+
+    history: Sequence[Counts] = ()
+    """The units of the last minute, one entry a second, the oldest first."""
 
 
 class Photographer:
@@ -67,9 +84,11 @@ class Photographer:
         self._seen: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = None
         self._marks: list[Mark] = []
         self._counts: Counter[Mark] = Counter()
+        self._history: deque[Counts] = deque(maxlen=HISTORY_SECONDS)
+        self._history_ends = 0.0
 
-    def take(self, keys: Sequence[Key]) -> Picture:
-        """Look at the stage now."""
+    def take(self, keys: Sequence[Key], *, with_reason: bool = False) -> Picture:
+        """Look at the stage now; `with_reason` shows why the last pod was refused."""
         stage, kubelet, tee = self._stage, self._stage.kubelet, self._stage.tee
         book = kubelet.devices.resources.get(kubelet.resource)
         pods = kubelet.allocated()
@@ -97,7 +116,21 @@ class Photographer:
             pods=[(pod, len(own)) for pod, own in pods.items()],
             entries=tuple(stage.timeline.entries),
             keys=keys,
+            reason=(stage.timeline.last_refusal or _NO_REFUSAL) if with_reason else None,
+            history=self._remembered(Counts(len(healthy), len(allocated))),
         )
+
+    def _remembered(self, now: Counts) -> Sequence[Counts]:
+        """Keep what is now, once a second; a second that nobody looked at is as the one before."""
+        seconds = time.monotonic()
+        missed = int(seconds - self._history_ends) if self._history else 1
+        if missed:
+            self._history.extend([*self._history][-1:] * min(missed - 1, HISTORY_SECONDS))
+            self._history.append(now)
+            self._history_ends = seconds
+        else:
+            self._history[-1] = now
+        return tuple(self._history)
 
 
 def _number(name: str) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, TextIO
 
 from teeplugin.config.settings import ConfigError
-from teeplugin.simulator.live.controls import QUIT, Controls
+from teeplugin.simulator.live.controls import QUIT, Controls, Pace
 from teeplugin.simulator.live.lines import Lines
 from teeplugin.simulator.live.picture import Photographer
 from teeplugin.simulator.live.terminal import Keys, is_usable
@@ -32,7 +32,7 @@ _STILL_SECONDS = 1.0
 _END_OF_INPUT = "\x04"
 
 
-async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: TextIO) -> None:
+async def stay(stage: Stage, opening: Callable[[Pace], Awaitable[None]], output: TextIO) -> None:
     """Show the stage and obey keys until it is quit; first of all `opening` is done.
 
     Raises:
@@ -41,7 +41,8 @@ async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: Tex
         Unwritable: nobody reads the output any more.
     """
     log = stage.kubelet.log
-    controls, photographer = Controls(stage), Photographer(stage)
+    pace = Pace()
+    controls, photographer = Controls(stage, pace), Photographer(stage)
     presses: asyncio.Queue[str] = asyncio.Queue()
     quit_asked = asyncio.Event()
 
@@ -52,11 +53,13 @@ async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: Tex
     def pressed(key: str) -> None:
         if key in (QUIT, _END_OF_INPUT):
             ask_to_quit()
+        elif controls.look(key):
+            log.wake()
         else:
             presses.put_nowait(key)
 
     async def obey() -> None:
-        await opening()
+        await opening(pace)
         while True:
             await controls.press(await presses.get())
             log.wake()
@@ -73,7 +76,8 @@ async def stay(stage: Stage, opening: Callable[[], Awaitable[None]], output: Tex
         obeying.add_done_callback(lambda _: log.wake())
         try:
             while not (quit_asked.is_set() or obeying.done()):
-                screen.show(photographer.take(controls.offered()))
+                keys, why = controls.offered(), controls.shows_reason
+                screen.show(photographer.take(keys, with_reason=why))
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_STILL_SECONDS):
                         await log.changed()

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from teeplugin.policy.units import format_size
 from teeplugin.simulator.live.lines import clock
-from teeplugin.simulator.live.picture import Key, Mark, Picture
+from teeplugin.simulator.live.picture import HISTORY_SECONDS, Key, Mark, Picture
 from teeplugin.simulator.timeline import ERROR, KUBELET, PLAYED, PLUGIN, WARNING, Entry
 
 
@@ -55,7 +55,8 @@ _MEMORY_COLUMNS = 32
 _PODS_COLUMNS = 26
 _MEMORY_LINES = 7
 _FRAME_LINES, _FRAME_COLUMNS = 2, 4
-_HEADER_LINES = 2
+_HEADER_LINES = 3
+_BARS, _ASCII_BARS = " ▁▂▃▄▅▆▇█", " .:-=+*#@"
 _KEY_GAP = "   "
 
 
@@ -116,7 +117,7 @@ class View:
         upper = min(max(_MEMORY_LINES, wanted), room // 2)
         root, above, below = Layout(), Layout(size=upper), Layout()
         root.split_column(
-            Layout(_header(picture), size=_HEADER_LINES),
+            Layout(_header(picture, width, ascii_only=options.ascii_only), size=_HEADER_LINES),
             above,
             below,
             Layout(Text("\n").join(keys), size=len(keys)),
@@ -130,7 +131,7 @@ class View:
         )
         below.split_row(
             Layout(_framed(_counted(len(picture.pods), "pod"), _pods(picture)), size=_PODS_COLUMNS),
-            Layout(_framed("last events", _Last([_event(each) for each in picture.entries]))),
+            Layout(_events(picture)),
         )
         yield root
 
@@ -209,7 +210,7 @@ class _Last:
         yield from self.lines[-max(1, options.height or console.height) :]
 
 
-def _framed(title: str, content: "_UnitMap | _Memory | _Last") -> Panel:
+def _framed(title: str, content: "_UnitMap | _Memory | _Last | Text") -> Panel:
     return Panel(content, title=f"[bold]{title}[/bold]", title_align="left", border_style="dim")
 
 
@@ -217,7 +218,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
-def _header(picture: Picture) -> Text:
+def _header(picture: Picture, width: int, *, ascii_only: bool) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f" {picture.resource}", "bold")
     text.append(f" of {format_size(picture.unit_bytes)} each, on a simulated node\n")
@@ -225,7 +226,28 @@ def _header(picture: Picture) -> Text:
         text.append(f" {state.name} ")
         text.append(state.text, "green" if state.ok else "bold red")
         text.append("  ")
-    return text
+    most, bars = max(1, len(picture.marks)), _ASCII_BARS if ascii_only else _BARS
+    words = (" last minute: healthy ", " allocated ")
+    columns = max(1, min(HISTORY_SECONDS, width - len("".join(words))) // 2)
+    text.append(f"\n{words[0]}")
+    text.append(_bars([each.healthy for each in picture.history], most, bars, columns), "green")
+    text.append(words[1])
+    allocated = [each.allocated for each in picture.history]
+    return text.append(_bars(allocated, most, bars, columns), "cyan")
+
+
+def _bars(counts: Sequence[int], most: int, bars: str, columns: int) -> str:
+    """Draw a minute of numbers, several seconds a column; their highest isn't overlooked."""
+    each = -(-HISTORY_SECONDS // columns)
+    peaks = [max(counts[at : at + each]) for at in range(0, len(counts), each)]
+    drawn = (bars[min(len(bars) - 1, -(-(len(bars) - 1) * peak // most))] for peak in peaks)
+    return "".join(drawn).ljust(columns)
+
+
+def _events(picture: Picture) -> Panel:
+    if picture.reason is not None:
+        return _framed("why a pod was refused", Text(picture.reason))
+    return _framed("last events", _Last([_event(each) for each in picture.entries]))
 
 
 def _pods(picture: Picture) -> _Last:
@@ -243,7 +265,7 @@ def _event(entry: Entry) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{clock(entry.at)} ", "dim")
     line.append(f"{entry.source:<8}", _SOURCE_STYLES.get(entry.source, ""))
-    return line.append(entry.text, _LEVEL_STYLES.get(entry.level, ""))
+    return line.append(entry.words, _LEVEL_STYLES.get(entry.level, ""))
 
 
 def _key_lines(keys: Sequence[Key], width: int) -> Iterator[Text]:

@@ -8,13 +8,11 @@ from enum import StrEnum
 from teeplugin.simulator.admission import Admission, AdmissionError
 from teeplugin.simulator.amounts import Figures, Memory, Units
 from teeplugin.simulator.scenario_runner.trial import Trial
-from teeplugin.simulator.stage import DEVICES, DIRECTORIES, SHUTDOWN_SECONDS, Stage
+from teeplugin.simulator.stage import SHUTDOWN_SECONDS, Stage
+from teeplugin_backends.base import ContainerAccess
 
 PROBE = "next"
 """The pod that is only tried: no other may have its name."""
-
-_MOUNTS = {(path, path, True) for path in DIRECTORIES}
-_DEVICES = {(path, path, "rw") for path in DEVICES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,9 @@ class Done:
 
 class Action(ABC):
     """One thing that is done to the simulated node."""
+
+    plays_the_tee = False
+    """Whether it needs the simulated TEE."""
 
     @abstractmethod
     def title(self, figures: Figures) -> str:
@@ -126,6 +127,7 @@ async def _stopped(stage: Stage) -> Done:
 class TeeAction(Action):
     """Plays the TEE; None stays as it is."""
 
+    plays_the_tee = True
     total: Memory | None = None
     others: Memory | None = None
     latency_seconds: float | None = None
@@ -160,6 +162,7 @@ class TeeAction(Action):
 class MissingAction(Action):
     """Has only these paths, of those that containers are promised, be missing on the node."""
 
+    plays_the_tee = True
     missing: tuple[str, ...]
 
     def title(self, figures: Figures) -> str:
@@ -202,27 +205,32 @@ class AdmitAction(Action):
                 continue
             trial.allocated[pod] = admission.ids
             ids, note = ids + len(admission.ids), handed_text(admission)
-            missing = _missing(admission, count, stage.setup.unit_bytes)
+            missing = _missing(admission, count, stage.setup.unit_bytes, stage.setup.access)
             if missing:
                 return Done(f"{count} ids and the TEE access", missing, ok=False, note=note)
         text = f"{ids} ids and the TEE access" if ids else ""
         return Done(text, text, note=note)
 
 
-def _missing(admission: Admission, units: int, unit_bytes: int) -> str:
+def _missing(admission: Admission, units: int, unit_bytes: int, access: ContainerAccess) -> str:
     """What the container should have been handed and wasn't; empty if nothing."""
     wanted = {
+        **access.environment,
         "TEE_RAM_UNITS": str(units),
         "TEE_RAM_UNIT_BYTES": str(unit_bytes),
         "TEE_RAM_BYTES": str(units * unit_bytes),
+    }
+    wanted_mounts = {(one.host_path, one.container_path, one.read_only) for one in access.mounts}
+    wanted_devices = {
+        (one.host_path, one.container_path, one.permissions) for one in access.devices
     }
     mounts = {(one.host_path, one.container_path, one.read_only) for one in admission.mounts}
     devices = {(one.host_path, one.container_path, one.permissions) for one in admission.devices}
     missing = [
         f"{key}={value}" for key, value in wanted.items() if admission.envs.get(key) != value
     ]
-    missing += [f"mount {host}" for host, *_ in sorted(_MOUNTS - mounts)]
-    missing += [f"device {host}" for host, *_ in sorted(_DEVICES - devices)]
+    missing += [f"mount {host}" for host, *_ in sorted(wanted_mounts - mounts)]
+    missing += [f"device {host}" for host, *_ in sorted(wanted_devices - devices)]
     return f"not handed out: {', '.join(missing)}" if missing else ""
 
 
@@ -264,6 +272,7 @@ class RemoveAction(Action):
 class UseAction(Action):
     """Has the TAs of pods use so much memory."""
 
+    plays_the_tee = True
     pods: Mapping[str, Memory]
 
     def title(self, figures: Figures) -> str:

@@ -5,7 +5,7 @@ An action has to succeed, expectations to be met together before a deadline, and
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from teeplugin.simulator.scenario_runner.actions import Action, Done
@@ -13,6 +13,8 @@ from teeplugin.simulator.scenario_runner.expectations import Health, Refused
 from teeplugin.simulator.scenario_runner.scenario import DEADLINE_SECONDS, Scenario, Step
 from teeplugin.simulator.scenario_runner.trial import Trial
 from teeplugin.simulator.stage import Stage
+
+SKIPPED = "skipped: TEE isn't simulated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,16 +30,24 @@ class Result:
     note: str = ""
 
 
+async def _at_once() -> None:
+    """Wait for nothing before a step."""
+
+
 async def play(
-    scenario: Scenario, stage: Stage, tell: Callable[[Result], None]
+    scenario: Scenario,
+    stage: Stage,
+    tell: Callable[[Result], None],
+    pace: Callable[[], Awaitable[None]] = _at_once,
 ) -> tuple[Step, Result] | None:
-    """Play the steps, telling of each; give the one that failed, or None.
+    """Play the steps, each after `pace`, telling of each; give the one that failed, or None.
 
     Raises:
         ConfigError: the plugin is no program that can be run.
     """
     noted = False
     for number, step in enumerate(scenario.steps, start=1):
+        await pace()
         started = time.monotonic()
         await asyncio.sleep(step.after_seconds)
         trial = Trial.of(stage)
@@ -62,6 +72,8 @@ async def play(
 
 async def _play_step(step: Step, trial: Trial) -> list[Done]:
     """Do and look, up to the first thing that isn't as it should be."""
+    if not trial.stage.tee.is_played and any(each.plays_the_tee for each in step.actions):
+        return [Done(SKIPPED, SKIPPED)]
     parts: list[Done] = []
     for action in step.actions:
         parts.append(await _done(action, trial))

@@ -264,7 +264,7 @@ def test_no_control_character_of_a_value_reaches_the_terminal(
 ) -> None:
     assert cli.main(["size", "--\x1b[2J\t", "a.xml"]) == 2
     told = capsys.readouterr().err
-    assert r"unrecognized arguments: --\x1b[2J\t: see" in told
+    assert r"size: '--\x1b[2J\t': unknown flag: tee" in told
     assert told.strip().isprintable()
 
 

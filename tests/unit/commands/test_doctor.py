@@ -61,11 +61,11 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "timed-out: no answer within 10 s", "calls stuck"),
     ("a backend's bug", "query", {"answer": Answer(error=BadReply("a bug", fix="report it"))},
      "bad-reply: a bug", "report it"),
-    ("a backend that blocks", "query", {"answer": None}, "waited for in vain", "blocks"),
+    ("a backend that blocks", "query", {"answer": None}, "timed out", "blocks"),
     ("a path that is missing", "containers", {"missing_paths": ("/dev/tee0",)},
      "/dev/tee0, which containers need, aren't below /", "--host-root"),
     ("no directory", "kubelet-directory", {"directory": directory(is_missing=True)},
-     "there is no /k/device-plugins", "--kubelet-dir"),
+     "there is no directory /k/device-plugins", "--kubelet-dir"),
     ("a file for a directory", "kubelet-directory",
      {"directory": directory(problem="is no directory")}, "is no directory", "--kubelet-dir"),
     ("a dead mount", "kubelet-directory", {"directory": directory(is_dead_mount=True)},
@@ -343,7 +343,7 @@ def test_a_check_that_fails_itself_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_was_not_come_to_fails_and_says_so(part: str) -> None:
     report = judged(**{part: None})
     assert report.failures
-    assert all("waited for in vain" in report.of(check).text for check in report.failures)
+    assert all("timed out" in report.of(check).text for check in report.failures)
 
 
 def test_a_warning_or_failure_without_a_fix_is_refused() -> None:

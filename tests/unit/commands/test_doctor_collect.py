@@ -196,7 +196,7 @@ def test_a_backend_that_blocks_its_process_is_told_of_what_was_seen(
     )
     assert early == ["configuration", "preload", "running-settings"]
     assert [line.finding.check for line in told[0].lines][:4] == [*early, "backend"]
-    fix = broken(told[0], "query", "the backend's answer was waited for in vain")
+    fix = broken(told[0], "query", "the backend's answer timed out")
     assert "a backend that blocks its process" in fix
     assert told[0].of("kubelet-directory").text.startswith(str(kubelet_dir))
 

@@ -20,7 +20,7 @@ def limits(**changes: Any) -> Any:
         "unrecorded": 0,
         "groups": 2,
         "groups_max": 63,
-        "last_reconcile": 1_800_000_000,
+        "last_reconcile": "2027-01-15T08:00:00Z",
         "reconcile_problem": None,
     }
     return page(limits=LimitsTold(**(well | changes)))

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from teeplugin.commands.doctor import examine as order
-from teeplugin.commands.doctor.evidence import Answer, RecordsSeen
+from teeplugin.commands.doctor.evidence import Answer, DirectorySeen, RecordsSeen
 from teeplugin.commands.doctor.model import Line, Report
-from teeplugin.commands.doctor.report import FORM, as_json, as_text
+from teeplugin.commands.doctor.report import as_json, as_text
+from teeplugin.kubelet.registration_status import no_directory
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.primitives.document import SCHEMA_VERSION
 from teeplugin_backends.base import Finding, Result
 from teeplugin_backends.libteec import abi
 from teeplugin_backends.libteec.checks import CHECKS as LIBTEEC_CHECKS
@@ -70,7 +72,9 @@ def test_a_command_that_is_too_long_is_continued() -> None:
 def test_without_a_width_each_check_fix_and_command_is_one_line() -> None:
     words = "a rather long text " * 20
     line = Line("node", Finding.failed("kubelet-directory", words, f"{words}\n{words}"))
-    assert len(as_text(Report((line,)), coloured=False).splitlines()) == 4 + 2
+    text = as_text(Report((line,)), coloured=False, again="tee-device-plugin doctor")
+    # A heading, the check, its fix, the command; an empty line, the summary, and what is next.
+    assert len(text.splitlines()) == 4 + 2 + 2
 
 
 def test_what_others_wrote_cant_break_the_lines() -> None:
@@ -89,11 +93,21 @@ def test_colours_are_the_results_own() -> None:
 
 
 def test_the_json_form_is_stable() -> None:
-    """Whoever changes this test changes FORM as well."""
+    """A change here is one of SCHEMA_VERSION and of docs/schemas as well."""
     told = json.loads(as_json(judged(preloaded="/x.so")))
-    assert FORM == 1
+    assert SCHEMA_VERSION == 1
     assert list(told) == [
-        *("form", "plugin_version", "exit_status", "summary", "counts", "settings", "checks")
+        *(
+            "kind",
+            "version",
+            "plugin_version",
+            "exit_status",
+            "summary",
+            "next_command",
+            "counts",
+            "settings",
+            "checks",
+        )
     ]
     assert list(told["counts"]) == ["ok", "warning", "failed", "not applicable"]
     assert sum(told["counts"].values()) == len(told["checks"])
@@ -150,12 +164,13 @@ def documents_example() -> Report:
 
 
 def test_the_documents_example_is_what_is_printed() -> None:
-    text = as_text(documents_example(), coloured=False, width=100)
+    again = "tee-device-plugin doctor"
+    text = as_text(documents_example(), coloured=False, width=100, again=again)
     assert f"```text\n{text}```\n" in DOCUMENT.read_text("utf-8")
 
 
 def documented() -> set[str]:
-    return set(re.findall(r"^\| `([a-z-]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE))
+    return set(re.findall(r"^\| `([a-z_-]+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE))
 
 
 def test_the_document_has_a_row_for_every_check_and_no_other() -> None:
@@ -171,3 +186,89 @@ def test_the_document_has_a_row_for_every_key_of_the_json() -> None:
     text = DOCUMENT.read_text("utf-8")
     for key in (*told, *told["checks"][0], *told["settings"]["precision"]):
         assert f"`{key}`" in text
+
+
+# What to type next, and what is said once
+
+
+def page_of(*findings: Finding) -> list[str]:
+    lines = tuple(Line("TEE", each) for each in findings)
+    return as_text(Report(lines), coloured=False, again="tee-device-plugin doctor").splitlines()
+
+
+def test_checks_that_do_not_apply_are_one_line_in_their_section_with_each_reason_once() -> None:
+    assert page_of(
+        Finding.not_applicable("loading", "see library"),
+        Finding.ok("driver", "it is there"),
+        Finding.not_applicable("flavour", "see library"),
+        Finding.not_applicable("label", "not seen", "look with kubectl"),
+        Finding.not_applicable("user", "nobody"),
+    )[1:5] == [
+        "  driver               ok             it is there",
+        "  label                not applicable not seen",
+        "                                      fix: look with kubectl",
+        "  skipped              not applicable loading, flavour (see library); user (nobody)",
+    ]
+
+
+def test_one_check_that_does_not_apply_keeps_its_name() -> None:
+    (_, line, *_) = page_of(Finding.not_applicable("loading", "see library"))
+    assert line == "  loading              not applicable see library"
+
+
+def test_a_fix_is_said_once() -> None:
+    lines = page_of(
+        Finding.failed("library", "a", "mount it"), Finding.failed("query", "b", "mount it")
+    )
+    assert [line.strip() for line in lines if line.strip().startswith("fix:")] == [
+        "fix: mount it",
+        "fix: that of library",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("findings", "last"),
+    [
+        (
+            [Finding.failed("query", "it", "start it:\nsystemctl start teecd")],
+            ["next:", "    systemctl start teecd"],
+        ),
+        (
+            [Finding.failed("query", "it", "do it")],
+            ["next, after the fix:", "    tee-device-plugin doctor"],
+        ),
+        (
+            [Finding.failed("stale", "it", "remove it:\nrm /a")],
+            ["next, after the fix:", "    tee-device-plugin doctor"],
+        ),
+        (
+            [Finding.warning("preload", "it", "do it")],
+            ["", "1 checks: 1 warning: nothing failed"],
+        ),
+        (
+            [Finding.failed("label", "it", "label it:\nkubectl label nodes NODE a=b")],
+            ["next, after the fix:", "    tee-device-plugin doctor"],
+        ),
+        (
+            [
+                Finding.warning("first", "it", "do it:\nfirst"),
+                Finding.failed("second", "it", "do it:\nsecond"),
+            ],
+            ["next:", "    second"],
+        ),
+    ],
+)
+def test_the_command_to_type_next_is_that_of_the_first_failure(
+    findings: list[Finding], last: list[str]
+) -> None:
+    assert page_of(*findings)[-2:] == last
+
+
+def test_where_all_is_well_there_is_nothing_to_type() -> None:
+    assert page_of(Finding.ok("query", "it"))[-1] == "1 checks: 1 ok: all is well"
+
+
+def test_doctor_and_the_daemons_log_say_that_the_directory_is_missing_in_the_same_words() -> None:
+    directory = Path("/nowhere/device-plugins")
+    finding = judged(directory=DirectorySeen(directory, is_missing=True)).of("kubelet-directory")
+    assert finding.text == no_directory(directory)

@@ -51,13 +51,13 @@ def test_the_table_says_what_json_says() -> None:
     table, found = size(EXAMPLE, PLUGIN), data(EXAMPLE, PLUGIN)
     for part in [*found["container"], *(part for ta in found["tas"] for part in ta["parts"])]:
         assert re.search(
-            rf"^  {part['part']} +{part['bytes'] // 1024:,} KiB  {re.escape(part['formula'])}"
+            rf"^  {part['part']} +{part['bytes'] // 1024} KiB  {re.escape(part['formula'])}"
             rf" +{part['certainty']}$",
             table,
             re.MULTILINE,
         ), part
     for row in found["precisions"]:
-        figures = rf"^ +{row['precision_kb']} +{row['units']} +{row['waste_percent']} %"
+        figures = rf"^ +{row['precision_kb']} KiB +{row['units']} +{row['waste_percent']} %"
         assert re.search(figures, table, re.MULTILINE), row
     assert f" {found['waste_percent']} % of the whole is waste by rounding" in table
     # How long the line is that names the file depends on where the file is.
@@ -75,7 +75,7 @@ def test_the_precision_that_wastes_least_is_among_those_that_are_compared() -> N
     )
     assert best["waste_percent"] == least
     assert 700 in {row["precision_kb"] for row in found["precisions"]}
-    marked = rf"^ +{best['precision_kb']} .*wastes least$"
+    marked = rf"^ +{best['precision_kb']} KiB .*wastes least$"
     assert re.search(marked, size(EXAMPLE, PLUGIN), re.MULTILINE)
 
 
@@ -147,7 +147,7 @@ def test_the_columns_of_precisions_stay_apart_at_nine_digits(tmp_path: Path) -> 
         "gpd.ta.dataSize: 4294967295\ngpd.ta.stackSize: 4294967295\ngpd.ta.singleInstance: false\n"
     )
     table = size("--sessions", "10000", "--precision", "1000000", huge)
-    assert re.search(r"^ +512 +[0-9]{9} +[0-9.]+ %", table, re.MULTILINE), table
+    assert re.search(r"^ +512 KiB +[0-9]{9} +[0-9.]+ %", table, re.MULTILINE), table
 
 
 # Flags
@@ -245,9 +245,19 @@ def test_what_only_the_nodes_have_may_stand_in_the_daemons_file(
 # Value, rule and fix of each line, in this order.
 MISTAKES: dict[tuple[str, ...], list[str]] = {
     (): ["size:", "required: FILE", "see tee-device-plugin size --help"],
-    ("--colour", "red", "{xml}"): ["size:", "--colour", "see tee-device-plugin size --help"],
-    ("--format", "xml", "{xml}"): ["size:", "--format", "'xml'", "see"],
-    ("--prec", "512", "{xml}"): ["size:", "--prec", "see"],
+    ("--colour", "red", "{xml}"): [
+        "size:",
+        "--colour",
+        "unknown flag",
+        "tee-device-plugin size --help",
+    ],
+    ("--format", "xml", "{xml}"): [
+        "size:",
+        "--format xml",
+        "must be table or json or yaml",
+        "give",
+    ],
+    ("--prec", "512", "{xml}"): ["size:", "--prec", "unknown flag", "did you mean"],
     ("--precision", "511", "{xml}"): ["--precision 511", "must be 512 or more", "e.g."],
     ("--precision", "1MB", "{xml}"): ["--precision 1MB", "not a whole number of KB", "give 512"],
     ("--resource-name", "x", "{xml}"): ["--resource-name x", "must have one /", "give"],

@@ -103,9 +103,12 @@ def test_a_drivers_name_has_a_narrower_rule(here: Path, name: str) -> None:
 
 HOSTILE: dict[str, tuple[bytes, list[str]]] = {
     "truncated": (configs_xml(HEAP).encode()[:150], ["line 4: broken XML"]),
-    "cut in a character": ("<ConfigInfo>\n<é".encode()[:-1], ["line 2: broken XML"]),
+    "cut in a character": (
+        "<ConfigInfo>\n<é".encode()[:-1],
+        ["line 2: names no encoding", "its bytes aren't UTF-8"],
+    ),
     "another tag closed": (b"<ConfigInfo>\n<a></b>\n</ConfigInfo>", ["line 2: broken XML"]),
-    "garbage in it": (b"<ConfigInfo>\n\n\x00\x01\xff</ConfigInfo>", ["line 3: broken XML"]),
+    "garbage in it": (b"<ConfigInfo>\n\n\x00\x01\xff</ConfigInfo>", ["line 3: names no encoding"]),
     "two roots": (configs_xml(HEAP).encode() * 2, ["line 7: broken XML"]),
     "an unknown entity": (configs_xml("<heap_size>&x;</heap_size>").encode(), ["line 4: broken"]),
     "no configs.xml": (b"\n<html><body/></html>", ["line 2: the outermost tag is html", "give"]),
@@ -124,6 +127,14 @@ HOSTILE: dict[str, tuple[bytes, list[str]]] = {
     "a tag in a value": (
         configs_xml("<heap_size>8<b/>1920</heap_size>").encode(),
         ["line 4: b stands within heap_size", "give"],
+    ),
+    "GBK that is called UTF-8": (
+        "<?xml version='1.0' encoding='UTF-8'?>\n<ConfigInfo>\n<!-- 温 -->".encode("gbk"),
+        ["line 3: names the encoding UTF-8", "its bytes aren't UTF-8", "save it as UTF-8"],
+    ),
+    "UTF-8 that is called UTF-16": (
+        b"<?xml version='1.0' encoding='utf-16'?><ConfigInfo/>",
+        ["line 1: names the encoding utf-16", "its bytes aren't utf-16"],
     ),
     "an unknown encoding": (
         b"<?xml version='1.0' encoding='klingon'?><ConfigInfo/>",
@@ -205,8 +216,8 @@ MANIFESTS: dict[str, tuple[bytes, list[str]]] = {
         ["line 2: gpd.ta.dataSize 4096", "stands in line 1 too", "remove one"],
     ),
     "binary garbage": (b"gpd.ta.dataSize: 81920\n\x00\x01\x02", ["line 2: is no text in UTF-8"]),
-    "no UTF-8": (b"gpd.ta.dataSize: 81920\n#\xff\n", ["line 2: is no text in UTF-8"]),
-    "random bytes": (bytes(range(128, 256)), ["line 1: is no text in UTF-8"]),
+    "no UTF-8": (b"gpd.ta.dataSize: 81920\n#\xff\n", ["line 2: its bytes aren't UTF-8"]),
+    "random bytes": (bytes(range(128, 256)), ["line 1: its bytes aren't UTF-8"]),
     "a binary": (elf((0, 4096)), ["is a TA's binary", "--binary"]),
     "a signed TA": (b"\x5a\xa5\x5a\xa5\xaa\x55", ["is a TA's binary", "--binary"]),
 }

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from teeplugin.policy.units import format_size
+from teeplugin.commands.sizing.memory import kib_text
 from tests.unit.commands.sizing_files import UUID, configs_xml, data, elf, pod, refusal
 
 KIB = 1024
@@ -24,7 +24,7 @@ PROPERTIES = {
     "is_lib": "gpd.ta.is_lib",
 }
 REFUSES = "the open sibling of iTrustee's OS refuses it and iTrustee may as well: it takes"
-MOST = f"{format_size(8 * KIB**2)} at most"
+MOST = f"{kib_text(8 * KIB**2)} at most"
 
 pytestmark = pytest.mark.usefixtures("no_settings")
 
@@ -52,24 +52,24 @@ TABLE = {
         },
         *(1, 3211264, 5 * 7168 + 7172, 580, 6358),
         "mem_page_align is true: heap and stack count pages of 4 KiB, so they have "
-        f"{format_size(3136 * KIB**2)} and {format_size(7 * KIB**2)}",
+        f"{kib_text(3136 * KIB**2)} and {kib_text(7 * KIB**2)}",
     ),
     "the smallest in pages": Row(
         {"heap_size": "1", "stack_size": "1", "mem_page_align": "TRUE"},
         *(1, 4, 4 + 8, 580, 2),
         "mem_page_align is true: heap and stack count pages of 4 KiB, so they have "
-        f"{format_size(4 * KIB)} and {format_size(4 * KIB)}",
+        f"{kib_text(4 * KIB)} and {kib_text(4 * KIB)}",
     ),
     "a stack of 8 MiB": Row({"stack_size": "8388608"}, *(1, 80, 8192 + 8196, 580, 34), ""),
     "a stack over 8 MiB": Row(
         {"stack_size": "9437184"},
         *(1, 80, 9216 + 9220, 580, 38),
-        f"a stack of {format_size(9 * KIB**2)}: {REFUSES} {MOST}",
+        f"a stack of {kib_text(9 * KIB**2)}: {REFUSES} {MOST}",
     ),
     "a stack over 8 MiB in pages": Row(
         {"heap_size": "20", "stack_size": "2049", "mem_page_align": "true"},
         *(1, 80, 8196 + 8200, 580, 34),
-        f"a stack of {format_size(8196 * KIB)}: {REFUSES} {MOST}",
+        f"a stack of {kib_text(8196 * KIB)}: {REFUSES} {MOST}",
     ),
     "many instances": Row(
         {"single_instance": "false"},

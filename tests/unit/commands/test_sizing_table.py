@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import pytest
 
-from teeplugin.policy.units import format_size
+from teeplugin.commands.sizing.memory import kib_text
 from tests.unit.commands.sizing_files import DATA, UUID, elf, size
 
 KIB = 1024
@@ -124,7 +124,7 @@ def test_a_full_configs_xml_is_read_past_what_takes_no_memory() -> None:
     (ta,) = found["tas"]
     assert (ta["service_name"], ta["uuid"]) == ("payments", "abcdef01-2345-6789-abcd-ef0123456789")
     assert (found["needed_bytes"], found["units"]) == ((2048 + 196 + 580) * KIB, 6)
-    sizes = f"{format_size(2048 * KIB)} and {format_size(32 * KIB)}"
+    sizes = f"{kib_text(2048 * KIB)} and {kib_text(32 * KIB)}"
     assert ta["notes"] == [
         "instance_keep_alive isn't given: the signing tool's false counts",
         f"mem_page_align is true: heap and stack count pages of 4 KiB, so they have {sizes}",

@@ -117,7 +117,7 @@ def test_a_mistake_in_a_scenario_is_one_line_and_nothing_is_played(
     ended = simulate(scratch, "--scenario", str(scenario))
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr == (
-        f"tee-device-plugin simulate: {scenario} line 2: kubelet: stop: the kubelet doesn't run: "
+        f"tee-device-plugin: {scenario} line 2: kubelet: stop: the kubelet doesn't run: "
         "write `kubelet: start` before\n"
     )
 
@@ -131,6 +131,6 @@ def test_a_scenario_that_needs_more_units_says_how_many(scratch: Path) -> None:
     ended = simulate(scratch, "--scenario", "capacity", "--total", "10MiB")
     assert ended.returncode == 2
     assert ended.stderr == (
-        "tee-device-plugin simulate: --total 10MiB with --precision 512 makes 20 units, and the "
+        "tee-device-plugin: --total 10MiB with --precision 512 makes 20 units, and the "
         "scenario capacity needs 100: give a total of at least 50 MiB\n"
     )

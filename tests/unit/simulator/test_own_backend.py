@@ -1,0 +1,105 @@
+"""`simulate --backend`: a backend of the user's on the simulated kubelet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from teeplugin.cli import main as cli
+from teeplugin.simulator.admission import Admission, ContainerGrant
+from teeplugin.simulator.own_backend import ask
+from teeplugin.simulator.scenario_runner.actions import _missing
+from teeplugin.simulator.tee_control import NO_FAULT, ReadTee
+from teeplugin.simulator.timeline import Timeline
+from teeplugin_backends.base import ContainerAccess, Device, Mount, TeeMemory
+
+SIMULATED = ("simulate", "--backend", "simulated")
+
+
+def test_the_backend_is_asked_once_for_its_memory_reserve_and_access() -> None:
+    own = ask("simulated", ["total=64MiB", "others=4MiB", "access=itrustee"])
+    assert own.memory == TeeMemory(64 << 20, 60 << 20)
+    assert own.reserve_bytes == 0
+    assert own.access.devices[0].host_path == "/dev/teelog"
+    assert own.flags[:4] == ("--backend", "simulated", "--backend-option", "total=64MiB")
+
+
+def test_the_tour_is_played_but_for_what_plays_the_tee(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "dev").mkdir()
+    words = (*SIMULATED, "--backend-option", "total=16MiB", "--host-root", str(tmp_path))
+    assert cli.main(words) == 0
+    shown = capsys.readouterr().out
+    assert "the backend simulated with 16 MiB in units of 512 KiB" in shown
+    assert "32 of 32 healthy" in shown
+    assert "8 of 10 steps ok, 2 skipped" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ("simulate", "--host-root", "/"),
+            "--host-root: is for a backend of yours: give its --backend NAME, too",
+        ),
+        (
+            ("simulate", "--backend-option", "a=b"),
+            "--backend-option: is for a backend of yours: give its --backend NAME, too",
+        ),
+        (
+            (*SIMULATED, "--total", "1GiB"),
+            "--total 1GiB: --backend simulated says how much memory there is: leave one of them",
+        ),
+        (
+            ("simulate", "--backend", "simulatd"),
+            "--backend simulatd: no such backend: did you mean",
+        ),
+        (
+            (*SIMULATED, "--backend-option", "colour=red"),
+            "--backend simulated: option colour=red: no such option",
+        ),
+        (
+            (*SIMULATED, "--backend-option", "fault=unreachable"),
+            "--backend simulated: gives no reading: unreachable: the simulated TEE was told",
+        ),
+        (
+            (*SIMULATED, "--backend-option", "fault=bug"),
+            "--backend simulated: gives no reading: bad-reply: a bug in the backend: memory()",
+        ),
+        (
+            (*SIMULATED, "--backend-option", "total=1MiB"),
+            "--backend simulated 1MiB with --precision 512 makes 2 units, and the scenario tour",
+        ),
+    ],
+)
+def test_what_cannot_be_played_is_one_line(
+    words: Sequence[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(words) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"tee-device-plugin: {line}")
+    assert told.count("\n") == 1
+
+
+def test_what_a_container_should_have_got_is_by_the_backends_access() -> None:
+    access = ContainerAccess(
+        (Mount("/a", "/b"),), (Device("/dev/x", "/dev/x", "r"),), {"ACME": "1"}
+    )
+    grant = ContainerGrant(frozenset({"0"}), {}, (), ())
+    missing = _missing(Admission("pod", "default", {"main": grant}), 1, 512, access)
+    for part in ("ACME=1", "TEE_RAM_UNITS=1", "mount /a", "device /dev/x"):
+        assert part in missing
+
+
+def test_a_fault_is_followed_by_the_plugins_log() -> None:
+    timeline, tee = Timeline(), ReadTee(TeeMemory(100, 60))
+    assert (tee.others_bytes, tee.free_bytes, tee.fault) == (40, 60, NO_FAULT)
+    for line, fault in (
+        ('{"event": "tee_unhealthy", "cause": "unreachable"}', "unreachable"),
+        ('{"event": "registered"}', "unreachable"),
+        ('{"event": "tee_recovered"}', NO_FAULT),
+    ):
+        timeline.plugin(line)
+        tee.follow(timeline.last_fault)
+        assert tee.fault == fault
