@@ -13,6 +13,7 @@ import pytest
 from tests.needs import need, unavailable
 from tests.tee.build import USER, Built, build
 from tests.tee.clients import Client
+from tests.tee.limits import Limits
 from tests.tee.teecd import MockTeecd
 
 
@@ -57,3 +58,19 @@ def client(tmp_path: Path) -> Callable[[Built], Client]:
         return Client.prepare(built, tmp_path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def built_limits(tee_build_root: Path) -> Limits:
+    """The hook tee-limit, with its paths below a folder, and the mock of the vendor's tool."""
+    need("compiler")
+    directory = (tee_build_root / "limits").resolve()
+    directory.mkdir()
+    return Limits(directory)
+
+
+@pytest.fixture
+def limits(built_limits: Limits) -> Limits:
+    """Give the same, with an empty TEE and without records."""
+    built_limits.reset()
+    return built_limits

@@ -9,25 +9,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.needs import need
 from tests.tee.limits import Container, Limits, container
 
 pytestmark = [
     pytest.mark.only_root("makes pid namespaces, as a container's are"),
     pytest.mark.timeout(120),
 ]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Limits:
-    need("compiler")
-    return Limits(tmp_path_factory.mktemp("limit").resolve())
-
-
-@pytest.fixture
-def limits(made: Limits) -> Limits:
-    made.reset()
-    return made
 
 
 @pytest.fixture
