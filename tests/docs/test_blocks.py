@@ -11,7 +11,8 @@ from tests.docs.twins import TWINS
 from tests.docs.workbench import Workbench, workbench
 
 TYPED = [page for page in PAGES if page not in TWINS]
-LANGUAGES = {"sh", "text", "yaml", "json", "xml", "toml", "python", "layers", "mermaid", "dockerfile"}
+LANGUAGES = {"sh", "text", "yaml", "json", "xml", "toml", "python"}
+LANGUAGES |= {"layers", "mermaid", "dockerfile"}
 
 
 def is_run_here(block: Block) -> bool:
