@@ -23,6 +23,7 @@ FAST_TESTS = (*OF_THE_CODE, "tests/docs")
 # More than there are processors, on most machines: most of the tests' time is waiting.
 AT_ONCE = "--numprocesses=4"
 API_PACKAGES = {"deviceplugin": "v1beta1", "podresources": "v1"}
+API_PACKAGES |= {"dra": "v1", "drahealth": "v1alpha1", "pluginregistration": "v1"}
 API_OPTIONS = "server_generation=async,client_generation=async"
 
 
@@ -58,14 +59,14 @@ def _dependency_group(session: nox.Session, *groups: str) -> None:
 
 
 def _install_wheel(session: nox.Session) -> None:
-    """Build the wheel once a run and install it, with its extra: what is shipped is tested."""
+    """Build the wheel once a run and install it, with its extras: what is shipped is tested."""
     dist = Path(session.cache_dir).resolve() / "wheel"
     if dist not in _built:
         shutil.rmtree(dist, ignore_errors=True)
         session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(dist), ".")
         _built.add(dist)
     (wheel,) = dist.glob("*.whl")
-    session.install(f"{wheel}[simulate]")
+    session.install(f"{wheel}[simulate,dra]")
     session.install("--no-deps", "--force-reinstall", str(wheel))
 
 
@@ -133,7 +134,7 @@ def slow(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Strict type checks of the tests and the scripts."""
     _dependency_group(session, "lint", "test", "monitoring")
-    session.install("-e", ".[simulate]")
+    session.install("-e", ".[simulate,dra]")
     session.run("mypy", "tests", "noxfile.py", "ta/signing.py", "deploy/executable/build.py")
     session.run("mypy", "hatch_build.py", "deploy/executable/unpack.py")
     session.run("mypy", "deploy/release/release.py", "deploy/release/debian_base.py")
@@ -214,6 +215,7 @@ def requirements(session: nox.Session) -> None:
         *("uv", "pip", "compile", "--universal", "--python-version", "3.11", "--generate-hashes"),
         *("--upgrade", "--quiet", "--no-emit-index-url", "--custom-compile-command"),
         *("nox -s requirements", "--output-file", "deploy/docker/requirements.txt"),
+        *("--extra", "dra"),  # in the image, where nobody could add it
         "pyproject.toml",
     )
 

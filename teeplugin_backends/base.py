@@ -266,6 +266,14 @@ class TeeBackend(ABC):
         """
         return 0
 
+    @property
+    def flavour(self) -> str:
+        """A short name of the TEE's kind, by which DRA claims may select it; empty for none.
+
+        At most 64 characters. Only asked once `memory` has given a reading.
+        """
+        return ""
+
     def identity(self) -> Identity | None:
         """Who the plugin is to the TEE, or None where the TEE doesn't ask; asks no TEE."""
         return None

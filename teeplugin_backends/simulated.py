@@ -126,6 +126,11 @@ class SimulatedTee(TeeBackend):
         """As many as iTrustee, where it plays that."""
         return 63 if self.options.access == "itrustee" else 0
 
+    @property
+    def flavour(self) -> str:
+        """That it is no real one."""
+        return "simulated"
+
     async def checks(self, host_root: Path) -> Sequence[Finding]:
         """Tell of the state file, the one thing that may be wrong on the way."""
         del host_root

@@ -39,6 +39,17 @@ def running_parts(
     return assemble(settings, CountingTee.from_options({}))
 
 
+def running_in_dra_mode() -> PluginParts:
+    """The parts of a plugin in DRA mode that has published and prepared."""
+    settings = Settings(backend="simulated", serve="dra", node_name="node-1")
+    parts = assemble(settings, CountingTee.from_options({}))
+    assert parts.dra is not None
+    memory = {"memory": {"value": "64Mi"}}
+    device = {"name": "trustzone-0", "capacity": memory, "taints": [{"key": "by/hand"}]}
+    parts.dra.publisher.stored = {"spec": {"devices": [device]}}
+    return parts
+
+
 def running_in_full() -> PluginParts:
     """The parts of a plugin of 128 units that two pods hold 13 of, whose TEE has failed since."""
     parts = running_parts(cdi="on")

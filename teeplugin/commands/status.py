@@ -69,7 +69,10 @@ def _is_well(status: Mapping[str, Any]) -> bool:
     count = status["units"]
     confirmed = status["cause"] is not None and status["cause"]["confirmed"]
     all_short = bool(count["unhealthy"]) and count["allocatable"] <= (count["allocated"] or 0)
-    return bool(status["registered"] and count["capacity"]) and not confirmed and not all_short
+    dra = status.get("dra")
+    unpublished = dra is not None and (dra["problem"] or dra["published_bytes"] is None)
+    offered = status["registered"] and count["capacity"] and not unpublished
+    return bool(offered) and not confirmed and not all_short
 
 
 def _asked(listen: str) -> dict[str, Any]:
@@ -110,7 +113,11 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     if (cause := status["cause"]) is not None:
         yield f"            {cause['kind']}: {cause['error']}: {cause['fix']}"
     reason = status["not_registered_reason"]
-    yield f"kubelet     {'watches the list' if status['registered'] else reason}"
+    dra = status.get("dra")
+    well = "has the driver registered" if dra else "watches the list"
+    yield f"kubelet     {well if status['registered'] else reason}"
+    if dra:
+        yield from _dra_lines(dra)
     if not status["pod_resources_readable"]:
         yield "            doesn't tell which pods hold units: no shortage is shown"
     # A plugin of an older version doesn't have it, and most TEEs limit nobody.
@@ -133,6 +140,14 @@ def _limit_lines(limits: Mapping[str, Any]) -> Iterator[str]:
     )
     if limits["reconcile_problem"] is not None:
         yield f"            {limits['reconcile_problem']}"
+
+
+def _dra_lines(dra: Mapping[str, Any]) -> Iterator[str]:
+    published = dra["published_bytes"]
+    words = "none" if published is None else f"{dra['slice']}, {format_size(published)}"
+    yield f"slice       {words}{''.join(f', tainted {taint}' for taint in dra['taints'])}"
+    for problem in filter(None, (dra["problem"], dra["api_error"])):
+        yield f"            {problem}"
 
 
 def _settings_lines(status: Mapping[str, Any]) -> Iterator[str]:

@@ -145,6 +145,8 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
 
 def _help_rows() -> Iterator[tuple[str, str]]:
     for setting in SETTINGS.values():
+        if setting.rare:
+            continue
         yield _help_row(setting)
         for alias in setting.flags[1:]:
             yield f"{alias} {setting.metavar}", f"the same as {setting.flags[0]}"

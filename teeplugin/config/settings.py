@@ -4,6 +4,7 @@ Each field names its flags, unit, rule and an example next to its type, so that 
 lines and documentation are made from here. Who gave which value is found in config_sources.
 """
 
+import socket
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, cast
@@ -19,6 +20,7 @@ from teeplugin.config.validators import (
     existing_directory,
     extended_resource,
     listen_address,
+    node_subdomain,
     not_empty,
     not_over_and_over,
     number,
@@ -69,12 +71,21 @@ def nearest(word: str, candidates: Iterable[str]) -> str | None:
     return found[0] if found else None
 
 
+def _words(
+    key: str, metavar: str, kind: str, rule: str, example: str, **more: Any
+) -> dict[str, Any]:
+    """Make the metadata that `Settings` describes."""
+    words = {"key": key, "metavar": metavar, "kind": kind, "rule": rule, "example": example}
+    return words | more
+
+
 class Settings(BaseModel):
     """What an operator can choose; every value has passed its rule.
 
     In each field's metadata, `kind` completes "not …", `rule` completes "give …" and "must be …",
     and `example` stands after the flag, the variable or the key. `flags` lists what to write
-    where that isn't `--` and the key; `default` describes a default that has no value.
+    where that isn't `--` and the key; `default` describes a default that has no value. `rare` ones
+    are in the documents, and not in `--help`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -84,14 +95,10 @@ class Settings(BaseModel):
         ge=units.MIN_PRECISION_KB,
         le=MAX_BYTES // units.KIB,
         description="memory of one unit, 512 KB or more",
-        json_schema_extra={
-            "key": "precision",
-            "flags": ["-precision"],
-            "metavar": "KB",
-            "kind": "a whole number of KB",
-            "rule": "512 or more",
-            "example": "512",
-        },
+        json_schema_extra=_words(
+            *("precision", "KB", "a whole number of KB", "512 or more", "512"),
+            flags=["-precision"],
+        ),
     )
     health_interval_seconds: Annotated[
         float, BeforeValidator(number), AfterValidator(not_over_and_over)
@@ -113,13 +120,9 @@ class Settings(BaseModel):
     backend: Annotated[str, AfterValidator(not_empty)] = Field(
         default="libteec",
         description="how the TEE is asked",
-        json_schema_extra={
-            "key": "backend",
-            "metavar": "NAME",
-            "kind": "a backend's name",
-            "rule": "the name of an installed backend",
-            "example": "libteec",
-        },
+        json_schema_extra=_words(
+            "backend", "NAME", "a backend's name", "the name of an installed backend", "libteec"
+        ),
     )
     backend_options: Mapping[str, str] = Field(
         default_factory=dict,
@@ -139,103 +142,116 @@ class Settings(BaseModel):
         ge=0,
         le=MAX_BYTES,
         description="for the TEE OS, like 600MiB",
-        json_schema_extra={
-            "key": "reserve",
-            "metavar": "SIZE",
-            "kind": "a size of whole bytes",
-            "rule": "a number with K, M, G or T",
-            "example": "600MiB",
-            "default": "the backend's own",
-        },
+        json_schema_extra=_words(
+            "reserve",
+            "SIZE",
+            "a size of whole bytes",
+            "a number with K, M, G or T",
+            "600MiB",
+            default="the backend's own",
+        ),
     )
     resource_name: Annotated[str, AfterValidator(extended_resource)] = Field(
         default="huawei.com/tee-ram",
         description="what pods ask for",
-        json_schema_extra={
-            "key": "resource-name",
-            "metavar": "NAME",
-            "kind": "an extended resource's name",
-            "rule": "vendor.domain/name",
-            "example": "huawei.com/tee-ram",
-        },
+        json_schema_extra=_words(
+            "resource-name",
+            "NAME",
+            "an extended resource's name",
+            "vendor.domain/name",
+            "huawei.com/tee-ram",
+        ),
     )
     cdi: Switch = Field(
         default="off",
         description="TEE access by CDI only: off, on",
-        json_schema_extra={
-            "key": "cdi",
-            "metavar": "SWITCH",
-            "kind": "a switch",
-            "rule": "on or off",
-            "example": "on",
-        },
+        json_schema_extra=_words("cdi", "SWITCH", "a switch", "on or off", "on"),
+    )
+    serve: Literal["device-plugin", "dra"] = Field(
+        default="device-plugin",
+        description="device-plugin, or dra for claims",
+        json_schema_extra=_words(
+            "serve", "WAY", "a way to serve the kubelet", "device-plugin or dra", "dra"
+        ),
+    )
+    node_name: Annotated[str | None, AfterValidator(node_subdomain)] = Field(
+        default=None,
+        description="the node object's name, with dra",
+        json_schema_extra=_words(
+            "node-name",
+            "NAME",
+            "a node's name",
+            "the name that kubectl get nodes shows for this node",
+            "node-1",
+            default="the host's name",
+            rare=True,
+        ),
+    )
+    fault_effect: Literal["NoSchedule", "NoExecute"] = Field(
+        default="NoSchedule",
+        description="what a fault's taint does to pods, with dra",
+        json_schema_extra=_words(
+            "fault-effect",
+            "EFFECT",
+            "a taint's effect",
+            "NoSchedule or NoExecute",
+            "NoExecute",
+            rare=True,
+        ),
     )
     kubelet_dir: Annotated[Path, BeforeValidator(existing_directory)] = Field(
         default=DEFAULT_KUBELET_DIR,
         description="where device-plugins is",
-        json_schema_extra={
-            "key": "kubelet-dir",
-            "metavar": "DIR",
-            "kind": "an existing directory",
-            "rule": "the one that has device-plugins, whatever the kubelet's --root-dir is",
-            "example": "/var/lib/kubelet",
-        },
+        json_schema_extra=_words(
+            "kubelet-dir",
+            "DIR",
+            "an existing directory",
+            "the one that has device-plugins, whatever the kubelet's --root-dir is",
+            "/var/lib/kubelet",
+        ),
     )
     pod_resources_dir: Annotated[Path | None, BeforeValidator(any_path)] = Field(
         default=None,
         description="the kubelet's pod-resources",
-        json_schema_extra={
-            "key": "pod-resources-dir",
-            "metavar": "DIR",
-            "kind": "a directory's path",
-            "rule": "pod-resources in the kubelet's --root-dir; it need not be there yet",
-            "example": "/var/lib/k0s/kubelet/pod-resources",
-            "default": "in kubelet-dir",
-        },
+        json_schema_extra=_words(
+            "pod-resources-dir",
+            "DIR",
+            "a directory's path",
+            "pod-resources in the kubelet's --root-dir; it need not be there yet",
+            "/var/lib/k0s/kubelet/pod-resources",
+            default="in kubelet-dir",
+            rare=True,
+        ),
     )
     host_root: Annotated[Path, BeforeValidator(existing_directory)] = Field(
         default=DEFAULT_HOST_ROOT,
         description="where the node's own /dev is seen",
-        json_schema_extra={
-            "key": "host-root",
-            "metavar": "DIR",
-            "kind": "an existing directory",
-            "rule": "where the node's root is mounted",
-            "example": "/host",
-        },
+        json_schema_extra=_words(
+            "host-root", "DIR", "an existing directory", "where the node's root is mounted", "/host"
+        ),
     )
     listen: Annotated[str, AfterValidator(listen_address)] = Field(
         default=DEFAULT_LISTEN,
         description="metrics, probes; off: none",
-        json_schema_extra={
-            "key": "listen",
-            "metavar": "HOST:PORT",
-            "kind": "an address",
-            "rule": "HOST:PORT, :PORT for all addresses, or off",
-            "example": DEFAULT_LISTEN,
-        },
+        json_schema_extra=_words(
+            "listen",
+            "HOST:PORT",
+            "an address",
+            "HOST:PORT, :PORT for all addresses, or off",
+            DEFAULT_LISTEN,
+        ),
     )
     log_format: LogFormat = Field(
         default="text",
         description="text or json, one line a message",
-        json_schema_extra={
-            "key": "log-format",
-            "metavar": "FORMAT",
-            "kind": "a log format",
-            "rule": "text or json",
-            "example": "json",
-        },
+        json_schema_extra=_words("log-format", "FORMAT", "a log format", "text or json", "json"),
     )
     log_level: LogLevel = Field(
         default="info",
         description="debug, info, warning or error",
-        json_schema_extra={
-            "key": "log-level",
-            "metavar": "LEVEL",
-            "kind": "a log level",
-            "rule": "debug, info, warning or error",
-            "example": "info",
-        },
+        json_schema_extra=_words(
+            "log-level", "LEVEL", "a log level", "debug, info, warning or error", "info"
+        ),
     )
 
     @property
@@ -244,9 +260,25 @@ class Settings(BaseModel):
         return self.precision_kb * units.KIB
 
     @property
+    def node(self) -> str:
+        """The node object's name: as the kubelet makes it from the host's where none is given."""
+        return self.node_name or socket.gethostname().lower()
+
+    @property
+    def kubelet_root_dir(self) -> Path:
+        """The kubelet's --root-dir, where it looks for DRA drivers: it has pod-resources, too."""
+        return self.pod_resources_dir.parent if self.pod_resources_dir else self.kubelet_dir
+
+    @property
     def device_plugins_dir(self) -> Path:
         """Where the kubelet's registration socket and ours are."""
         return self.kubelet_dir / "device-plugins"
+
+    @property
+    def registration_dir(self) -> Path:
+        """Where the socket is by which the kubelet knows the plugin."""
+        registry = self.kubelet_root_dir / "plugins_registry"
+        return registry if self.serve == "dra" else self.device_plugins_dir
 
     @property
     def pod_resources_socket(self) -> Path:
@@ -266,6 +298,7 @@ class Setting(NamedTuple):
     rule: str
     example: str
     default: str
+    rare: bool
 
     @property
     def variable(self) -> str:
@@ -300,6 +333,7 @@ def _settings() -> Iterable[Setting]:
             rule=meta["rule"],
             example=meta["example"],
             default=meta.get("default") or setting_text(info.default),
+            rare=meta.get("rare", False),
         )
 
 

@@ -48,6 +48,7 @@ _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 # The kubelet checks the name with `requests.` before it, as it appears in a quota: 253 - 9.
 _DOMAIN_LENGTH = 244
 _NAME_LENGTH = 63
+_NODE_LENGTH = 253
 
 
 def whole_number(value: object) -> object:
@@ -168,5 +169,15 @@ def extended_resource(value: str) -> str:
         raise ValueError(
             f"the name must be at most {_NAME_LENGTH} letters, digits, -, _ and .,"
             " beginning and ending with a letter or digit"
+        )
+    return value
+
+
+def node_subdomain(value: str | None) -> str | None:
+    """Refuse what can't be a node object's name; None is none given."""
+    if value is not None and (len(value) > _NODE_LENGTH or not _SUBDOMAIN.fullmatch(value)):
+        raise ValueError(
+            f"must be at most {_NODE_LENGTH} lower-case letters, digits, - and ., each part "
+            "beginning and ending with a letter or digit"
         )
     return value

@@ -3,17 +3,20 @@
 Values flow one way: TEE → backend → health → listing → service → kubelet.
 """
 
+import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 
 from teeplugin import __version__
-from teeplugin.config.settings import Settings
+from teeplugin.config.settings import ConfigError, Settings
 from teeplugin.daemon.reload import Reloader, Sources, policy_settings_of
 from teeplugin.kubelet.device_plugin_service import DevicePluginService
 from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.kubelet.pod_resources_client import PodResourcesClient
 from teeplugin.kubelet.registration import Registration
 from teeplugin.kubelet.watch_streams import WatchStreams
@@ -26,9 +29,17 @@ from teeplugin.tee.limits_watch import LimitsWatch
 from teeplugin.tee.poller import TeePoller
 from teeplugin_backends.base import TeeBackend
 
+if TYPE_CHECKING:
+    from teeplugin.dra.parts import DraParts
+    from teeplugin.dra.registration import DraRegistration
+
 
 class PluginParts(NamedTuple):
-    """What runs, and what it was started with; `stopping` is set when the plugin is to end."""
+    """What runs, and what it was started with; `stopping` is set when the plugin is to end.
+
+    `dra` are the parts of DRA mode, or None. In it `endpoint` and `registration` are the driver's,
+    and `service` and `watch_streams` stay unused.
+    """
 
     version: str
     resource: str
@@ -40,12 +51,13 @@ class PluginParts(NamedTuple):
     pod_resources: PodResourcesClient
     latest_list: Latest[PublishedList | None]
     service: DevicePluginService
-    endpoint: Endpoint
-    registration: Registration
+    endpoint: "Endpoint | DraRegistration"
+    registration: "Registration | DraRegistration"
     reloader: Reloader
     watch_streams: WatchStreams
     limits: LimitsWatch | None
     stopping: anyio.Event
+    dra: "DraParts | None" = None
 
     @property
     def device_list(self) -> DeviceList:
@@ -72,8 +84,11 @@ def assemble(
     """Make the parts, none of which does anything yet."""
     latest_list: Latest[PublishedList | None] = Latest(None)
     watch_streams = WatchStreams()
+    dra_mode = _dra_mode() if settings.serve == "dra" else None
+    holders = dra_mode.ClaimHolders() if dra_mode else None
     pod_resources = PodResourcesClient(
-        socket=settings.pod_resources_socket, resource_name=settings.resource_name
+        socket=settings.pod_resources_socket,
+        read=holders.read if holders else partial(holders_in, resource_name=settings.resource_name),
     )
     poller = TeePoller(
         backend=backend,
@@ -92,15 +107,12 @@ def assemble(
         on_allocated=pod_resources.add_allocated,
         cdi=settings.cdi == "on",
     )
-    endpoint = Endpoint(
-        directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams
-    )
-    registration = Registration(
-        directory=settings.device_plugins_dir,
-        resource_name=settings.resource_name,
-        endpoint=endpoint,
-        watch_streams=watch_streams,
-    )
+    dra = None
+    if dra_mode:
+        dra = dra_mode.assemble_dra(settings, backend, poller, pod_resources, holders)
+        endpoint = registration = dra.registration
+    else:
+        endpoint, registration = _device_plugin(settings, service, watch_streams)
     return PluginParts(
         version=__version__,
         resource=settings.resource_name,
@@ -118,7 +130,23 @@ def assemble(
         watch_streams=watch_streams,
         limits=_limits(settings, pod_resources, poller) if settings.cdi == "on" else None,
         stopping=anyio.Event(),
+        dra=dra,
     )
+
+
+def _device_plugin(
+    settings: Settings, service: DevicePluginService, watch_streams: WatchStreams
+) -> tuple[Endpoint, Registration]:
+    endpoint = Endpoint(
+        directory=settings.device_plugins_dir, service=service, watch_streams=watch_streams
+    )
+    registration = Registration(
+        directory=settings.device_plugins_dir,
+        resource_name=settings.resource_name,
+        endpoint=endpoint,
+        watch_streams=watch_streams,
+    )
+    return endpoint, registration
 
 
 def _limits(
@@ -131,3 +159,20 @@ def _limits(
         return len({(each.namespace, each.pod, each.container) for each in known})
 
     return LimitsWatch(settings.host_root, holders, lambda: poller.limited_containers)
+
+
+def _dra_mode() -> ModuleType:
+    """Import what connects DRA mode.
+
+    Raises:
+        ConfigError: the API client isn't installed.
+    """
+    try:
+        return importlib.import_module("teeplugin.daemon.dra")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("teeplugin"):
+            raise
+        raise ConfigError(
+            f"--serve dra: the package {error.name} is not installed: install the extra "
+            "teeplugin[dra], or give --serve device-plugin"
+        ) from error

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -42,6 +43,9 @@ LAST_LINE_SECONDS = 0.2
 START_LOG_SECONDS = 1.0
 """How long the first answer is waited for before the start is logged without it."""
 
+if TYPE_CHECKING:
+    from teeplugin.dra.registration import DraRegistration
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _log = get_logger()
@@ -55,17 +59,25 @@ def run(settings: Settings, sources: Sources | None = None) -> int:
     Raises:
         ConfigError: the settings don't fit this node; found out before anything is registered.
     """
-    if not socket_path_fits(settings.device_plugins_dir):
-        raise ConfigError(
-            f"--kubelet-dir {settings.kubelet_dir}: a socket's path there would be over "
-            f"{LONGEST_SOCKET_PATH} bytes, the longest there is: give a shorter directory"
-        )
+    _check_socket_paths(settings)
     backend = load_backend(settings.backend, settings.backend_options)
     try:
         anyio.run(_serve, settings, sources, backend)
     except BaseExceptionGroup as group:
         return _explain(group)
     return 0
+
+
+def _check_socket_paths(settings: Settings) -> None:
+    directory = settings.device_plugins_dir
+    if settings.serve == "dra":
+        # The longer of the driver's two; the name of the driver is teeplugin.dra's.
+        directory = settings.kubelet_root_dir / "plugins" / "tee-ram.huawei.com"
+    if not socket_path_fits(directory):
+        raise ConfigError(
+            f"--kubelet-dir {settings.kubelet_dir}: a socket's path there would be over "
+            f"{LONGEST_SOCKET_PATH} bytes, the longest there is: give a shorter directory"
+        )
 
 
 def _explain(group: BaseExceptionGroup[BaseException]) -> int:
@@ -92,7 +104,7 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(parts.poller.run)
                     tasks.start_soon(NodeEvents(backend, settings.host_root, parts.poller).run)
-                    tasks.start_soon(_register_when_listed, parts)
+                    tasks.start_soon(_register, parts)
                     tasks.start_soon(parts.reloader.follow_file)
                     if parts.limits is not None:
                         tasks.start_soon(parts.limits.run)
@@ -102,6 +114,8 @@ async def _serve(settings: Settings, sources: Sources | None, backend: TeeBacken
                     tasks.cancel_scope.cancel()
             finally:
                 await parts.endpoint.close()
+                if parts.dra is not None:
+                    await parts.dra.close()
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     _log.info("stopped")
@@ -142,7 +156,7 @@ async def _leaving(backend: TeeBackend, poller: TeePoller) -> AsyncIterator[None
             _log.error("backend_not_closed", error=error)
 
 
-def _end_in_time_when_asked(endpoint: Endpoint) -> None:
+def _end_in_time_when_asked(endpoint: "Endpoint | DraRegistration") -> None:
     """Have the process end in time even where a backend keeps the loop, a thread or a query.
 
     The loop learns of the signal all the same: C code writes to its socket before this runs.
@@ -160,7 +174,9 @@ def _end_in_time_when_asked(endpoint: Endpoint) -> None:
         signal.siginterrupt(number, False)
 
 
-def _exit_after_timeout(endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> None:
+def _exit_after_timeout(
+    endpoint: "Endpoint | DraRegistration", loop: asyncio.AbstractEventLoop
+) -> None:
     """End the process after a while, and say what it waited for."""
     loops_thread = threading.get_ident()
 
@@ -184,8 +200,16 @@ def _exit_after_timeout(endpoint: Endpoint, loop: asyncio.AbstractEventLoop) -> 
     timer.start()
 
 
-async def _register_when_listed(parts: PluginParts) -> None:
-    """Register once there is a list: a node whose TEE never answered has nothing to offer."""
+async def _register(parts: PluginParts) -> None:
+    """Register once there is a list: a node whose TEE never answered has nothing to offer.
+
+    A DRA driver registers at once: pods that are deleted wait until it has unprepared their claims.
+    """
+    if parts.dra is not None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(parts.dra.run)
+            tasks.start_soon(parts.registration.run)
+        return
     await parts.listed()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(parts.registration.run)

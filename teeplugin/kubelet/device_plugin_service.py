@@ -60,7 +60,18 @@ class EncodedRequest(bytes):
 
 
 class RequestCodec(ProtoCodec):
-    """Turns a request that can't be parsed into a gRPC status instead of a logged traceback."""
+    """Turns a request that can't be parsed into a gRPC status instead of a logged traceback.
+
+    `most_bytes` become message objects at most; `api` is what to send instead of others.
+    """
+
+    def __init__(
+        self,
+        most_bytes: int = MAX_PARSED_BYTES,
+        api: str = "the kubelet's device plugin API v1beta1",
+    ) -> None:
+        self._most_bytes = most_bytes
+        self._api = api
 
     def decode(self, data: bytes, message_type: Any) -> Any:
         """Parse one message.
@@ -69,10 +80,10 @@ class RequestCodec(ProtoCodec):
             GRPCError: INVALID_ARGUMENT, the bytes are no such message; RESOURCE_EXHAUSTED, they are
                 so many that the loop would stand still.
         """
-        if message_type is not EncodedRequest and len(data) > MAX_PARSED_BYTES:
+        if message_type is not EncodedRequest and len(data) > self._most_bytes:
             raise GRPCError(
                 Status.RESOURCE_EXHAUSTED,
-                f"{message_type.__name__} of {len(data)} bytes: at most {MAX_PARSED_BYTES} are "
+                f"{message_type.__name__} of {len(data)} bytes: at most {self._most_bytes} are "
                 "taken: call only what the options announce",
             )
         try:
@@ -81,7 +92,7 @@ class RequestCodec(ProtoCodec):
             raise GRPCError(
                 Status.INVALID_ARGUMENT,
                 f"{len(data)} bytes are no {message_type.__name__} ({type(error).__name__}): "
-                "send the kubelet's device plugin API v1beta1",
+                f"send {self._api}",
             ) from None
 
 

@@ -22,7 +22,7 @@ from teeplugin.kubelet.device_plugin_service import DevicePluginService, Request
 from teeplugin.kubelet.directory_safety import UnsafeDirectoryError, weakness_of
 from teeplugin.kubelet.grpc_server import GrpcServer
 from teeplugin.kubelet.permission import REFUSED, who_refuses
-from teeplugin.kubelet.socket_probe import SocketState, state_of
+from teeplugin.kubelet.socket_probe import OPTIONS_METHOD, SocketState, state_of
 from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.logs.setup import get_logger
 
@@ -47,6 +47,9 @@ _log = get_logger()
 class Endpoint:
     """The socket `tee-ram-<random>.sock` in `directory`, listening while it is open."""
 
+    probe_method = OPTIONS_METHOD
+    """A call that changes nothing."""
+
     def __init__(
         self, *, directory: Path, service: DevicePluginService, watch_streams: WatchStreams
     ) -> None:
@@ -61,7 +64,7 @@ class Endpoint:
     @property
     def in_place(self) -> bool:
         """Whether the file at our path is the socket we listen on."""
-        return self._identity is not None and self._identity == _identity(self.path)
+        return self._identity is not None and self._identity == socket_identity(self.path)
 
     def has_client_since(self, began: float) -> bool:
         """Whether a client is connected that came at this monotonic time or later."""
@@ -89,24 +92,12 @@ class Endpoint:
             self._rename()
         if weakness := weakness_of(self._directory):
             raise UnsafeDirectoryError(f"{weakness.problem}: {weakness.fix}")
-        if _identity(self.path) is not None:
+        if socket_identity(self.path) is not None:
             # Somebody put something else there, which isn't ours to remove.
             self._rename()
         remove_stale_sockets(self.path.parent)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # Before the bind, so that there is no moment at which others could connect.
-            os.fchmod(listener.fileno(), 0o600)
-            listener.bind(os.fspath(self.path))
-            # At once: until then another instance would take the socket for a dead one's.
-            listener.listen()
-            server = GrpcServer(self._service, RequestCodec())
-            await server.serve(listener)
-        except BaseException:
-            listener.close()
-            raise
-        self._server = server
-        self._identity = _identity(self.path)
+        self._server = await served_at(self.path, GrpcServer(self._service, RequestCodec()))
+        self._identity = socket_identity(self.path)
         _log.debug("listening", socket=str(self.path))
 
     def tidy(self) -> None:
@@ -125,7 +116,7 @@ class Endpoint:
                     _remove_stale(path, telling=False)
 
     def _rename(self) -> None:
-        self.name = f"tee-ram-{secrets.token_hex(4)}.sock"
+        self.name = socket_name()
         self.path = self._directory / self.name
 
     async def close(self) -> None:
@@ -139,6 +130,26 @@ class Endpoint:
         if self.in_place:
             remove_socket(self.path)
         self._identity = None
+
+
+async def served_at(path: Path, server: GrpcServer) -> GrpcServer:
+    """Bind a socket that only our user may connect to, and have the server listen there.
+
+    Raises:
+        OSError: the directory is gone, full, read-only, or we may not write there.
+    """
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # Before the bind, so that there is no moment at which others could connect.
+        os.fchmod(listener.fileno(), 0o600)
+        listener.bind(os.fspath(path))
+        # At once: until then another instance would take the socket for a dead one's.
+        listener.listen()
+        await server.serve(listener)
+    except BaseException:
+        listener.close()
+        raise
+    return server
 
 
 def remove_socket(path: Path, *, telling: bool = True) -> bool:
@@ -182,13 +193,14 @@ def _dead_sockets(directory: Path, *, ours: Path | None = None) -> list[Identifi
     paths = {*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET} - {ours}
     # A link is no socket of ours, wherever it leads.
     return [
-        (path, _identity(path))
+        (path, socket_identity(path))
         for path in sorted(paths)
         if not path.is_symlink() and state_of(path) is SocketState.REFUSES
     ]
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def socket_identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what is at a path, or None: a link isn't followed."""
     try:
         status = path.lstat()
     except OSError:
@@ -196,7 +208,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def socket_name() -> str:
+    """Make a name for a socket: one for each instance."""
+    return f"tee-ram-{secrets.token_hex(4)}.sock"
+
+
 def socket_path_fits(directory: Path) -> bool:
     """Whether our socket's path in this directory is short enough for a unix socket."""
-    longest = directory / "tee-ram-00000000.sock"
-    return len(os.fsencode(longest)) <= LONGEST_SOCKET_PATH
+    return len(os.fsencode(directory / socket_name())) <= LONGEST_SOCKET_PATH

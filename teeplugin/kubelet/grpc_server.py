@@ -133,7 +133,8 @@ class _Client(H2Protocol, AbstractHandler):
         self.connection = Connection(self.h2, self.transport, config=self.config)
         self.connection.flush()
         self.processor = EventsProcessor(self, self.connection)
-        self._disconnect_in(FIRST_CALL_SECONDS, "no call")
+        if not self._server.clients_may_idle:
+            self._disconnect_in(FIRST_CALL_SECONDS, "no call")
         clients = self._server.clients
         if len(clients) >= self._server.places:
             idle = (each for each in clients if not each.calls)
@@ -175,7 +176,8 @@ class _Client(H2Protocol, AbstractHandler):
 
     def accept(self, stream: Stream, headers: Any, release_stream: Callable[[], None]) -> None:
         """Start a call, on a stream of ours in the place of grpclib's."""
-        self._timers["no call"].cancel()
+        if timer := self._timers.get("no call"):
+            timer.cancel()
         headers = [each for each in headers if not each[0].endswith(UNREAD_HEADERS)]
         call = _Stream(self, cast("int", stream.id))
         release_stream = self.processor.register(call)
@@ -211,9 +213,14 @@ class _Client(H2Protocol, AbstractHandler):
 
 
 class GrpcServer:
-    """Serves a gRPC service on a listening socket, until `end`; the socket's file isn't its own."""
+    """Serves a gRPC service on a listening socket, until `end`; the socket's file isn't its own.
 
-    def __init__(self, service: Any, codec: CodecBase) -> None:
+    With `clients_may_idle` their first call may come at any time: the kubelet connects to a DRA
+    driver when it registers, and calls it when a pod comes.
+    """
+
+    def __init__(self, service: Any, codec: CodecBase, *, clients_may_idle: bool = False) -> None:
+        self.clients_may_idle = clients_may_idle
         self.clients: dict[_Client, None] = {}
         self.places = MAX_CONNECTIONS
         self.log_limit = RateLimit(most=1)

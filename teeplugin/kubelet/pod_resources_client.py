@@ -6,7 +6,7 @@ unshown.
 """
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -16,7 +16,6 @@ from grpclib import Status
 from teeplugin.kubelet.directory_watch import FileIdentity, file_identity
 from teeplugin.kubelet.grpc_client import CallError, CallRefused, CallTimedOut, NoAnswer, call
 from teeplugin.kubelet.permission import REFUSED
-from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.logs.setup import get_logger
 from teeplugin.policy.allocation_records import AllocationRecords, Holder
 from teeplugin.policy.device_list import IdSet
@@ -94,14 +93,16 @@ def unreadable_fix(socket: Path, error: CallError) -> str:
 class PodResourcesClient:
     """The records of one resource; `socket` is where the kubelet serves PodResources.
 
+    `read` finds the containers with units in an answer, as `holders_in` does.
+
     `changed` is set by each Allocate, and when other ids count as allocated than before.
 
     For telemetry: the `reads` of it, counted.
     """
 
-    def __init__(self, *, socket: Path, resource_name: str) -> None:
+    def __init__(self, *, socket: Path, read: Callable[[bytes], Iterator[Holder | None]]) -> None:
         self._socket = socket
-        self._resource_name = resource_name
+        self._read = read
         self._records = AllocationRecords()
         self.reads = ReadStats()
         self._identity: FileIdentity | None = None
@@ -192,7 +193,7 @@ class PodResourcesClient:
             return self._parsed
         holders, since = [], monotonic()
         try:
-            for holder in holders_in(data, self._resource_name):
+            for holder in self._read(data):
                 if holder is not None:
                     holders.append(holder)
                 elif monotonic() - since > YIELD_SECONDS:

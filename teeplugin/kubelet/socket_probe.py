@@ -15,7 +15,9 @@ from teeplugin.kubelet.grpc_client import CallError, CallTimedOut, call
 ANSWER_SECONDS = 2.0
 """How long a plugin may take to answer, which it does in a millisecond."""
 
-_OPTIONS_METHOD = "/v1beta1.DevicePlugin/GetDevicePluginOptions"
+OPTIONS_METHOD = "/v1beta1.DevicePlugin/GetDevicePluginOptions"
+GET_INFO_METHOD = "/pluginregistration.Registration/GetInfo"
+"""Of the driver, in DRA mode."""
 
 
 class SocketState(Enum):
@@ -59,10 +61,10 @@ def _peer(probe: socket.socket) -> int | None:
     return int.from_bytes(credentials[:4], sys.byteorder) or None
 
 
-async def silence_of(path: Path, seconds: float) -> str | None:
+async def silence_of(path: Path, seconds: float, method: str = OPTIONS_METHOD) -> str | None:
     """Say why the plugin that listens there doesn't answer a call; None if it does."""
     try:
-        await call(path, _OPTIONS_METHOD, b"", seconds)
+        await call(path, method, b"", seconds)
     except CallTimedOut:
         return f"did not answer within {seconds:g} s"
     except CallError as error:

@@ -15,3 +15,11 @@ MOST_AMOUNTS: Final = 2048
 def device(units: int) -> str:
     """Give the fully qualified name of the device for an amount, as `tee.huawei.com/units=10`."""
     return f"{KIND}={units}"
+
+
+def units_of(name: str) -> int | None:
+    """Read the amount from a device's fully qualified name; None if it is another kind's."""
+    kind, _, amount = name.partition("=")
+    if kind != KIND or not (amount.isascii() and amount.isdigit()):
+        return None
+    return int(amount) if len(amount) <= len(str(MOST_AMOUNTS)) else None

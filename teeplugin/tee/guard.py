@@ -108,6 +108,16 @@ def read_access(backend: TeeBackend) -> ContainerAccess:
         raise _bug("access()", error) from error
 
 
+def read_flavour(backend: TeeBackend) -> str:
+    """Read the TEE's flavour; empty before the first reading, and where it is no text."""
+    try:
+        flavour: object = backend.flavour
+    except Exception as error:  # noqa: BLE001 - as for every call of a backend
+        _log.debug("backend_bug", error=error_text(error), exc_info=error)
+        return ""
+    return flavour if isinstance(flavour, str) else ""
+
+
 def _checked(access: object) -> ContainerAccess:
     if not isinstance(access, ContainerAccess):
         raise TypeError(f"{access!r} is no ContainerAccess")

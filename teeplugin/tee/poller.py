@@ -85,8 +85,8 @@ class Observation(NamedTuple):
 class TeePoller:
     """Keeps `latest_list` true to what `backend` answers.
 
-    `answered` is set at the first answer, if the terms fit it. What containers are handed is looked
-    for under `host_root`, where the node's paths are seen.
+    `answered` is set at the first answer, if the terms fit it; `decided` at each decision. What
+    containers are handed is looked for under `host_root`, where the node's paths are seen.
 
     `wanted` is what the operator decided, which the caller may change; `policy_settings` are those
     in force. `default_reserve_bytes` is the backend's own reserve, known from its first reading on,
@@ -125,6 +125,7 @@ class TeePoller:
         self._cdi = cdi
         self.limited_containers = 0
         self._encoder = DeviceListEncoder()
+        self.decided = Signal()
         self._asked = Signal()
         self._changed = Signal()
         self._report = Report()
@@ -313,6 +314,7 @@ class TeePoller:
 
     def _publish(self) -> None:
         decision = self.decision
+        self.decided.set()
         if decision.device_list is None:
             return
         fault = None

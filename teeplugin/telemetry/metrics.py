@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
@@ -18,6 +18,9 @@ from teeplugin.daemon.parts import PluginParts
 from teeplugin.kubelet.device_plugin_service import ALLOCATION_RESULTS
 from teeplugin.policy.decide import SHORTAGE
 from teeplugin_backends.base import TEE_ERRORS
+
+if TYPE_CHECKING:
+    from teeplugin.dra.parts import DraParts
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -48,6 +51,8 @@ class PluginCollector(Collector):
         yield from self._tee_memory()
         yield from self._queries()
         yield from self._kubelet()
+        dra = self._parts.dra
+        yield from self._device_plugin() if dra is None else self._dra(dra)
         yield from self._pod_resources()
         yield from self._limits()
 
@@ -219,7 +224,7 @@ class PluginCollector(Collector):
         registration = self._parts.registration
         yield from self._gauge(
             "registered",
-            "1 while the kubelet watches our list.",
+            "1 while the kubelet watches our list, or has the DRA driver registered.",
             registration.status.not_registered_reason is None,
         )
         yield from self._counter(
@@ -228,6 +233,8 @@ class PluginCollector(Collector):
         yield from self._counter(
             "registration_failures", "Tries to register that failed.", registration.status.failures
         )
+
+    def _device_plugin(self) -> Iterator[Metric]:
         yield from self._gauge(
             "watch_streams", "Open ListAndWatch streams.", len(self._parts.watch_streams)
         )
@@ -236,6 +243,34 @@ class PluginCollector(Collector):
             "Allocate calls, by result.",
             dict.fromkeys(ALLOCATION_RESULTS, 0) | self._parts.service.allocations,
             "result",
+        )
+
+    def _dra(self, dra: "DraParts") -> Iterator[Metric]:
+        driver, publisher = dra.driver, dra.publisher
+        yield from self._counter(
+            "claim_preparations", "Claims to prepare, by result.", driver.preparations, "result"
+        )
+        yield from self._counter(
+            "claim_unpreparations", "Claims that were unprepared.", driver.unpreparations
+        )
+        yield from self._gauge(
+            "slice_capacity_bytes",
+            "Memory of the node's ResourceSlice as it is stored; absent while there is none.",
+            publisher.stored_bytes,
+        )
+        yield from self._counter(
+            "slice_publications", "ResourceSlices written.", publisher.publications
+        )
+        yield from self._counter(
+            "api_server_failures", "Requests to the API server that failed.", publisher.failures
+        )
+        yield from self._gauge(
+            "api_server_reachable", "1 if the last request succeeded.", publisher.error is None
+        )
+        yield from self._gauge(
+            "node_served",
+            "0 while a feature gate or the container runtime keeps claims from this node.",
+            publisher.problem is None,
         )
 
     def _pod_resources(self) -> Iterator[Metric]:

@@ -66,7 +66,7 @@ async def _silent_socket(parts: PluginParts) -> str | None:
     path = parts.endpoint.path
     if not _in_place(parts):
         return None
-    silence = await silence_of(path, ANSWER_SECONDS)
+    silence = await silence_of(path, ANSWER_SECONDS, parts.endpoint.probe_method)
     problem = silence and f"{path} {silence}"
     # Only if it is still the one: the registration may have put another in its place meanwhile.
     return problem if parts.endpoint.path == path and _in_place(parts) else None

@@ -14,24 +14,13 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
     What isn't known yet is null. `settings` are those in force, as flags and YAML have them, and
     `settings_waiting` those that will be after a restart and differ.
     """
-    decision, device_list, allocated = (
-        parts.poller.decision,
-        parts.device_list,
-        parts.pod_resources.allocated,
-    )
+    decision = parts.poller.decision
     cause = decision.cause or decision.suspected_fault
     facts = {
         "running": True,
         "resource_name": parts.resource,
         "backend": parts.backend,
-        "units": {
-            "unit_bytes": parts.poller.policy_settings.unit_bytes,
-            "capacity": len(device_list.ids),
-            "allocatable": len(device_list.ids) - len(device_list.unhealthy),
-            "allocated": None if allocated is None else len(allocated),
-            "unhealthy": len(device_list.unhealthy),
-            "unhealthy_cause": decision.unhealthy_kind if device_list.unhealthy else None,
-        },
+        "units": _units(parts),
         "tee": _tee(parts),
         "tee_versions": dict(parts.tee_versions()),
         "cause": cause
@@ -43,6 +32,8 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
         },
         "registered": parts.registration.status.not_registered_reason is None,
         "not_registered_reason": parts.registration.status.not_registered_reason,
+        "serve": "dra" if parts.dra else "device-plugin",
+        "dra": _dra(parts),
         "settings": {
             key: setting.text_in(parts.reloader.settings) for key, setting in SETTINGS.items()
         },
@@ -63,6 +54,34 @@ def status_of(parts: PluginParts) -> dict[str, Any]:
         "events": recent_events(),
     }
     return document("status", facts)
+
+
+def _units(parts: PluginParts) -> dict[str, Any]:
+    device_list, allocated = parts.device_list, parts.pod_resources.allocated
+    unhealthy_kind = parts.poller.decision.unhealthy_kind
+    return {
+        "unit_bytes": parts.poller.policy_settings.unit_bytes,
+        "capacity": len(device_list.ids),
+        "allocatable": len(device_list.ids) - len(device_list.unhealthy),
+        "allocated": None if allocated is None else len(allocated),
+        "unhealthy": len(device_list.unhealthy),
+        "unhealthy_cause": unhealthy_kind if device_list.unhealthy else None,
+    }
+
+
+def _dra(parts: PluginParts) -> dict[str, Any] | None:
+    """What only DRA mode has; `problem` keeps claims from this node, `api_error` is the latest."""
+    if parts.dra is None:
+        return None
+    publisher = parts.dra.publisher
+    devices = (publisher.stored or {}).get("spec", {}).get("devices", ())
+    return {
+        "slice": publisher.name,
+        "published_bytes": publisher.stored_bytes,
+        "taints": [taint["key"] for each in devices for taint in each.get("taints") or ()],
+        "problem": publisher.problem,
+        "api_error": publisher.error,
+    }
 
 
 def _tee(parts: PluginParts) -> dict[str, Any] | None:

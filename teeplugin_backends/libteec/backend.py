@@ -177,6 +177,11 @@ class LibTeec(TeeBackend):
         """ITrustee's groups; OP-TEE accounts for no client."""
         return 0 if self._known_flavour() == OPTEE else _GROUPS
 
+    @property
+    def flavour(self) -> str:
+        """The vendor whose library answered."""
+        return self._known_flavour()
+
     def identity(self) -> Identity | None:
         """Who the helper is to iTrustee; OP-TEE asks nobody who they are."""
         if (self._flavour or self._flavour_of_library()) == OPTEE:

@@ -27,8 +27,8 @@ PLAIN_NAME = "k8s-tee-device-plugin-ds"
 FOREIGN = {"NodeFeatureRule", "PodMonitor", "PrometheusRule"}
 """What other projects define: no schema of Kubernetes' has them."""
 
-ONLY_THE_CHARTS = {"NetworkPolicy", "Pod"}
-"""The manifests have no NetworkPolicy and no pods of `helm test`."""
+ONLY_THE_CHARTS = {"NetworkPolicy", "Pod", "ResourceClaimTemplate"}
+"""The manifests have no NetworkPolicy, and neither pods nor claims of `helm test`."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +166,9 @@ CASES = {
 }
 
 
+DRA = Case({"serve": "dra"}, {"resources": ["../itrustee"], "components": ["../../components/dra"]})
+
+
 def by_kustomize(case: Case, folder: Path) -> list[Object]:
     """Build the case's own overlay, in a copy of deploy/."""
     copy = folder / "deploy"
@@ -225,9 +228,9 @@ def comparable(objects: list[Object]) -> dict[str, Object]:
     return found
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [*CASES, "dra"])
 def test_the_chart_makes_what_kustomize_makes(name: str, tmp_path: Path) -> None:
-    case = CASES[name]
+    case = (CASES | {"dra": DRA})[name]
     values = {"fullnameOverride": PLAIN_NAME, **case.values}
     made = rendered(values, tmp_path, kubernetes=case.kubernetes)
     ours = comparable([one for one in made if one["kind"] not in ONLY_THE_CHARTS])

@@ -75,6 +75,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"flavour": "sgx"}, 'flavour: "sgx" is not allowed; fix: use itrustee, optee, simulated'),
     ({"flavour": "other"}, "backend: flavour=other needs the name of a backend; fix: set backend"),
     ({"backend": "acme"}, 'backend: "acme" is for flavour=other only; fix: set flavour=other'),
+    ({"serve": "claims"}, 'serve: "claims" is not allowed; fix: use device-plugin, dra'),
     ({"flavor": "optee"}, "flavor: there is no such value; fix: use one of affinity, "),
     ({"image": {"name": "x"}}, "image.name: there is no such value; fix: use one of registry, "),
     (

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client.metrics_core import Metric
 
 from teeplugin.telemetry.metrics import PluginCollector
-from tests.running_parts import running_in_full
+from tests.running_parts import running_in_dra_mode, running_in_full
 from tests.unit.test_docs import _CODE, ROOT, rows
 
 LEVELS = {"debug", "info", "warning", "error", "critical"}
@@ -98,6 +98,9 @@ def test_an_events_level_and_fields_are_documented(name: str) -> None:
 def metrics() -> Iterator[Metric]:
     """What the plugin's own collector yields, from parts that have everything to tell."""
     yield from PluginCollector(running_in_full()).collect()
+    seen = {metric.name for metric in PluginCollector(running_in_full()).collect()}
+    in_dra_mode = PluginCollector(running_in_dra_mode()).collect()
+    yield from (metric for metric in in_dra_mode if metric.name not in seen)
 
 
 def metric_name(metric: Metric) -> str:

@@ -22,7 +22,7 @@ Each line is written in English and in Chinese; `language` chooses.
 
 {{/* The names of all values, but for maps of the user's own. values.yaml has the same: a test compares. */}}
 {{- define "tee.known" -}}
-"": affinity backend backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serviceAccountName settings telemetry test tolerations
+"": affinity backend backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serve serviceAccountName settings telemetry test tolerations
 image: registry repository tag digest pullPolicy
 nodeLibraries: enabled directory names
 kubelet: devicePluginsDir podResourcesDir
@@ -80,6 +80,12 @@ test: enabled units
 {{- $v := .Values -}}
 {{- include "tee.checkChoice" (list . "language" $v.language (list "en" "zh")) -}}
 {{- include "tee.checkChoice" (list . "flavour" $v.flavour (list "itrustee" "optee" "simulated" "other")) -}}
+{{- include "tee.checkChoice" (list . "serve" $v.serve (list "device-plugin" "dra")) -}}
+{{- if and (eq $v.serve "dra") (semverCompare "<1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- include "tee.refuse" (list .
+  (printf "serve: dra needs Kubernetes 1.36 or newer, this is %s" .Capabilities.KubeVersion.Version) "set serve=device-plugin, or update the cluster"
+  (printf "serve：dra 需要 Kubernetes 1.36 或更高版本，当前为 %s" .Capabilities.KubeVersion.Version) "设置 serve=device-plugin，或升级集群") -}}
+{{- end -}}
 {{- include "tee.checkChoice" (list . "image.pullPolicy" $v.image.pullPolicy (list "Always" "IfNotPresent" "Never")) -}}
 {{- include "tee.checkNumber" (list . "telemetry.port" $v.telemetry.port 1 65535) -}}
 {{- include "tee.checkNumber" (list . "minReadySeconds" $v.minReadySeconds 0 3600) -}}
@@ -139,8 +145,8 @@ test: enabled units
 
 {{- define "tee.checkSettings" -}}
 {{- $root := . -}}
-{{- $known := list "precision" "health-interval" "reserve" "log-format" "log-level" -}}
-{{- $elsewhere := dict "backend" "flavour" "backend-options" "backendOptions" "resource-name" "resourceName" "listen" "telemetry.port" "cdi" "limits.enabled" "kubelet-dir" "kubelet.devicePluginsDir" "pod-resources-dir" "kubelet.podResourcesDir" -}}
+{{- $known := list "precision" "health-interval" "reserve" "fault-effect" "log-format" "log-level" -}}
+{{- $elsewhere := dict "serve" "serve" "node-name" "serve" "backend" "flavour" "backend-options" "backendOptions" "resource-name" "resourceName" "listen" "telemetry.port" "cdi" "limits.enabled" "kubelet-dir" "kubelet.devicePluginsDir" "pod-resources-dir" "kubelet.podResourcesDir" -}}
 {{- range $name, $value := .Values.settings -}}
 {{- if hasKey $elsewhere $name -}}
 {{- include "tee.refuse" (list $root
@@ -169,6 +175,7 @@ test: enabled units
   (printf "settings.reserve：%q 不是容量" (toString .reserve)) "使用带 K、M、G 或 T 的数，例如 600MiB") -}}
 {{- end -}}
 {{- end -}}
+{{- if hasKey . "fault-effect" }}{{ include "tee.checkChoice" (list $root "settings.fault-effect" (index . "fault-effect") (list "NoSchedule" "NoExecute")) }}{{ end -}}
 {{- if hasKey . "log-format" }}{{ include "tee.checkChoice" (list $root "settings.log-format" (index . "log-format") (list "text" "json")) }}{{ end -}}
 {{- if hasKey . "log-level" }}{{ include "tee.checkChoice" (list $root "settings.log-level" (index . "log-level") (list "debug" "info" "warning" "error")) }}{{ end -}}
 {{- end -}}
@@ -188,10 +195,10 @@ test: enabled units
   "backendOptions.flavour：由 chart 设置" "使用值 flavour") -}}
 {{- end -}}
 {{- range .Values.extraArgs -}}
-{{- if regexMatch "^--?(config|host-root|listen|resource-name|kubelet-dir|pod-resources-dir|cdi)(=|$)" (toString .) -}}
+{{- if regexMatch "^--?(config|host-root|listen|resource-name|serve|node-name|kubelet-dir|pod-resources-dir|cdi)(=|$)" (toString .) -}}
 {{- include "tee.refuse" (list $root
-  (printf "extraArgs: %q is set by the chart" .) "remove it; telemetry.port, resourceName, limits and kubelet are the values for it"
-  (printf "extraArgs：%q 由 chart 设置" .) "删除它；对应的值是 telemetry.port、resourceName、limits 和 kubelet") -}}
+  (printf "extraArgs: %q is set by the chart" .) "remove it; telemetry.port, resourceName, serve, limits and kubelet are the values for it"
+  (printf "extraArgs：%q 由 chart 设置" .) "删除它；对应的值是 telemetry.port、resourceName、serve、limits 和 kubelet") -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

@@ -25,6 +25,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- end }}
 
+{{/* The DRA driver's account. One name in each cluster, as the driver itself has. */}}
+{{- define "tee.account" -}}
+{{- if eq .Values.serve "dra" }}{{ .Values.serviceAccountName | default .Chart.Name }}{{ else }}{{ .Values.serviceAccountName }}{{ end -}}
+{{- end }}
+
+{{/* The kubelet's --root-dir. */}}
+{{- define "tee.kubeletRoot" -}}
+{{- dir .Values.kubelet.podResourcesDir -}}
+{{- end }}
+
 {{- define "tee.nodeSelector" -}}
 {{- $selector := deepCopy (.Values.nodeSelector | default dict) -}}
 {{- if .Values.nfd.enabled -}}

@@ -15,15 +15,20 @@ affinity:
 {{- with .Values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with .Values.serviceAccountName }}
+{{- with include "tee.account" . }}
 serviceAccountName: {{ . }}
 {{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- if eq .Values.serve "dra" }}
+# It publishes the node's ResourceSlice and reads the pods' claims.
+automountServiceAccountToken: true
+{{- else }}
 # It asks the kubelet and the TEE, never the API server.
 automountServiceAccountToken: false
+{{- end }}
 enableServiceLinks: false
 # It ends within 2 s, also while the TEE hangs.
 terminationGracePeriodSeconds: 10
@@ -44,10 +49,21 @@ volumes:
   - name: config
     configMap:
       name: {{ include "tee.fullname" . }}
+  {{- if eq .Values.serve "dra" }}
+  - name: plugins
+    hostPath:
+      path: {{ include "tee.kubeletRoot" . }}/plugins/tee-ram.huawei.com
+      type: DirectoryOrCreate
+  - name: plugins-registry
+    hostPath:
+      path: {{ include "tee.kubeletRoot" . }}/plugins_registry
+      type: DirectoryOrCreate
+  {{- else }}
   - name: device-plugins
     hostPath:
       path: {{ .Values.kubelet.devicePluginsDir }}
       type: Directory
+  {{- end }}
   - name: pod-resources
     hostPath:
       path: {{ .Values.kubelet.podResourcesDir }}
@@ -106,8 +122,22 @@ securityContext:
   capabilities:
     drop:
       - ALL
-{{- if or .Values.nodeLibraries.enabled .Values.limits.enabled .Values.env }}
+{{- $dra := eq .Values.serve "dra" }}
+{{- if or .Values.nodeLibraries.enabled .Values.limits.enabled .Values.env $dra }}
 env:
+  {{- if $dra }}
+  - name: TEEPLUGIN_SERVE
+    value: dra
+  - name: TEEPLUGIN_NODE_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: spec.nodeName
+  {{- if ne (include "tee.kubeletRoot" .) "/var/lib/kubelet" }}
+  # The kubelet dials the paths that the plugin names, so both must see the sockets there.
+  - name: TEEPLUGIN_POD_RESOURCES_DIR
+    value: {{ .Values.kubelet.podResourcesDir }}
+  {{- end }}
+  {{- end }}
   {{- if .Values.nodeLibraries.enabled }}
   - name: LD_LIBRARY_PATH
     value: /opt/tee
@@ -132,11 +162,21 @@ volumeMounts:
 - name: config
   mountPath: /etc/tee-device-plugin
   readOnly: true
+{{- if eq .Values.serve "dra" }}
+- name: plugins
+  mountPath: {{ include "tee.kubeletRoot" . }}/plugins/tee-ram.huawei.com
+- name: plugins-registry
+  mountPath: {{ include "tee.kubeletRoot" . }}/plugins_registry
+- name: pod-resources
+  mountPath: {{ .Values.kubelet.podResourcesDir }}
+  readOnly: true
+{{- else }}
 - name: device-plugins
   mountPath: /var/lib/kubelet/device-plugins
 - name: pod-resources
   mountPath: /var/lib/kubelet/pod-resources
   readOnly: true
+{{- end }}
 {{- if eq .Values.flavour "itrustee" }}
 - name: itrustee
   mountPath: /var/itrustee

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -13,6 +14,7 @@ from teeplugin.api.podresources import v1
 from teeplugin.kubelet import pod_resources_client
 from teeplugin.kubelet import registration as registration_module
 from teeplugin.kubelet.grpc_client import CallError, CallRefused, CallTimedOut, NoAnswer, call
+from teeplugin.kubelet.pod_resources_answer import holders_in
 from teeplugin.kubelet.pod_resources_client import PodResourcesClient
 from teeplugin.policy.device_list import IdSet
 from tests.fake_grpc_peer import ODD_ANSWERS, Shape, answers, fake_peer, message
@@ -160,7 +162,9 @@ async def test_the_pod_resources_outlives_every_answer(
 ) -> None:
     monkeypatch.setattr(pod_resources_client, "CALL_SECONDS", 0.2)
     monkeypatch.setattr(pod_resources_client, "UNREADABLE_SECONDS", 0.05)
-    pod_resources = PodResourcesClient(socket=path, resource_name=RESOURCE)
+    pod_resources = PodResourcesClient(
+        socket=path, read=partial(holders_in, resource_name=RESOURCE)
+    )
     devices = v1.ContainerDevices(RESOURCE, ["7"])
     pod = v1.PodResources("pod", "ns", [v1.ContainerResources("main", [devices])])
     with capture_logs() as logs:
@@ -180,7 +184,9 @@ async def test_bytes_that_are_no_answer_of_pod_resources_are_told(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pod_resources_client, "UNREADABLE_SECONDS", 0)
-    pod_resources = PodResourcesClient(socket=path, resource_name=RESOURCE)
+    pod_resources = PodResourcesClient(
+        socket=path, read=partial(holders_in, resource_name=RESOURCE)
+    )
     with capture_logs() as logs:
         async with fake_peer(path, answers(message(b"\x0a\x05abc"))):
             assert not await pod_resources.refresh()

@@ -27,7 +27,7 @@ class PlayedPodResources(PodResourcesClient):
     """
 
     def __init__(self) -> None:
-        super().__init__(socket=Path("unread"), resource_name="huawei.com/tee-ram")
+        super().__init__(socket=Path("unread"), read=lambda _: iter(()))
         self.held: list[IdSet] = [IdSet()]
         self.looks = 0
 

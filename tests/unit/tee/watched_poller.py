@@ -90,7 +90,7 @@ class Watched:
         self.tee = ScriptedTee(access)
         self.latest_list: Latest[PublishedList | None] = Latest(None)
         self.pod_resources = pod_resources or UnreadPodResources(
-            socket=Path("unread"), resource_name="huawei.com/tee-ram"
+            socket=Path("unread"), read=lambda _: iter(())
         )
         self.poller = TeePoller(
             backend=self.tee,

@@ -6,6 +6,7 @@ from time import monotonic
 
 import pytest
 
+from teeplugin.kubelet.endpoint import Endpoint
 from teeplugin.policy.decide import Cause, Decision
 from teeplugin.policy.device_list import DeviceList
 from teeplugin.telemetry import probes
@@ -40,6 +41,7 @@ async def test_a_socket_that_accepts_and_says_nothing_is_a_reason_to_restart(
         mute.bind(str(parts.endpoint.path))
         mute.listen()
         status = parts.endpoint.path.lstat()
+        assert isinstance(parts.endpoint, Endpoint)
         parts.endpoint._identity = status.st_dev, status.st_ino
         assert (await probes.live(parts))["socket"] == (
             f"{parts.endpoint.path} did not answer within 0.05 s"
@@ -52,6 +54,7 @@ async def test_without_a_socket_in_place_there_is_nothing_to_ask() -> None:
 
 async def test_a_socket_that_answers_is_alive(kubelet_dir: Path) -> None:
     parts = running_parts(kubelet_dir)
+    assert isinstance(parts.endpoint, Endpoint)
     await parts.endpoint.open()
     try:
         assert (await probes.live(parts))["socket"] is None
