@@ -23,7 +23,14 @@ from teeplugin.kubelet.directory_safety import weakness_of
 from teeplugin.kubelet.directory_watch import is_dead_mount
 from teeplugin.kubelet.endpoint import ORIGINAL_SOCKET, socket_path_fits
 from teeplugin.kubelet.permission import REFUSED, who_refuses
-from teeplugin.kubelet.socket_probe import ANSWER_SECONDS, connected, silence_of, state_of
+from teeplugin.kubelet.socket_probe import (
+    ANSWER_SECONDS,
+    GET_INFO_METHOD,
+    OPTIONS_METHOD,
+    connected,
+    silence_of,
+    state_of,
+)
 from teeplugin.policy import units
 from teeplugin.policy.cdi import MOST_AMOUNTS
 from teeplugin.policy.cdi_spec import Mismatch
@@ -49,24 +56,25 @@ async def look_around(
         return
     reached(Phase.SETTINGS)
     backend = _look_at_backend(evidence, settings)
-    evidence.sockets = sockets = _sockets(settings.device_plugins_dir)
+    evidence.sockets = sockets = _sockets(settings.registration_dir)
     evidence.process = look_at_process(sockets.pids, settings.resource_name)
     evidence.recorded = recorded_allocations(settings.device_plugins_dir, settings.resource_name)
 
     async def directory() -> None:
-        path = settings.device_plugins_dir
+        path = settings.registration_dir
         seen = _directory(path)
         evidence.directory = replace(seen, is_dead_mount=await is_dead_mount(path))
 
     async def records() -> None:
         path = settings.pod_resources_socket
-        evidence.records = await look_at_records(path, settings.resource_name)
+        evidence.records = await look_at_records(path, settings)
 
     async def page() -> None:
         evidence.page = await look_at_page(settings.listen)
 
     async def plugins() -> None:
-        found = {path: await silence_of(path, ANSWER_SECONDS) for path in sockets.live}
+        method = GET_INFO_METHOD if evidence.in_dra_mode else OPTIONS_METHOD
+        found = {path: await silence_of(path, ANSWER_SECONDS, method) for path in sockets.live}
         silent = {path: silence for path, silence in found.items() if silence is not None}
         evidence.sockets = replace(sockets, silent=silent)
 

@@ -157,6 +157,20 @@ class LimitsTold:
 
 
 @pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
+class SliceTold:
+    """What the running plugin says of its ResourceSlice, in DRA mode.
+
+    `problem` keeps claims from the node; `api_error` is what the API server last answered.
+    """
+
+    name: str
+    published_bytes: int | None
+    taints: Sequence[str]
+    problem: str | None
+    api_error: str | None
+
+
+@pydantic.dataclasses.dataclass(frozen=True, slots=True, config=_TOLD)
 class PluginStatus:
     """What the running plugin tells of itself on its page /status, as far as doctor uses it."""
 
@@ -174,6 +188,7 @@ class PluginStatus:
     settings_misfit: str | None
     settings_waiting: Mapping[str, str | None]
     limits: LimitsTold | None = None
+    published: SliceTold | None = None
 
     @classmethod
     def parse(cls, page: Mapping[str, Any]) -> Self:
@@ -182,7 +197,7 @@ class PluginStatus:
         Raises:
             LookupError, TypeError, ValueError: it is no page of a tee-device-plugin.
         """
-        count, cause = page["units"], page["cause"]
+        count, cause, dra = page["units"], page["cause"], page.get("dra")
         return cls(
             resource=page["resource_name"],
             backend=page["backend"],
@@ -200,6 +215,14 @@ class PluginStatus:
             settings_waiting=page["settings_waiting"],
             # A plugin of an older version doesn't have it.
             limits=LimitsTold(**limits) if (limits := page.get("limits")) else None,
+            published=dra
+            and SliceTold(
+                name=dra["slice"],
+                published_bytes=dra["published_bytes"],
+                taints=dra["taints"],
+                problem=dra["problem"],
+                api_error=dra["api_error"],
+            ),
         )
 
 
@@ -254,6 +277,11 @@ class Evidence:
         if self.loaded is None:
             raise NotSeenError("the settings")
         return self.loaded.settings
+
+    @property
+    def in_dra_mode(self) -> bool:
+        """Whether the plugin is to be a DRA driver."""
+        return self.settings.serve == "dra"
 
     @property
     def reading(self) -> TeeMemory | None:

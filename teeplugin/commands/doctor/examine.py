@@ -21,6 +21,7 @@ class Check:
     name: str
     judge: Callable[[Evidence], Outcome]
     phase: Phase = Phase.TEE
+    only_in_dra_mode: bool = False
 
 
 BEFORE_THE_TEE = (
@@ -43,6 +44,7 @@ AFTER_THE_WAY = (
     Check("node", "stale-sockets", node_checks.stale_sockets),
     Check("plugin", "plugin", plugin_checks.plugin),
     Check("plugin", "registration", plugin_checks.registration),
+    Check("plugin", "slice", plugin_checks.published_slice, only_in_dra_mode=True),
     Check("plugin", "listed-units", plugin_checks.listed_units),
     Check("plugin", "pod-resources", plugin_checks.pod_resources),
     Check("plugin", "limits", plugin_checks.limits),
@@ -89,7 +91,8 @@ def _lines(evidence: Evidence, phase: Phase) -> Iterator[Line]:
     for finding in evidence.answer.findings if evidence.answer else ():
         yield Line(TEE_SECTION, finding)
     for check in AFTER_THE_WAY:
-        yield _line(check, evidence)
+        if evidence.in_dra_mode or not check.only_in_dra_mode:
+            yield _line(check, evidence)
 
 
 def _line(check: Check, evidence: Evidence) -> Line:

@@ -1,9 +1,11 @@
 """Asks the kubelet's PodResources which units pods hold, and how many units are allocatable."""
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 from teeplugin.commands.doctor.evidence import RecordsSeen
+from teeplugin.config.settings import Settings
 from teeplugin.kubelet.grpc_client import CallError, CallRefused, CallTimedOut, NoAnswer
 from teeplugin.kubelet.pod_resources_answer import allocatable_units, holders_in
 from teeplugin.kubelet.pod_resources_client import (
@@ -12,14 +14,16 @@ from teeplugin.kubelet.pod_resources_client import (
     list_pods,
     unreadable_fix,
 )
+from teeplugin.policy.allocation_records import Holder
 from teeplugin.policy.device_list import IdSet
 
 
-async def look_at_records(path: Path, resource_name: str) -> RecordsSeen:
+async def look_at_records(path: Path, settings: Settings) -> RecordsSeen:
     """Call List, and GetAllocatableResources, which kubelets before 1.23 don't serve."""
+    resource_name = settings.resource_name
     allocated: dict[tuple[str, str, str], IdSet] = {}
     try:
-        for holder in holders_in(await list_pods(path), resource_name):
+        for holder in _holders(await list_pods(path), settings):
             if holder is not None:
                 key = (holder.namespace, holder.pod, holder.container)
                 allocated[key] = allocated.get(key, IdSet()) | holder.ids
@@ -32,7 +36,17 @@ async def look_at_records(path: Path, resource_name: str) -> RecordsSeen:
             fix=unreadable_fix(path, error),
             is_silent=isinstance(error, CallTimedOut),
         )
+    if settings.serve == "dra":
+        return RecordsSeen(allocated)
     return RecordsSeen(allocated, await _listed(path, resource_name))
+
+
+def _holders(data: bytes, settings: Settings) -> Iterator[Holder | None]:
+    if settings.serve != "dra":
+        return holders_in(data, settings.resource_name)
+    from teeplugin.dra.holders import ClaimHolders  # noqa: PLC0415 - needed in DRA mode only
+
+    return ClaimHolders().read(data)
 
 
 def _in_words(error: CallError) -> str:

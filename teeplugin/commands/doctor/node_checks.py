@@ -71,6 +71,8 @@ def kubelet_socket(evidence: Evidence) -> Outcome:
     """The kubelet listens for registrations; it is connected to, and told nothing."""
     directory = seen(evidence.directory, "the kubelet's directory")
     sockets = seen(evidence.sockets, "the sockets")
+    if evidence.in_dra_mode:
+        return not_applicable("a DRA driver calls nobody: the kubelet finds its socket")
     if directory.is_missing:
         return not_applicable("there is no directory it could be in: see kubelet-directory")
     return _answers(directory.path / "kubelet.sock", sockets.kubelet, sockets.refused_by)

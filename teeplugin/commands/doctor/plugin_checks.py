@@ -12,6 +12,7 @@ from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok,
 from teeplugin.config.settings import SETTINGS
 from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.policy.decide import FAULT_SECONDS
+from teeplugin.policy.units import format_size
 
 _LIVE = (SocketState.LISTENS, SocketState.FULL)
 _KUBELET_DOWN = (SocketState.MISSING, SocketState.REFUSES, SocketState.FULL)
@@ -77,6 +78,8 @@ def registration(evidence: Evidence) -> Outcome:
         return _registered_by_the_kubelet(evidence, resource)
     if not status.capacity and status.settings_misfit is None:
         return not_applicable(_NOTHING_YET)
+    if status.registered and evidence.in_dra_mode:
+        return ok("the kubelet has the DRA driver registered")
     if status.registered:
         return ok(f"the kubelet watches the list of {resource}")
     text = f"{resource} isn't registered: {status.not_registered_reason}"
@@ -94,6 +97,27 @@ def _registered_by_the_kubelet(evidence: Evidence, resource: str) -> Outcome:
         text = f"a plugin listens, and the kubelet has no healthy unit of {resource}"
         return failed(text, "see not_registered and tee_unhealthy in the plugin's log")
     return not_applicable("neither the plugin nor the kubelet tells: see telemetry")
+
+
+def published_slice(evidence: Evidence) -> Outcome:
+    """The node's ResourceSlice is in the API server, as the running plugin tells."""
+    status = evidence.status
+    if status is None:
+        return not_applicable("no plugin of this resource answers: see telemetry")
+    told = status.published
+    if told is None:
+        text = "the plugin that runs serves devices, not claims"
+        return failed(text, "restart it: serve: dra counts after a restart")
+    for problem in (told.problem, told.api_error):
+        if problem is not None:
+            fix = "do what the message says; see node_not_served and api_server_failed in the log"
+            return failed(problem, fix)
+    if told.published_bytes is None:
+        return not_applicable(_NOTHING_YET)
+    text = f"{told.name} has {format_size(told.published_bytes)}"
+    if told.taints:
+        return warning(f"{text}, and is tainted: {', '.join(told.taints)}", "see query and reserve")
+    return ok(text)
 
 
 def listed_units(evidence: Evidence) -> Outcome:
