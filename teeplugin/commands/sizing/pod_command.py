@@ -52,6 +52,9 @@ def parser() -> Parser:
     made.add_argument(
         "--command", metavar="PATH", help="the CA's path, as the TAs' allowlists admit it"
     )
+    made.add_argument(
+        "--claim", action="store_true", help="ask by a claim, where the plugin runs with serve: dra"
+    )
     return made
 
 
@@ -72,6 +75,7 @@ def _terms(flags: argparse.Namespace, made: Estimate) -> PodSettings:
         image=_image(flags.image),
         user_id=_user(flags.user),
         command=None if flags.command is None else _command(flags.command),
+        claim=flags.claim,
     )
 
 

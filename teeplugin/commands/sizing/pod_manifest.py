@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from teeplugin import __version__
+from teeplugin.commands.sizing.claim import REQUEST, claim_template
 from teeplugin.commands.sizing.estimate import Estimate
 from teeplugin.commands.sizing.memory import kib_text
 from teeplugin.config.settings import shown
@@ -30,6 +31,7 @@ spec:
   # keys work in a container only if the vendor's OCI hook on the node has registered it in the TEE.
   hostPID: false
   shareProcessNamespace: false
+{resource_claims}\
   # A CA needs no access to the Kubernetes API.
   automountServiceAccountToken: false
   securityContext:
@@ -53,8 +55,23 @@ spec:
           drop:
             - ALL
       resources:
+{resources}"""
+
+_LIMITS = """\
         limits:
           {resource_name}: {units}
+"""
+
+_CLAIMS = f"""\
+        claims:
+          - name: {REQUEST}
+"""
+
+_RESOURCE_CLAIMS = f"""\
+  # Each pod gets a claim of its own, made from this template.
+  resourceClaims:
+    - name: {REQUEST}
+      resourceClaimTemplateName: {{name}}
 """
 
 _NOT_ROOT = """\
@@ -67,12 +84,16 @@ _NOT_ROOT = """\
 
 @dataclass(frozen=True, slots=True)
 class PodSettings:
-    """What the manifest says besides the number; every value has passed its rule."""
+    """What the manifest says besides the number; every value has passed its rule.
+
+    With `claim` the pod asks by a claim, whose template comes first.
+    """
 
     name: str
     image: str
     user_id: int
     command: str | None
+    claim: bool = False
 
 
 def pod_manifest(estimate: Estimate, terms: PodSettings) -> str:
@@ -83,15 +104,21 @@ def pod_manifest(estimate: Estimate, terms: PodSettings) -> str:
         if terms.command
         else "      # The image has to start the CA by the path that the TAs' allowlists admit.\n"
     )
+    name = _scalar(terms.name)
+    limits = _LIMITS.format(
+        resource_name=_scalar(estimate.resource_name), units=estimate.rounded.units
+    )
     body = _TEMPLATE.format(
-        name=_scalar(terms.name),
+        name=name,
+        resource_claims=_RESOURCE_CLAIMS.format(name=name) if terms.claim else "",
+        resources=_CLAIMS if terms.claim else limits,
         user_id=terms.user_id,
         user_note=_NOT_ROOT if terms.user_id else "",
         image=_scalar(terms.image),
         command=command,
-        resource_name=_scalar(estimate.resource_name),
-        units=estimate.rounded.units,
     )
+    if terms.claim:
+        body = f"{claim_template(name, estimate)}---\n{body}"
     return "".join(f"# {line}\n" for line in _head(estimate)) + body
 
 

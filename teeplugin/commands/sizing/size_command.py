@@ -8,6 +8,7 @@ from teeplugin.cli.console import put
 from teeplugin.cli.layout import terminal_columns
 from teeplugin.cli.parser import Parser
 from teeplugin.commands.sizing.arguments import add_arguments, estimate
+from teeplugin.commands.sizing.claim import claim_template
 from teeplugin.commands.sizing.estimate import Estimate
 from teeplugin.commands.sizing.report import as_data, as_table
 
@@ -22,6 +23,9 @@ def parser() -> Parser:
     made = Parser("size", usage="%(prog)s [FLAGS] FILE...", description=_DESCRIPTION)
     add_arguments(made)
     made.add_argument("--format", choices=tuple(_FORMATS), default="table", help="how to print it")
+    made.add_argument(
+        "--claim", action="store_true", help="print a claim's template instead, for serve: dra"
+    )
     return made
 
 
@@ -32,6 +36,8 @@ def main(argv: Sequence[str]) -> int:
         ConfigError: a flag or a file can't be used.
     """
     flags = parser().parse_intermixed_args(argv)
+    if flags.claim:
+        return put(claim_template("tee", estimate(flags)))
     return put(_FORMATS[flags.format](estimate(flags)))
 
 

@@ -10,6 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from teeplugin.dra.quantity import parse_quantity
 from tests.unit.commands.sizing_files import DATA, UUID, configs_xml, pod, refusal, size
 
 EXAMPLE = DATA / "ten_mib.xml"
@@ -208,3 +209,39 @@ def test_what_is_taken_stands_in_the_manifest_as_it_was_given(
     (container,) = found["spec"]["containers"]
     assert (container["image"], container["command"]) == (image, [command])
     assert (found["metadata"]["name"], container["name"]) == (name, name)
+
+
+# Claims
+
+
+def test_with_claim_the_pod_asks_by_a_claim_of_the_same_amount() -> None:
+    for precision in ("512", "1024"):
+        words = ("--precision", precision, EXAMPLE, PLUGIN)
+        template, one = yaml.safe_load_all(pod(*IMAGE, "--claim", *words))
+        for found in (template, one):
+            kubernetes_validate.validate(found, "1.37", strict=True)
+        (request,) = template["spec"]["spec"]["devices"]["requests"]
+        asked = json.loads(size("--format", "json", *words))["asked_bytes"]
+        memory = request["exactly"]["capacity"]["requests"]["memory"]
+        assert parse_quantity(memory) == asked
+        (source,) = one["spec"]["resourceClaims"]
+        assert source["resourceClaimTemplateName"] == template["metadata"]["name"]
+        (container,) = one["spec"]["containers"]
+        assert container["resources"] == {"claims": [{"name": source["name"]}]}
+        assert source["name"] == request["name"]
+        assert yaml.safe_load(size("--claim", *words))["spec"] == template["spec"]
+
+
+def test_the_claims_class_is_that_of_the_manifests() -> None:
+    file = Path(__file__).parents[3] / "deploy" / "components" / "dra" / "device-class.yaml"
+    made = yaml.safe_load(size("--claim", EXAMPLE))
+    (request,) = made["spec"]["spec"]["devices"]["requests"]
+    found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert request["exactly"]["deviceClassName"] == found["metadata"]["name"]
+
+
+def test_a_claim_of_more_units_than_a_container_gets_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "configs.xml"
+    file.write_text(configs_xml(f"<heap_size>{2 * 1024**3}</heap_size>"))
+    assert "at most 2048 units" in size("--claim", file)
+    assert "at most" not in size("--claim", "--precision", "4096", file)
