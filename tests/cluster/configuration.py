@@ -38,7 +38,7 @@ def write(settings: Settings) -> None:
     config.mkdir(exist_ok=True)
     token = secrets.token_hex(16)
     _private(config / "tokens.csv", f'{token},admin,admin,"system:masters"\n')
-    _private(settings.kubeconfig, _json(_kubeconfig(token)))
+    _private(settings.kubeconfig, _json(kubeconfig({"token": token})))
     _make_key(config / "service-accounts.key")
     (config / "containerd.toml").write_text(_containerd(settings))
     settings.versions_record.write_text(str(settings.versions))
@@ -113,7 +113,8 @@ def _apiserver(settings: Settings, binaries: Mapping[str, str], key: Path) -> li
         f"--service-account-signing-key-file={key}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--token-auth-file={config / 'tokens.csv'}",
-        "--authorization-mode=AlwaysAllow",
+        # The lab's own programs are in system:masters; plugins in DRA mode are not.
+        "--authorization-mode=RBAC",
         # Pods need not wait for the default service account of a new namespace.
         "--disable-admission-plugins=ServiceAccount",
         "--endpoint-reconciler-type=none",
@@ -215,7 +216,8 @@ def _network(settings: Settings) -> dict[str, object]:
     return {"cniVersion": "1.0.0", "name": "lab", "plugins": [bridge]}
 
 
-def _kubeconfig(token: str) -> dict[str, object]:
+def kubeconfig(user: Mapping[str, str]) -> dict[str, object]:
+    """Lead a user to the lab's API server."""
     return {
         "apiVersion": "v1",
         "kind": "Config",
@@ -223,7 +225,7 @@ def _kubeconfig(token: str) -> dict[str, object]:
             # Server and clients share one network namespace; nobody else is there to deceive.
             {"name": "lab", "cluster": {"server": _API_SERVER, "insecure-skip-tls-verify": True}}
         ],
-        "users": [{"name": "admin", "user": {"token": token}}],
+        "users": [{"name": "admin", "user": dict(user)}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "admin"}}],
         "current-context": "lab",
     }
