@@ -25,9 +25,12 @@ def run(
     )
 
 
-def test_a_dash_is_standard_input() -> None:
+def test_a_dash_is_standard_input(tmp_path: Path) -> None:
+    # At a path that is printed as it is, wherever the checkout may be.
+    file = tmp_path / "full.xml"
     content = (DATA / "full.xml").read_bytes()
-    from_file = run("size", DATA / "full.xml").stdout.replace(os.fsencode(DATA / "full.xml"), b"-")
+    file.write_bytes(content)
+    from_file = run("size", file).stdout.replace(os.fsencode(file), b"-")
     assert run("size", "-", given=content).stdout == from_file
     pod = run("pod", "--image", "ca:1", "-", given=content)
     assert yaml.safe_load(pod.stdout)["metadata"]["name"] == "payments"
