@@ -72,8 +72,8 @@ UNRUN: Mapping[str, str] = MappingProxyType(
     {
         "1.33.13": "it was built with its control plane, and the suites have not been run yet: "
         "`nox -s matrix -- 1.33.13` runs them",
-        "1.20.15": "its API server can't be built from modules, as code that is generated for it is "
-        "not in them; the kubelet 1.20.2 of Debian's sources was tried alone: the plugin "
+        "1.20.15": "its API server can't be built from modules, as code that is generated for it "
+        "is not in them; the kubelet 1.20.2 of Debian's sources was tried alone: the plugin "
         "registered, also after a restart, and a static pod got its units",
         "1.19": "its PodResources API is v1alpha1: the simulated kubelet of 1.18 stands for it",
         "1.18": "its modules can't be had: the simulated kubelet of 1.18 keeps the contract",
