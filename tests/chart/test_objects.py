@@ -280,6 +280,9 @@ def test_the_name_is_the_releases_own_where_that_says_what_it_is(tmp_path: Path)
         ("tee", f"tee-{RELEASE}"),
         (f"my-{RELEASE}", f"my-{RELEASE}"),
         (long, long[:52]),
+        # Helm allows dots in a release's name, and the cut may end with one.
+        (f"{RELEASE}-{'a' * 33}.b", f"{RELEASE}-{'a' * 33}"),
+        ("123", f"123-{RELEASE}"),
     ):
         objects = rendered({}, tmp_path, release=release)
         assert of_kind(objects, "DaemonSet")["metadata"]["name"] == name
@@ -321,6 +324,11 @@ def test_the_policy_lets_the_named_ones_read_the_metrics_and_nothing_else(tmp_pa
     (rule,) = policy["ingress"]
     assert rule == {"from": peers, "ports": [{"port": "telemetry", "protocol": "TCP"}]}
     assert policy["egress"] == []
+    # To Kubernetes an empty `from` means everybody.
+    nobody = of_kind(rendered({"networkPolicy": {"enabled": True}}, tmp_path), "NetworkPolicy")
+    assert nobody["spec"]["ingress"] == []
+    dra = rendered({"networkPolicy": {"enabled": True}, "serve": "dra"}, tmp_path)
+    assert of_kind(dra, "NetworkPolicy")["spec"]["policyTypes"] == ["Ingress"]
     assert policy["podSelector"] == of_kind(objects, "DaemonSet")["spec"]["selector"]
 
 

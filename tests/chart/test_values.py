@@ -35,14 +35,14 @@ def defaults() -> Iterator[tuple[str, Any]]:
 
 def test_schema_and_values_have_the_same_names_and_defaults() -> None:
     assert dict(defaults()) == {path: node["default"] for path, node in pages.values(SCHEMA)}
-    assert VALUES.keys() == SCHEMA["properties"].keys() - {"global"}
+    assert VALUES.keys() == SCHEMA["properties"].keys() - {"enabled", "global"}
 
 
 def test_the_checks_know_the_same_names() -> None:
     text = (CHART / "templates" / "_check.tpl").read_text(encoding="utf-8")
     block = text.partition('define "tee.known" -}}\n')[2].partition("{{- end }}")[0]
     known = {key: set(names.split()) for key, names in yaml.safe_load(block).items()}
-    groups: dict[str, set[str]] = {"": {*VALUES, "global"}}
+    groups: dict[str, set[str]] = {"": {*VALUES, "enabled", "global"}}
     for path, _ in pages.values(SCHEMA):
         *parents, _ = path.split(".")
         node = VALUES
@@ -88,7 +88,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"image": {"repository": "Tee:1"}}, '"Tee:1" is not a repository; fix: use lower-case '),
     ({"image": {"registry": "https://r.example"}}, "fix: leave out https://"),
     ({"image": {"tag": "sha256:0"}}, '"sha256:0" is not a tag; fix: use letters, digits, dots'),
-    ({"image": {"tag": 1.10}}, "is a number, and may have lost a 0 at its end; fix: write it in q"),
+    ({"image": {"tag": 1.10}}, "is a number, and may not be what was written; fix: write it in q"),
     ({"image": {"digest": "sha256:12"}}, "is not sha256: and 64 hexadecimal digits; fix: copy"),
     ({"image": {"pullPolicy": "always"}}, "is not allowed; fix: use Always, IfNotPresent, Ne"),
     ({"imagePullSecrets": ["regcred"]}, "is not an object with a name; fix: write it as - na"),
@@ -116,7 +116,33 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "limits.remove: excludes limits.enabled; fix: set limits.enabled=false",
     ),
     ({"settings": {"cdi": "on"}}, "settings.cdi: the chart sets it; fix: use the value limits.en"),
-    ({"nodeLibraries": {"names": ["/usr/lib/a.so"]}}, "is not a file name; fix: put its directo"),
+    ({"nodeLibraries": {"names": ["/usr/lib/a.so"]}}, "is no file name, or too much like anot"),
+    ({"nodeLibraries": {"names": ["config.so"]}}, "is no file name, or too much like another;"),
+    ({"nodeLibraries": {"names": ["a.so.1", "a-so.1"]}}, "is no file name, or too much like ano"),
+    (
+        {"podLabels": {"name": "x"}},
+        "podLabels.name: the chart sets it; fix: remove it, or use a key",
+    ),
+    ({"podAnnotations": {"checksum/config": "x"}}, "checksum/config: the chart sets it; fix: re"),
+    (
+        {"env": [{"name": "TEEPLUGIN_CDI", "value": "off"}]},
+        '"TEEPLUGIN_CDI" is set by the chart, o',
+    ),
+    ({"env": [{"value": "off"}]}, 'env: "" is set by the chart, or is no name; fix: remove it'),
+    ({"backendOptions": {"a": {"b": 1}}}, "is no text and no number; fix: give a single value"),
+    ({"resourceName": "requests.example.com/x"}, "begins with requests., or its domain has o"),
+    (
+        {"image": {"tag": 20240101}},
+        "is a number, and may not be what was written; fix: write it in q",
+    ),
+    (
+        {"settings": {"log-level": 1}},
+        'settings.log-level: "1" is not allowed; fix: use debug, info',
+    ),
+    (
+        {"monitoring": {"scrapeAnnotations": True, "prometheusRule": {"enabled": True}}},
+        "which only the podMonitor makes; fix: enable podMonitor instead of scrapeAnnotations",
+    ),
     ({"nodeSelector": {"teetype": True}}, 'true is not a string; fix: use quotes: teetype: "tr'),
     ({"telemetry": {"port": 98400}}, '"98400" is not a whole number from 1 to 65535; fix: set'),
     ({"minReadySeconds": 2.5}, '"2.5" is not a whole number from 0 to 3600; fix: set'),
@@ -162,7 +188,13 @@ def test_a_value_may_be_taken_away(name: str, tmp_path: Path) -> None:
     assert name not in spec or spec[name] == {"feature.node.kubernetes.io/teetype": "trustzone"}
 
 
-def test_large_numbers_stay_whole(tmp_path: Path) -> None:
-    objects = rendered({"settings": {"precision": 1_073_741_824}}, tmp_path)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("precision", 1_073_741_824), ("health-interval", 0.5), ("reserve", 600_000_000)],
+)
+def test_a_number_reaches_the_plugin_as_it_was_written(
+    name: str, value: float, tmp_path: Path
+) -> None:
+    objects = rendered({"settings": {name: value}}, tmp_path)
     config = yaml.safe_load(of_kind(objects, "ConfigMap")["data"]["config.yaml"])
-    assert config["precision"] == 1_073_741_824
+    assert config[name] == value

@@ -22,7 +22,7 @@ Each line is written in English and in Chinese; `language` chooses.
 
 {{/* The names of all values, but for maps of the user's own. values.yaml has the same: a test compares. */}}
 {{- define "tee.known" -}}
-"": affinity backend backendOptions env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serve serviceAccountName settings telemetry test tolerations
+"": affinity backend backendOptions enabled env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serve serviceAccountName settings telemetry test tolerations
 image: registry repository tag digest pullPolicy
 nodeLibraries: enabled directory names
 kubelet: devicePluginsDir podResourcesDir
@@ -59,8 +59,8 @@ test: enabled units
 {{- $root := index . 0 -}}{{- $path := index . 1 -}}{{- $value := index . 2 -}}{{- $allowed := index . 3 -}}
 {{- if not (has $value $allowed) -}}
 {{- include "tee.refuse" (list $root
-  (printf "%s: %q is not allowed" $path $value) (printf "use %s" (join ", " $allowed))
-  (printf "%s：不允许 %q" $path $value) (printf "使用 %s" (join "、" $allowed))) -}}
+  (printf "%s: %q is not allowed" $path (toString $value)) (printf "use %s" (join ", " $allowed))
+  (printf "%s：不允许 %q" $path (toString $value)) (printf "使用 %s" (join "、" $allowed))) -}}
 {{- end -}}
 {{- end }}
 
@@ -69,7 +69,7 @@ test: enabled units
 {{- $root := index . 0 -}}{{- $path := index . 1 -}}{{- $value := toString (index . 2) -}}
 {{- $least := index . 3 -}}{{- $most := index . 4 -}}
 {{- if kindIs "float64" (index . 2) }}{{ if eq (floor (index . 2)) (index . 2) }}{{ $value = toString (int64 (index . 2)) }}{{ end }}{{ end -}}
-{{- if or (not (regexMatch "^-?[0-9]{1,15}$" $value)) (lt (int64 $value) (int64 $least)) (gt (int64 $value) (int64 $most)) -}}
+{{- if or (not (regexMatch "^(0|-?[1-9][0-9]{0,14})$" $value)) (lt (int64 $value) (int64 $least)) (gt (int64 $value) (int64 $most)) -}}
 {{- include "tee.refuse" (list $root
   (printf "%s: %q is not a whole number from %d to %d" $path $value (int64 $least) (int64 $most)) (printf "set %s to a number in this range" $path)
   (printf "%s：%q 不是 %d 到 %d 的整数" $path $value (int64 $least) (int64 $most)) (printf "把 %s 设为此范围内的整数" $path)) -}}
@@ -100,6 +100,11 @@ test: enabled units
   (printf "resourceName: %q is not a resource name DOMAIN/NAME" $v.resourceName) "use one like huawei.com/tee-ram"
   (printf "resourceName：%q 不是“域名/名称”形式的资源名" $v.resourceName) "使用类似 huawei.com/tee-ram 的名称") -}}
 {{- end -}}
+{{- if or (hasPrefix "requests." $v.resourceName) (gt (len (splitList "/" $v.resourceName | first)) 253) -}}
+{{- include "tee.refuse" (list .
+  (printf "resourceName: %q begins with requests., or its domain has over 253 characters" $v.resourceName) "use one like huawei.com/tee-ram"
+  (printf "resourceName：%q 以 requests. 开头，或域名超过 253 个字符" $v.resourceName) "使用类似 huawei.com/tee-ram 的名称") -}}
+{{- end -}}
 {{- if regexMatch "^([^/]*\\.)?kubernetes\\.io/" $v.resourceName -}}
 {{- include "tee.refuse" (list .
   (printf "resourceName: %q is in a domain that belongs to Kubernetes" $v.resourceName) "use a domain of your own, as in huawei.com/tee-ram"
@@ -114,17 +119,17 @@ test: enabled units
   (printf "image.repository: %q is not a repository" $image.repository) "use lower-case letters, and put host and port into image.registry, the tag into image.tag"
   (printf "image.repository：%q 不是镜像仓库名" $image.repository) "使用小写字母；主机和端口写入 image.registry，标签写入 image.tag") -}}
 {{- end -}}
-{{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._/-]+)?)?$" $image.registry) -}}
+{{- if not (regexMatch "^([A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9._/-]+)?/?)?$" $image.registry) -}}
 {{- include "tee.refuse" (list .
   (printf "image.registry: %q is not HOST, HOST:PORT or one with a path" $image.registry) "leave out https://, as in registry.example:5000"
   (printf "image.registry：%q 不是 HOST、HOST:PORT 或带路径的地址" $image.registry) "去掉 https://，例如 registry.example:5000") -}}
 {{- end -}}
-{{- if and (kindIs "float64" $image.tag) (ne (toString $image.tag) (toString (floor $image.tag))) -}}
+{{- if kindIs "float64" $image.tag -}}
 {{- include "tee.refuse" (list .
-  (printf "image.tag: %v is a number, and may have lost a 0 at its end" $image.tag) "write it in quotes, or use --set-string"
-  (printf "image.tag：%v 是数字，末尾的 0 可能已丢失" $image.tag) "加引号，或用 --set-string") -}}
+  (printf "image.tag: %v is a number, and may not be what was written" $image.tag) "write it in quotes, or use --set-string"
+  (printf "image.tag：%v 是数字，可能与所写的不同" $image.tag) "加引号，或用 --set-string") -}}
 {{- end -}}
-{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.+-]{0,127})?$" (toString $image.tag)) -}}
+{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" (toString ($image.tag | default ""))) -}}
 {{- include "tee.refuse" (list .
   (printf "image.tag: %q is not a tag" (toString $image.tag)) "use letters, digits, dots, dashes and underscores; a digest goes into image.digest"
   (printf "image.tag：%q 不是标签" (toString $image.tag)) "只用字母、数字、点、连字符和下划线；摘要写入 image.digest") -}}
@@ -161,7 +166,9 @@ test: enabled units
 {{- with .Values.settings -}}
 {{- if hasKey . "precision" }}{{ include "tee.checkNumber" (list $root "settings.precision" .precision 512 1073741824) }}{{ end -}}
 {{- if hasKey . "health-interval" -}}
-{{- $interval := toString (index . "health-interval") -}}
+{{- $interval := index . "health-interval" -}}
+{{- if kindIs "float64" $interval }}{{ if eq $interval (floor $interval) }}{{ $interval = int64 $interval }}{{ end }}{{ end -}}
+{{- $interval = toString $interval -}}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?$" $interval) -}}
 {{- include "tee.refuse" (list $root
   (printf "settings.health-interval: %q is not a number of 0 or more" $interval) "use seconds, as in 60; 0 asks at the start only"
@@ -169,7 +176,9 @@ test: enabled units
 {{- end -}}
 {{- end -}}
 {{- if hasKey . "reserve" -}}
-{{- if not (regexMatch "^[0-9]{1,15} *([kKmMgGtT]([iI]?[bB]?)?|[bB])?$" (toString .reserve)) -}}
+{{- $reserve := .reserve -}}
+{{- if kindIs "float64" $reserve }}{{ if eq $reserve (floor $reserve) }}{{ $reserve = int64 $reserve }}{{ end }}{{ end -}}
+{{- if not (regexMatch "^[0-9]{1,15} *([kKmMgGtT]([iI]?[bB]?)?|[bB])?$" (toString $reserve)) -}}
 {{- include "tee.refuse" (list $root
   (printf "settings.reserve: %q is not a size" (toString .reserve)) "use a number with K, M, G or T, as in 600MiB"
   (printf "settings.reserve：%q 不是容量" (toString .reserve)) "使用带 K、M、G 或 T 的数，例如 600MiB") -}}
@@ -194,8 +203,24 @@ test: enabled units
   "backendOptions.flavour: the chart sets it" "use the value flavour"
   "backendOptions.flavour：由 chart 设置" "使用值 flavour") -}}
 {{- end -}}
+{{- range $name, $value := .Values.backendOptions -}}
+{{- if or (kindIs "map" $value) (kindIs "slice" $value) (kindIs "invalid" $value) -}}
+{{- include "tee.refuse" (list $root
+  (printf "backendOptions.%s: %v is no text and no number" $name $value) "give a single value, or remove it"
+  (printf "backendOptions.%s：%v 既不是文本也不是数字" $name $value) "给出单个值，或删除它") -}}
+{{- end -}}
+{{- end -}}
+{{- $own := "CONFIG|CDI|SERVE|NODE_NAME|BACKEND|RESOURCE_NAME|LISTEN|HOST_ROOT|KUBELET_DIR|POD_RESOURCES_DIR" -}}
+{{- range .Values.env -}}
+{{- $variable := toString (get . "name" | default "") -}}
+{{- if or (eq $variable "") (regexMatch (printf "^TEEPLUGIN_(%s)$" $own) $variable) (and $root.Values.nodeLibraries.enabled (eq $variable "LD_LIBRARY_PATH")) -}}
+{{- include "tee.refuse" (list $root
+  (printf "env: %q is set by the chart, or is no name" $variable) "remove it, and use the chart's value for it"
+  (printf "env：%q 由 chart 设置，或不是名称" $variable) "删除它，使用 chart 的对应值") -}}
+{{- end -}}
+{{- end -}}
 {{- range .Values.extraArgs -}}
-{{- if regexMatch "^--?(config|host-root|listen|resource-name|serve|node-name|kubelet-dir|pod-resources-dir|cdi)(=|$)" (toString .) -}}
+{{- if regexMatch "^--?(config|host-root|listen|resource-name|serve|node-name|kubelet-dir|pod-resources-dir|cdi|backend)(=|$)" (toString .) -}}
 {{- include "tee.refuse" (list $root
   (printf "extraArgs: %q is set by the chart" .) "remove it; telemetry.port, resourceName, serve, limits and kubelet are the values for it"
   (printf "extraArgs：%q 由 chart 设置" .) "删除它；对应的值是 telemetry.port、resourceName、serve、limits 和 kubelet") -}}
@@ -241,13 +266,9 @@ test: enabled units
   "limits.remove: excludes limits.enabled" "set limits.enabled=false to take the limits off the nodes"
   "limits.remove：不能与 limits.enabled 同时使用" "设置 limits.enabled=false 再从节点上移除") -}}
 {{- end -}}
-{{- range .Values.nodeLibraries.names -}}
-{{- if contains "/" . -}}
-{{- include "tee.refuse" (list $
-  (printf "nodeLibraries.names: %q is not a file name" .) "put its directory into nodeLibraries.directory"
-  (printf "nodeLibraries.names：%q 不是文件名" .) "目录写入 nodeLibraries.directory") -}}
-{{- end -}}
-{{- end -}}
+{{- include "tee.checkLibraries" . -}}
+{{- include "tee.checkOwnKeys" (list . "podLabels" (list "name" "app.kubernetes.io/name" "app.kubernetes.io/instance")) -}}
+{{- include "tee.checkOwnKeys" (list . "podAnnotations" (list "checksum/config" "kubectl.kubernetes.io/default-container" "prometheus.io/scrape" "prometheus.io/port" "prometheus.io/path")) -}}
 {{- range $name, $value := .Values.nodeSelector -}}
 {{- if not (or (kindIs "string" $value) (kindIs "invalid" $value)) -}}
 {{- include "tee.refuse" (list $
@@ -257,8 +278,39 @@ test: enabled units
 {{- end -}}
 {{- end }}
 
+{{/* Each file is a volume with a name of its own. */}}
+{{- define "tee.checkLibraries" -}}
+{{- $names := list "config" "device-plugins" "pod-resources" "itrustee" "node" "dev" "cdi" "limits" "plugins" "plugins-registry" -}}
+{{- range .Values.nodeLibraries.names -}}
+{{- $name := include "tee.libraryVolume" . -}}
+{{- if or (contains "/" .) (has $name $names) (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name)) -}}
+{{- include "tee.refuse" (list $
+  (printf "nodeLibraries.names: %q is no file name, or too much like another" .) "give names like libteec.so, and their directory as nodeLibraries.directory"
+  (printf "nodeLibraries.names：%q 不是文件名，或与另一个过于相似" .) "使用类似 libteec.so 的名称，目录写入 nodeLibraries.directory") -}}
+{{- end -}}
+{{- $names = append $names $name -}}
+{{- end -}}
+{{- end }}
+
+{{/* path, keys that the chart sets */}}
+{{- define "tee.checkOwnKeys" -}}
+{{- $root := index . 0 -}}{{- $path := index . 1 -}}
+{{- range $key := index . 2 -}}
+{{- if hasKey (get $root.Values $path | default dict) $key -}}
+{{- include "tee.refuse" (list $root
+  (printf "%s.%s: the chart sets it" $path $key) "remove it, or use a key of your own"
+  (printf "%s.%s：由 chart 设置" $path $key) "删除它，或使用自己的键") -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "tee.checkMonitoring" -}}
 {{- $monitoring := .Values.monitoring -}}
+{{- if and $monitoring.prometheusRule.enabled $monitoring.scrapeAnnotations -}}
+{{- include "tee.refuse" (list .
+  (printf "monitoring.prometheusRule: its alerts look for the job %s, which only the podMonitor makes" (include "tee.fullname" .)) "enable podMonitor instead of scrapeAnnotations, or write the rule by deploy/monitoring/README.md"
+  (printf "monitoring.prometheusRule：其告警查找 job %s，只有 podMonitor 会产生它" (include "tee.fullname" .)) "启用 podMonitor 代替 scrapeAnnotations，或按 deploy/monitoring/README.md 编写规则") -}}
+{{- end -}}
 {{- if and $monitoring.podMonitor.enabled $monitoring.scrapeAnnotations -}}
 {{- include "tee.refuse" (list .
   "monitoring: podMonitor and scrapeAnnotations would have the pods scraped twice" "enable one of them"

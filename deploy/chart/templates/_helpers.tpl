@@ -3,15 +3,15 @@
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
 {{- else if contains .Chart.Name .Release.Name -}}
-{{- .Release.Name | trunc 52 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 52 | trimAll "-." -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 52 | trimAll "-." -}}
 {{- end -}}
 {{- end }}
 
 {{- define "tee.labels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -38,7 +38,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "tee.nodeSelector" -}}
 {{- $selector := deepCopy (.Values.nodeSelector | default dict) -}}
 {{- if .Values.nfd.enabled -}}
-{{- $_ := unset $selector "teetype" -}}
+{{- if eq (toString (get $selector "teetype")) "trustzone" }}{{ $_ := unset $selector "teetype" }}{{ end -}}
 {{- $_ := set $selector "feature.node.kubernetes.io/teetype" "trustzone" -}}
 {{- end -}}
 {{- with $selector }}{{ toYaml . }}{{ end -}}
@@ -48,13 +48,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "tee.config" -}}
 {{- $config := dict -}}
 {{- range $key, $value := .Values.settings -}}
-{{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end -}}
+{{- if kindIs "float64" $value }}{{ if eq $value (floor $value) }}{{ $value = int64 $value }}{{ end }}{{ end -}}
 {{- if not (kindIs "invalid" $value) }}{{ $_ := set $config $key $value }}{{ end -}}
 {{- end -}}
 {{- if ne .Values.resourceName "huawei.com/tee-ram" }}{{ $_ := set $config "resource-name" .Values.resourceName }}{{ end -}}
 {{- $options := dict -}}
 {{- range $key, $value := .Values.backendOptions -}}
-{{- if kindIs "float64" $value }}{{ $value = int64 $value }}{{ end -}}
+{{- if kindIs "float64" $value }}{{ if eq $value (floor $value) }}{{ $value = int64 $value }}{{ end }}{{ end -}}
 {{- $_ := set $options $key (toString $value) -}}
 {{- end -}}
 {{- if eq .Values.flavour "simulated" -}}
@@ -68,6 +68,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- $_ := set $config "backend-options" $options -}}
 {{- toYaml $config -}}
+{{- end }}
+
+{{/* The name of the volume for one of the node's libraries. */}}
+{{- define "tee.libraryVolume" -}}
+{{- regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" -}}
 {{- end }}
 
 {{/* Whether DaemonSets can bring up the newer pod first, and pods name their seccomp profile. */}}

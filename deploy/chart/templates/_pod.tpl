@@ -13,10 +13,10 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with include "tee.account" . }}
-serviceAccountName: {{ . }}
+serviceAccountName: {{ . | quote }}
 {{- end }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
@@ -42,13 +42,13 @@ securityContext:
   {{- end }}
   {{- with .Values.seLinuxType }}
   seLinuxOptions:
-    type: {{ . }}
+    type: {{ . | quote }}
   {{- end }}
 # Directories, never the sockets in them: a restarted kubelet or teecd binds new ones.
 volumes:
   - name: config
     configMap:
-      name: {{ include "tee.fullname" . }}
+      name: {{ include "tee.fullname" . | quote }}
   {{- if eq .Values.serve "dra" }}
   - name: plugins
     hostPath:
@@ -61,12 +61,12 @@ volumes:
   {{- else }}
   - name: device-plugins
     hostPath:
-      path: {{ .Values.kubelet.devicePluginsDir }}
+      path: {{ .Values.kubelet.devicePluginsDir | quote }}
       type: Directory
   {{- end }}
   - name: pod-resources
     hostPath:
-      path: {{ .Values.kubelet.podResourcesDir }}
+      path: {{ .Values.kubelet.podResourcesDir | quote }}
       type: DirectoryOrCreate
   {{- if eq .Values.flavour "itrustee" }}
   # The parent of teecd's directory, which then may come and go.
@@ -99,9 +99,9 @@ volumes:
   {{- end }}
   {{- if .Values.nodeLibraries.enabled }}
   {{- range .Values.nodeLibraries.names }}
-  - name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
+  - name: {{ include "tee.libraryVolume" . | quote }}
     hostPath:
-      path: {{ $.Values.nodeLibraries.directory }}/{{ . }}
+      path: {{ printf "%s/%s" $.Values.nodeLibraries.directory . | quote }}
       type: File
   {{- end }}
   {{- end }}
@@ -199,8 +199,8 @@ volumeMounts:
 {{- if .Values.nodeLibraries.enabled }}
 {{- range .Values.nodeLibraries.names }}
 # A file, not the node's whole directory: the image's Python must not find the node's C library.
-- name: {{ regexReplaceAll "[^a-z0-9]+" (lower . | trimSuffix ".so") "-" }}
-  mountPath: /opt/tee/{{ . }}
+- name: {{ include "tee.libraryVolume" . | quote }}
+  mountPath: {{ printf "/opt/tee/%s" . | quote }}
   readOnly: true
 {{- end }}
 {{- end }}
