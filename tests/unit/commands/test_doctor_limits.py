@@ -14,7 +14,7 @@ ON = ("cdi", "on")
 
 
 def limits(**changes: Any) -> Any:
-    well = {
+    well: dict[str, Any] = {
         "limited": 2,
         "unset": 0,
         "unrecorded": 0,

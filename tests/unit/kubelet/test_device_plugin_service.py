@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from teeplugin.api.deviceplugin import v1beta1
-from teeplugin.kubelet.device_plugin_service import unit_variables
 from teeplugin.kubelet.grpc_server import MAX_MESSAGE_BYTES
 from teeplugin.policy.device_list import IdSet, PublishedList
+from teeplugin.policy.variables import unit_variables
 from teeplugin_backends.base import (
     ContainerAccess,
     Device,
