@@ -35,6 +35,7 @@ MESSAGE_SECONDS = 10.0  # from a call to the end of its message, which clients s
 UNREAD_SECONDS = 60.0  # without reading; a kubelet has been seen to be busy with a list for 9 s
 PIECE_BYTES = 65_536  # written at once of a list; unread are one for each call, so 1 MiB at most
 END_SECONDS = 1.0  # for calls to end by themselves when the server does
+LEAVE_SECONDS = 0.2  # for clients to close their connections after that
 
 UNREAD_HEADERS = ("-bin", "grpc-timeout")
 """How headers end that are dropped. Nobody here reads binary ones, and grpclib logs a traceback for
@@ -115,6 +116,7 @@ class _Client(H2Protocol, AbstractHandler):
         self._server = server
         self.since = monotonic()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._leaves = False
 
     @property
     def calls(self) -> "list[_Stream]":
@@ -144,6 +146,8 @@ class _Client(H2Protocol, AbstractHandler):
 
     def data_received(self, data: bytes) -> None:
         """Handle frames; malformed ones, or more calls than agreed on, end the connection."""
+        if self._leaves:
+            return
         try:
             for event in self.connection.feed(data):
                 if not isinstance(event, UnknownFrameReceived):  # HTTP/2: to be ignored
@@ -171,7 +175,7 @@ class _Client(H2Protocol, AbstractHandler):
         """End the calls and forget the client."""
         for timer in self._timers.values():
             timer.cancel()
-        self._server.clients.pop(self, None)
+        self._server.forget(self)
         super().connection_lost(exc)
 
     def accept(self, stream: Stream, headers: Any, release_stream: Callable[[], None]) -> None:
@@ -195,10 +199,26 @@ class _Client(H2Protocol, AbstractHandler):
         for call in self.calls:
             call.task.cancel()
 
+    def leave(self) -> None:
+        """Send a GOAWAY and nothing more, and leave it to the client to close the connection.
+
+        A client that is just writing when we close loses what it has not read, such as how a call
+        ended: its library gives the connection up at the first error.
+        """
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self.disconnect()
+            return
+        self.h2.close_connection()
+        self.connection.flush()
+        self._leaves = True
+        self.transport.write_eof()
+
     def disconnect(self, reason: str = "", code: int = 0) -> None:
         """Close the connection after a GOAWAY with the reason; what isn't read by now is lost."""
-        self._server.clients.pop(self, None)
-        if not self.transport.is_closing():
+        self._server.forget(self)
+        if self._leaves:
+            self.transport.abort()
+        elif not self.transport.is_closing():
             if reason:
                 self._server.log_disconnected(reason)
             self.h2.close_connection(code, additional_data=reason.encode())
@@ -223,6 +243,7 @@ class GrpcServer:
         self.clients_may_idle = clients_may_idle
         self.clients: dict[_Client, None] = {}
         self.places = MAX_CONNECTIONS
+        self._all_gone = asyncio.Event()
         self.log_limit = RateLimit(most=1)
         self._mapping, self._codec = service.__mapping__(), codec
         self._events = Server((), codec=codec).__dispatch__
@@ -244,14 +265,26 @@ class GrpcServer:
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(lambda: _Client(self), client)
 
+    def forget(self, client: _Client) -> None:
+        """Take a client off the list, if it is there."""
+        self.clients.pop(client, None)
+        if not self.clients:
+            self._all_gone.set()
+
     async def end(self) -> None:
         """Stop listening, give calls some time to end by themselves, close all connections."""
         self.places = 0
+        self._all_gone.clear()
         await stop_listening(self._listener)
         calls = [call for client in self.clients for call in client.calls]
         with anyio.CancelScope(shield=True):
             if calls:
                 await asyncio.wait([call.task for call in calls], timeout=END_SECONDS)
+            for client in list(self.clients):
+                client.leave()
+            if self.clients:
+                with anyio.move_on_after(LEAVE_SECONDS):
+                    await self._all_gone.wait()
             for client in list(self.clients):
                 client.disconnect()
             for _ in range(_TURNS_TO_CLOSE):
