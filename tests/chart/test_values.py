@@ -132,10 +132,6 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"backendOptions": {"a": {"b": 1}}}, "is no text and no number; fix: give a single value"),
     ({"resourceName": "requests.example.com/x"}, "begins with requests., or its domain has o"),
     (
-        {"image": {"tag": 20240101}},
-        "is a number, and may not be what was written; fix: write",
-    ),
-    (
         {"settings": {"log-level": 1}},
         'settings.log-level: "1" is not allowed; fix: use debug',
     ),
@@ -198,3 +194,11 @@ def test_a_number_reaches_the_plugin_as_it_was_written(
     objects = rendered({"settings": {name: value}}, tmp_path)
     config = yaml.safe_load(of_kind(objects, "ConfigMap")["data"]["config.yaml"])
     assert config[name] == value
+
+
+@pytest.mark.parametrize(("tag", "used"), [(7, "7"), (20240101, "20240101"), (None, "0.1.0")])
+def test_a_whole_number_is_a_tag(tag: object, used: str, tmp_path: Path) -> None:
+    # Of a values file, or as Helm gives back what `--set image.tag=7` has stored.
+    objects = rendered({"image": {"tag": tag}}, tmp_path)
+    (container,) = of_kind(objects, "DaemonSet")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"tee-device-plugin:{used}"

@@ -124,15 +124,16 @@ test: enabled units
   (printf "image.registry: %q is not HOST, HOST:PORT or one with a path" $image.registry) "leave out https://, as in registry.example:5000"
   (printf "image.registry：%q 不是 HOST、HOST:PORT 或带路径的地址" $image.registry) "去掉 https://，例如 registry.example:5000") -}}
 {{- end -}}
-{{- if kindIs "float64" $image.tag -}}
+{{- $tag := include "tee.tag" . -}}
+{{- if and (kindIs "float64" $image.tag) (ne $image.tag (floor $image.tag)) -}}
 {{- include "tee.refuse" (list .
   (printf "image.tag: %v is a number, and may not be what was written" $image.tag) "write it in quotes, or use --set-string"
   (printf "image.tag：%v 是数字，可能与所写的不同" $image.tag) "加引号，或用 --set-string") -}}
 {{- end -}}
-{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" (toString ($image.tag | default ""))) -}}
+{{- if not (regexMatch "^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$" $tag) -}}
 {{- include "tee.refuse" (list .
-  (printf "image.tag: %q is not a tag" (toString $image.tag)) "use letters, digits, dots, dashes and underscores; a digest goes into image.digest"
-  (printf "image.tag：%q 不是标签" (toString $image.tag)) "只用字母、数字、点、连字符和下划线；摘要写入 image.digest") -}}
+  (printf "image.tag: %q is not a tag" $tag) "use letters, digits, dots, dashes and underscores; a digest goes into image.digest"
+  (printf "image.tag：%q 不是标签" $tag) "只用字母、数字、点、连字符和下划线；摘要写入 image.digest") -}}
 {{- end -}}
 {{- if not (regexMatch "^(sha256:[0-9a-f]{64})?$" $image.digest) -}}
 {{- include "tee.refuse" (list .

@@ -17,11 +17,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{/* The tag as it was written. A whole number that Helm has stored comes back as a floating one. */}}
+{{- define "tee.tag" -}}
+{{- $tag := .Values.image.tag -}}
+{{- if kindIs "float64" $tag }}{{ if eq $tag (floor $tag) }}{{ $tag = int64 $tag }}{{ end }}{{ end -}}
+{{- if not (kindIs "invalid" $tag) }}{{ toString $tag }}{{ end -}}
+{{- end }}
+
 {{- define "tee.image" -}}
 {{- with .Values.image -}}
 {{- with .registry }}{{ . | trimSuffix "/" }}/{{ end -}}
 {{- .repository -}}
-{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion | toString | replace "+" "-" }}{{ end -}}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ include "tee.tag" $ | default ($.Chart.AppVersion | replace "+" "-") }}{{ end -}}
 {{- end -}}
 {{- end }}
 
