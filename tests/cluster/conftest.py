@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.lab import Lab
-from tests.cluster.versions import CONTAINERD_VARIABLE, CONTAINERDS, KUBERNETES_VARIABLE
+from tests.cluster.versions import (
+    CONTAINERD_VARIABLE,
+    CONTAINERDS,
+    KUBERNETES_VARIABLE,
+    Versions,
+)
 from tests.needs import unavailable
 from tests.system_packages import UnavailableError
 
 _TEST_SECONDS = 300
+_NEEDS_NO_CDI, _WITHOUT_CDI = "test_limits_without_cdi.py", "1.6"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,6 +40,20 @@ def pytest_configure(config: pytest.Config) -> None:
     ):
         if chosen := config.getoption(option, default=None):
             os.environ[variable] = chosen
+
+
+def _has_cdi() -> bool:
+    return Versions.from_environment().containerd != _WITHOUT_CDI
+
+
+def pytest_report_header() -> str | None:
+    """Name what is left out: it is about another containerd than this lab's."""
+    return f"left out: {_NEEDS_NO_CDI}, run it with --containerd {_WITHOUT_CDI}" * _has_cdi()
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what is about another containerd; None leaves the rest to pytest."""
+    return True if collection_path.name == _NEEDS_NO_CDI and _has_cdi() else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -26,8 +26,6 @@ WARNED_SECONDS = 90
 
 @pytest.fixture
 def plugin(lab: Lab, tmp_path: Path) -> Iterator[Plugin]:
-    if lab.settings.versions.containerd != "1.6":
-        pytest.skip("needs a runtime without CDI: --containerd 1.6")
     root = lab.settings.run / "limits"
     (root / FILE.lstrip("/")).parent.mkdir(parents=True)
     for name in ("dev", "var"):
