@@ -167,13 +167,14 @@ def _interrupt(_: int, frame: FrameType | None) -> None:
 def is_own_work(frame: FrameType | None) -> bool:
     """Whether the kit is at work, and no backend that it has called.
 
-    The innermost frame decides that is neither in the standard library nor in anyio.
+    The innermost frame decides that is neither in the standard library nor in anyio. Where that is
+    `run`, the kit only waits: for a loop that is closing, and that a task keeps from it.
     """
     package = __name__.rpartition(".")[0]
     while frame is not None:
         module = str(frame.f_globals.get("__name__", ""))
         if module.startswith(package):
-            return True
+            return frame.f_code is not run.__code__
         if not is_of_a_library(frame):
             return False
         frame = frame.f_back
