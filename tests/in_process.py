@@ -45,7 +45,7 @@ class Registered:
 
     def send_goaway(self) -> None:
         """Ask every client to make its next calls on a new connection; streams go on."""
-        server = self.endpoint._server
+        server = self.endpoint._socket.server
         assert server is not None
         for client in server.clients:
             client.transport.write(GoAwayFrame(stream_id=0, last_stream_id=2**31 - 1).serialize())

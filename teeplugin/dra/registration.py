@@ -18,18 +18,11 @@ from teeplugin.dra.driver import MAX_REQUEST_BYTES, DraDriver
 from teeplugin.dra.health import HealthService
 from teeplugin.dra.resources import DRIVER
 from teeplugin.kubelet.device_plugin_service import RequestCodec
-from teeplugin.kubelet.directory_safety import weakness_of
-from teeplugin.kubelet.directory_watch import DirectoryWatch, is_dead_mount, is_missing
-from teeplugin.kubelet.endpoint import (
-    remove_socket,
-    remove_stale_sockets,
-    served_at,
-    socket_identity,
-    socket_name,
-)
+from teeplugin.kubelet.directory_watch import DirectoryWatch
+from teeplugin.kubelet.endpoint import ServedSocket
 from teeplugin.kubelet.grpc_server import GrpcServer
 from teeplugin.kubelet.permission import REFUSED, who_refuses
-from teeplugin.kubelet.registration import LOOK_SECONDS, DirectoryLostError
+from teeplugin.kubelet.registration import LOOK_SECONDS, missing_directory
 from teeplugin.kubelet.registration_status import NotRegistered, RegistrationStatus
 from teeplugin.kubelet.socket_probe import GET_INFO_METHOD
 from teeplugin.primitives.signal import Signal
@@ -55,47 +48,6 @@ def driver_directory(kubelet_dir: Path) -> Path:
 def registry_directory(kubelet_dir: Path) -> Path:
     """Where the kubelet looks for sockets of drivers."""
     return kubelet_dir / "plugins_registry"
-
-
-class ServedSocket:
-    """A socket in a directory with a server behind it, while it is open."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self.path = directory / socket_name()
-        self.server: GrpcServer | None = None
-        self._identity: tuple[int, int] | None = None
-
-    @property
-    def in_place(self) -> bool:
-        """Whether the file at our path is the socket we listen on."""
-        return self._identity is not None and self._identity == socket_identity(self.path)
-
-    async def open(self, server: GrpcServer) -> None:
-        """Clear away what dead instances left, and serve under a new name.
-
-        Raises:
-            OSError: the directory can't be written, or others could exchange the socket.
-        """
-        if weakness := weakness_of(self._directory):
-            raise PermissionError(f"{weakness.problem}: {weakness.fix}")
-        remove_stale_sockets(self._directory)
-        self.path = self._directory / socket_name()
-        self.server = await served_at(self.path, server)
-        self._identity = socket_identity(self.path)
-
-    def remove(self) -> None:
-        """Remove the socket, if it is ours; who is connected stays so."""
-        if self.in_place:
-            remove_socket(self.path)
-        self._identity = None
-
-    async def close(self) -> None:
-        """End the server as well."""
-        self.remove()
-        server, self.server = self.server, None
-        if server is not None:
-            await server.end()
 
 
 class _Services:
@@ -205,15 +157,8 @@ class DraRegistration(api.RegistrationBase):
 
     async def _make_ready(self) -> NotRegistered | None:
         """Have both sockets in place; else say what is in the way."""
-        if await is_dead_mount(self._registry_dir):
-            raise DirectoryLostError(
-                f"{self._registry_dir} was deleted and made again, and this mount of it is dead: "
-                "restart the plugin's pod, it mounts the new one"
-            )
-        if is_missing(self._registry_dir):
-            return NotRegistered(
-                f"there is no directory {self._registry_dir}: the kubelet makes it"
-            )
+        if reason := await missing_directory(self._registry_dir):
+            return reason
         try:
             if not self._endpoint.in_place:
                 await self._open_endpoint()

@@ -44,8 +44,77 @@ Identified = tuple[Path, tuple[int, int] | None]
 _log = get_logger()
 
 
+class ServedSocket:
+    """A socket `tee-ram-<random>.sock` in a directory, with a server behind it while it is open."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.path = directory / socket_name()
+        self.server: GrpcServer | None = None
+        self._identity: tuple[int, int] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and not removed since by us."""
+        return self._identity is not None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the file at our path is the socket we listen on."""
+        return self.is_open and self._identity == _identity(self.path)
+
+    async def open(self, server: GrpcServer) -> None:
+        """Clear away what dead instances left, and serve.
+
+        Raises:
+            UnsafeDirectoryError: others than root and we could put a socket in place of ours.
+            OSError: the directory is gone, full, read-only, or we may not write there.
+        """
+        if weakness := weakness_of(self._directory):
+            raise UnsafeDirectoryError(f"{weakness.problem}: {weakness.fix}")
+        if _identity(self.path) is not None:
+            # Somebody put something else there, which isn't ours to remove.
+            self.rename()
+        remove_stale_sockets(self._directory)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            # Before the bind, so that there is no moment at which others could connect.
+            os.fchmod(listener.fileno(), 0o600)
+            listener.bind(os.fspath(self.path))
+            # At once: until then another instance would take the socket for a dead one's.
+            listener.listen()
+            await server.serve(listener)
+        except BaseException:
+            listener.close()
+            raise
+        self.server = server
+        self._identity = _identity(self.path)
+
+    def rename(self) -> None:
+        """Be opened under another name the next time."""
+        self.path = self._directory / socket_name()
+
+    def remove(self) -> None:
+        """Remove the socket, if it is ours; who is connected stays so."""
+        if self.in_place:
+            remove_socket(self.path)
+        self._identity = None
+
+    async def close(self) -> None:
+        """Remove the socket and end the server; opened again, it has another name."""
+        self.remove()
+        self.rename()
+        await self.end()
+
+    async def end(self) -> None:
+        """End the server."""
+        server, self.server = self.server, None
+        if server is not None:
+            await server.end()
+
+
 class Endpoint:
-    """The socket `tee-ram-<random>.sock` in `directory`, listening while it is open."""
+    """The device plugin's socket in `directory`, listening while it is open."""
 
     probe_method = OPTIONS_METHOD
     """A call that changes nothing."""
@@ -54,21 +123,29 @@ class Endpoint:
         self, *, directory: Path, service: DevicePluginService, watch_streams: WatchStreams
     ) -> None:
         self._directory = directory
-        self._rename()
+        self._socket = ServedSocket(directory)
         self._service = service
         self._watch_streams = watch_streams
-        self._server: GrpcServer | None = None
-        self._identity: tuple[int, int] | None = None
         self._suspects: dict[Identified, float] = {}
+
+    @property
+    def path(self) -> Path:
+        """The socket's path."""
+        return self._socket.path
+
+    @property
+    def name(self) -> str:
+        """The socket's name in its directory."""
+        return self.path.name
 
     @property
     def in_place(self) -> bool:
         """Whether the file at our path is the socket we listen on."""
-        return self._identity is not None and self._identity == socket_identity(self.path)
+        return self._socket.in_place
 
     def has_client_since(self, began: float) -> bool:
         """Whether a client is connected that came at this monotonic time or later."""
-        clients = self._server.clients if self._server else ()
+        clients = self._socket.server.clients if self._socket.server else ()
         return any(client.since >= began for client in clients)
 
     async def open(self) -> None:
@@ -78,26 +155,16 @@ class Endpoint:
             UnsafeDirectoryError: others than root and we could put a socket in place of ours.
             OSError: the directory is gone, full, read-only, or we may not write there.
         """
+        if self._socket.is_open:
+            await self.close()
+            self._socket.rename()
         try:
-            await self._open()
+            await self._socket.open(GrpcServer(self._service, RequestCodec()))
         except OSError as error:
             if error.errno in REFUSED:
                 words = f"{error.strerror}: {who_refuses(self._directory)}"
                 raise PermissionError(error.errno, words) from error
             raise
-
-    async def _open(self) -> None:
-        if self._identity is not None:
-            await self.close()
-            self._rename()
-        if weakness := weakness_of(self._directory):
-            raise UnsafeDirectoryError(f"{weakness.problem}: {weakness.fix}")
-        if socket_identity(self.path) is not None:
-            # Somebody put something else there, which isn't ours to remove.
-            self._rename()
-        remove_stale_sockets(self.path.parent)
-        self._server = await served_at(self.path, GrpcServer(self._service, RequestCodec()))
-        self._identity = socket_identity(self.path)
         _log.debug("listening", socket=str(self.path))
 
     def tidy(self) -> None:
@@ -115,41 +182,14 @@ class Endpoint:
                 if now - since >= SUSPECT_SECONDS:
                     _remove_stale(path, telling=False)
 
-    def _rename(self) -> None:
-        self.name = socket_name()
-        self.path = self._directory / self.name
-
     async def close(self) -> None:
         """End the streams, stop serving within a bounded time, and remove the socket if ours."""
         self._watch_streams.end_all()
-        server, self._server = self._server, None
-        if server is not None:
+        if self._socket.server is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._watch_streams.all_ended()
-                await server.end()
-        if self.in_place:
-            remove_socket(self.path)
-        self._identity = None
-
-
-async def served_at(path: Path, server: GrpcServer) -> GrpcServer:
-    """Bind a socket that only our user may connect to, and have the server listen there.
-
-    Raises:
-        OSError: the directory is gone, full, read-only, or we may not write there.
-    """
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        # Before the bind, so that there is no moment at which others could connect.
-        os.fchmod(listener.fileno(), 0o600)
-        listener.bind(os.fspath(path))
-        # At once: until then another instance would take the socket for a dead one's.
-        listener.listen()
-        await server.serve(listener)
-    except BaseException:
-        listener.close()
-        raise
-    return server
+                await self._socket.end()
+        self._socket.remove()
 
 
 def remove_socket(path: Path, *, telling: bool = True) -> bool:
@@ -193,13 +233,13 @@ def _dead_sockets(directory: Path, *, ours: Path | None = None) -> list[Identifi
     paths = {*directory.glob("tee-ram-*.sock"), directory / ORIGINAL_SOCKET} - {ours}
     # A link is no socket of ours, wherever it leads.
     return [
-        (path, socket_identity(path))
+        (path, _identity(path))
         for path in sorted(paths)
         if not path.is_symlink() and state_of(path) is SocketState.REFUSES
     ]
 
 
-def socket_identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> tuple[int, int] | None:
     """Device and inode of what is at a path, or None: a link isn't followed."""
     try:
         status = path.lstat()

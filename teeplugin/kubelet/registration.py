@@ -70,6 +70,22 @@ class DirectoryLostError(Exception):
     """Our mount of the kubelet's directory is dead: the fix is a restart of the pod."""
 
 
+async def missing_directory(directory: Path) -> NotRegistered | None:
+    """Say that a directory of the kubelet's is not there; None if it is.
+
+    Raises:
+        DirectoryLostError: its mount is dead.
+    """
+    if await is_dead_mount(directory):
+        raise DirectoryLostError(
+            f"{directory} was deleted and made again, and this mount of it is dead: "
+            "restart the plugin's pod, it mounts the new one"
+        )
+    if is_missing(directory):
+        return NotRegistered(f"{no_directory(directory)}: the kubelet makes it")
+    return None
+
+
 class Registration:
     """Keeps one resource registered with the kubelet whose directory is `directory`.
 
@@ -136,13 +152,8 @@ class Registration:
 
     async def _make_ready(self, kubelet: FileIdentity | None) -> NotRegistered | None:
         """Have our socket listen in the directory as it is now; else say what is in the way."""
-        if await is_dead_mount(self._directory):
-            raise DirectoryLostError(
-                f"{self._directory} was deleted and made again, and this mount of it is dead: "
-                "restart the plugin's pod, it mounts the new one"
-            )
-        if is_missing(self._directory):
-            return NotRegistered(f"{no_directory(self._directory)}: the kubelet makes it")
+        if reason := await missing_directory(self._directory):
+            return reason
         is_known = kubelet is not None and kubelet == self._known_to
         if is_known or not self._endpoint.in_place:
             try:

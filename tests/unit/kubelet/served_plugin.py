@@ -31,8 +31,8 @@ class Plugin:
 
     @property
     def server(self) -> GrpcServer:
-        assert self.parts.endpoint._server is not None
-        return self.parts.endpoint._server
+        assert self.parts.endpoint._socket.server is not None
+        return self.parts.endpoint._socket.server
 
     @property
     def calls(self) -> int:

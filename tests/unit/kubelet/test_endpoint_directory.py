@@ -11,7 +11,7 @@ from teeplugin.kubelet import directory_safety
 from teeplugin.kubelet import endpoint as endpoint_module
 from teeplugin.kubelet import registration as registration_module
 from teeplugin.kubelet.directory_safety import UnsafeDirectoryError, weakness_of
-from teeplugin.kubelet.endpoint import Endpoint
+from teeplugin.kubelet.endpoint import Endpoint, ServedSocket
 from tests.in_process import registering
 from tests.waiting import eventually
 
@@ -236,7 +236,7 @@ async def test_a_link_at_our_sockets_path_is_not_followed(
             directory=directory, service=ours.endpoint._service, watch_streams=ours.streams
         )
         # As if the link came after the look at what is there.
-        monkeypatch.setattr(Endpoint, "_rename", lambda _: None)
+        monkeypatch.setattr(ServedSocket, "rename", lambda _: None)
         endpoint.path.symlink_to(kubelet_dir / "target")
         with pytest.raises(OSError, match="Address already in use"):
             await endpoint.open()

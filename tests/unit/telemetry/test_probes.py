@@ -42,7 +42,7 @@ async def test_a_socket_that_accepts_and_says_nothing_is_a_reason_to_restart(
         mute.listen()
         status = parts.endpoint.path.lstat()
         assert isinstance(parts.endpoint, Endpoint)
-        parts.endpoint._identity = status.st_dev, status.st_ino
+        parts.endpoint._socket._identity = status.st_dev, status.st_ino
         assert (await probes.live(parts))["socket"] == (
             f"{parts.endpoint.path} did not answer within 0.05 s"
         )
