@@ -66,9 +66,8 @@ test: enabled units
 
 {{/* path, value, least, most */}}
 {{- define "tee.checkNumber" -}}
-{{- $root := index . 0 -}}{{- $path := index . 1 -}}{{- $value := toString (index . 2) -}}
+{{- $root := index . 0 -}}{{- $path := index . 1 -}}{{- $value := include "tee.text" (index . 2) -}}
 {{- $least := index . 3 -}}{{- $most := index . 4 -}}
-{{- if kindIs "float64" (index . 2) }}{{ if eq (floor (index . 2)) (index . 2) }}{{ $value = toString (int64 (index . 2)) }}{{ end }}{{ end -}}
 {{- if or (not (regexMatch "^(0|-?[1-9][0-9]{0,14})$" $value)) (lt (int64 $value) (int64 $least)) (gt (int64 $value) (int64 $most)) -}}
 {{- include "tee.refuse" (list $root
   (printf "%s: %q is not a whole number from %d to %d" $path $value (int64 $least) (int64 $most)) (printf "set %s to a number in this range" $path)
@@ -124,7 +123,7 @@ test: enabled units
   (printf "image.registry: %q is not HOST, HOST:PORT or one with a path" $image.registry) "leave out https://, as in registry.example:5000"
   (printf "image.registry：%q 不是 HOST、HOST:PORT 或带路径的地址" $image.registry) "去掉 https://，例如 registry.example:5000") -}}
 {{- end -}}
-{{- $tag := include "tee.tag" . -}}
+{{- $tag := include "tee.text" $image.tag -}}
 {{- if and (kindIs "float64" $image.tag) (ne $image.tag (floor $image.tag)) -}}
 {{- include "tee.refuse" (list .
   (printf "image.tag: %v is a number, and may not be what was written" $image.tag) "write it in quotes, or use --set-string"
@@ -167,9 +166,7 @@ test: enabled units
 {{- with .Values.settings -}}
 {{- if hasKey . "precision" }}{{ include "tee.checkNumber" (list $root "settings.precision" .precision 512 1073741824) }}{{ end -}}
 {{- if hasKey . "health-interval" -}}
-{{- $interval := index . "health-interval" -}}
-{{- if kindIs "float64" $interval }}{{ if eq $interval (floor $interval) }}{{ $interval = int64 $interval }}{{ end }}{{ end -}}
-{{- $interval = toString $interval -}}
+{{- $interval := include "tee.text" (index . "health-interval") -}}
 {{- if not (regexMatch "^[0-9]+(\\.[0-9]+)?$" $interval) -}}
 {{- include "tee.refuse" (list $root
   (printf "settings.health-interval: %q is not a number of 0 or more" $interval) "use seconds, as in 60; 0 asks at the start only"
@@ -177,9 +174,7 @@ test: enabled units
 {{- end -}}
 {{- end -}}
 {{- if hasKey . "reserve" -}}
-{{- $reserve := .reserve -}}
-{{- if kindIs "float64" $reserve }}{{ if eq $reserve (floor $reserve) }}{{ $reserve = int64 $reserve }}{{ end }}{{ end -}}
-{{- if not (regexMatch "^[0-9]{1,15} *([kKmMgGtT]([iI]?[bB]?)?|[bB])?$" (toString $reserve)) -}}
+{{- if not (regexMatch "^[0-9]{1,15} *([kKmMgGtT]([iI]?[bB]?)?|[bB])?$" (include "tee.text" .reserve)) -}}
 {{- include "tee.refuse" (list $root
   (printf "settings.reserve: %q is not a size" (toString .reserve)) "use a number with K, M, G or T, as in 600MiB"
   (printf "settings.reserve：%q 不是容量" (toString .reserve)) "使用带 K、M、G 或 T 的数，例如 600MiB") -}}

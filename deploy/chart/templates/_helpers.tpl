@@ -17,18 +17,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{/* The tag as it was written. A whole number that Helm has stored comes back as a floating one. */}}
-{{- define "tee.tag" -}}
-{{- $tag := .Values.image.tag -}}
-{{- if kindIs "float64" $tag }}{{ if eq $tag (floor $tag) }}{{ $tag = int64 $tag }}{{ end }}{{ end -}}
-{{- if not (kindIs "invalid" $tag) }}{{ toString $tag }}{{ end -}}
+{{/* A single value as it was written, "" for none. Whole numbers of values files, and those that Helm has stored,
+are floating: a large one would be written 1e+06. */}}
+{{- define "tee.text" -}}
+{{- $value := . -}}
+{{- if kindIs "float64" . }}{{ if eq . (floor .) }}{{ $value = int64 . }}{{ end }}{{ end -}}
+{{- if not (kindIs "invalid" .) }}{{ toString $value }}{{ end -}}
 {{- end }}
 
 {{- define "tee.image" -}}
 {{- with .Values.image -}}
 {{- with .registry }}{{ . | trimSuffix "/" }}/{{ end -}}
 {{- .repository -}}
-{{- if .digest }}@{{ .digest }}{{ else }}:{{ include "tee.tag" $ | default ($.Chart.AppVersion | replace "+" "-") }}{{ end -}}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ include "tee.text" .tag | default ($.Chart.AppVersion | replace "+" "-") }}{{ end -}}
 {{- end -}}
 {{- end }}
 
@@ -51,7 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- with $selector }}{{ toYaml . }}{{ end -}}
 {{- end }}
 
-{{/* The plugin's config.yaml. Numbers of values files are floating: a large one would be written 1e+06. */}}
+{{/* The plugin's config.yaml, in which numbers stay numbers: see tee.text. */}}
 {{- define "tee.config" -}}
 {{- $config := dict -}}
 {{- range $key, $value := .Values.settings -}}
@@ -61,8 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if ne .Values.resourceName "huawei.com/tee-ram" }}{{ $_ := set $config "resource-name" .Values.resourceName }}{{ end -}}
 {{- $options := dict -}}
 {{- range $key, $value := .Values.backendOptions -}}
-{{- if kindIs "float64" $value }}{{ if eq $value (floor $value) }}{{ $value = int64 $value }}{{ end }}{{ end -}}
-{{- $_ := set $options $key (toString $value) -}}
+{{- $_ := set $options $key (include "tee.text" $value) -}}
 {{- end -}}
 {{- if eq .Values.flavour "simulated" -}}
 {{- $_ := set $config "backend" "simulated" -}}
