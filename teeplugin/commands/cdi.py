@@ -3,7 +3,6 @@
 import argparse
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import anyio
 
@@ -16,22 +15,8 @@ from teeplugin.policy.cdi import MOST_AMOUNTS
 from teeplugin.policy.cdi_spec import HOOK_PATH, Hook, specification, too_many_units
 from teeplugin.policy.decide import PolicySettings, check_policy_settings
 from teeplugin.tee.entry_points import load_backend
-from teeplugin.tee.guard import (
-    guarded,
-    read_access,
-    read_default_reserve,
-    read_limited_containers,
-    read_memory,
-)
-from teeplugin_backends.base import (
-    CLOSE_SECONDS,
-    LOOK_SECONDS,
-    QUERY_SECONDS,
-    ContainerAccess,
-    TeeBackend,
-    TeeError,
-    TeeMemory,
-)
+from teeplugin.tee.guard import Needs, ask_once
+from teeplugin_backends.base import TeeError, TeeMemory
 
 _DESCRIPTION = """\
 Print the CDI specification with one device for each amount of units, for /etc/cdi on each node.
@@ -39,15 +24,6 @@ With the setting `cdi: on` the plugin gives containers TEE access only through i
 flags are taken too: give those that the plugin is started with. The TEE is asked once."""
 
 _USAGE = "[--units N] [--hook PATH] [--secure-storage]"
-
-
-class _Tee(NamedTuple):
-    """What the TEE and its backend say."""
-
-    memory: TeeMemory
-    default_reserve_bytes: int
-    access: ContainerAccess
-    limited_containers: int
 
 
 def parser() -> CommandParser:
@@ -76,22 +52,22 @@ def main(argv: Sequence[str]) -> int:
     # Libraries' complaints, and tracebacks of a backend, stay off the terminal.
     configure("text", "error")
     try:
-        tee = anyio.run(_ask, backend)
+        memory, needs = anyio.run(ask_once, backend)
     except TeeError as error:
         complain(f"cdi: {error}: no specification is printed: {error.fix}")
         return EXIT_FAILURE
     hook = Hook(path, ("--secure-storage",) if flags.secure_storage else ())
-    if not tee.limited_containers and hook != Hook():
+    if not needs.limited_containers and hook != Hook():
         raise ConfigError(
             f"--backend {settings.backend}: its TEE can't limit containers, so there is no hook: "
             "leave out --hook and --secure-storage"
         )
     document = specification(
-        tee.access,
-        wanted or _listed(settings, tee),
+        needs.access,
+        wanted or _listed(settings, memory, needs),
         settings.unit_bytes,
         settings.resource_name,
-        hook if tee.limited_containers else None,
+        hook if needs.limited_containers else None,
     )
     return put(f"{json.dumps(document, indent=1)}\n")
 
@@ -112,7 +88,7 @@ def _hook_path(flags: argparse.Namespace) -> str:
     return path
 
 
-def _listed(settings: Settings, tee: _Tee) -> int:
+def _listed(settings: Settings, memory: TeeMemory, needs: Needs) -> int:
     """Count the units that the plugin lists on this node.
 
     Raises:
@@ -120,28 +96,10 @@ def _listed(settings: Settings, tee: _Tee) -> int:
     """
     policy = PolicySettings(
         settings.unit_bytes, settings.reserve_bytes, settings.health_interval_seconds
-    ).resolved(tee.default_reserve_bytes)
-    if problem := check_policy_settings(tee.memory, policy):
+    ).resolved(needs.default_reserve_bytes)
+    if problem := check_policy_settings(memory, policy):
         raise ConfigError(problem)
-    capacity_bytes = policy.capacity_bytes(tee.memory)
+    capacity_bytes = policy.capacity_bytes(memory)
     if excess := too_many_units(capacity_bytes, settings.unit_bytes):
         raise ConfigError(f"{excess.problem}: {excess.fix}, or name fewer with --units")
     return units.units_in(capacity_bytes, settings.unit_bytes)
-
-
-async def _ask(backend: TeeBackend) -> _Tee:
-    async def settled() -> tuple[int, ContainerAccess, int]:
-        reserve_bytes, access = read_default_reserve(backend), read_access(backend)
-        return reserve_bytes, access, read_limited_containers(backend)
-
-    async def leave() -> None:
-        await backend.__aexit__(None, None, None)
-
-    await guarded("__aenter__()", backend.__aenter__, LOOK_SECONDS)
-    try:
-        memory = await read_memory(backend, QUERY_SECONDS)
-        what = "access(), default_reserve_bytes or limited_containers"
-        return _Tee(memory, *await guarded(what, settled, LOOK_SECONDS))
-    finally:
-        with anyio.CancelScope(shield=True):
-            await guarded("__aexit__()", leave, CLOSE_SECONDS)

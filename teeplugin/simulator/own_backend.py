@@ -11,16 +11,8 @@ import anyio
 from teeplugin.config.settings import ConfigError
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.tee.entry_points import load_backend
-from teeplugin.tee.guard import guarded, read_access, read_default_reserve, read_memory
-from teeplugin_backends.base import (
-    CLOSE_SECONDS,
-    LOOK_SECONDS,
-    QUERY_SECONDS,
-    ContainerAccess,
-    TeeBackend,
-    TeeError,
-    TeeMemory,
-)
+from teeplugin.tee.guard import ask_once
+from teeplugin_backends.base import ContainerAccess, TeeError, TeeMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +47,15 @@ def ask(name: str, pairs: Sequence[str]) -> OwnBackend:
     settings = load(flags, {}, ("backend", "backend-options")).settings
     backend = load_backend(settings.backend, settings.backend_options)
     try:
-        memory, reserve_bytes, access = anyio.run(_asked, backend)
+        memory, needs = anyio.run(ask_once, backend)
     except TeeError as error:
         raise ConfigError(
             f"--backend {settings.backend}: gives no reading: {error.kind}: {error}: {error.fix}"
         ) from None
-    return OwnBackend(settings.backend, settings.backend_options, memory, reserve_bytes, access)
-
-
-async def _asked(backend: TeeBackend) -> tuple[TeeMemory, int, ContainerAccess]:
-    async def leave() -> None:
-        await backend.__aexit__(None, None, None)
-
-    async def needs() -> tuple[int, ContainerAccess]:
-        return read_default_reserve(backend), read_access(backend)
-
-    await guarded("__aenter__()", backend.__aenter__, LOOK_SECONDS)
-    try:
-        memory = await read_memory(backend, QUERY_SECONDS)
-        reserve_bytes, access = await guarded(
-            "access() or default_reserve_bytes", needs, LOOK_SECONDS
-        )
-        return memory, reserve_bytes, access
-    finally:
-        with anyio.CancelScope(shield=True):
-            await guarded("__aexit__()", leave, CLOSE_SECONDS)
+    return OwnBackend(
+        settings.backend,
+        settings.backend_options,
+        memory,
+        needs.default_reserve_bytes,
+        needs.access,
+    )

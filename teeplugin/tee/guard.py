@@ -5,13 +5,16 @@ A backend is somebody else's code: it may raise anything, cancel itself, or neve
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 import anyio.lowlevel
 
 from teeplugin.logs.setup import error_text, get_logger
 from teeplugin_backends.base import (
+    CLOSE_SECONDS,
+    LOOK_SECONDS,
+    QUERY_SECONDS,
     BadReply,
     ContainerAccess,
     TeeBackend,
@@ -94,6 +97,58 @@ def read_limited_containers(backend: TeeBackend) -> int:
     if not isinstance(count, int) or count < 0:
         raise ValueError(f"limited_containers is {count!r}: must be a whole number, 0 or more")
     return count
+
+
+class Needs(NamedTuple):
+    """What a backend need not know before it has given a reading."""
+
+    default_reserve_bytes: int
+    access: ContainerAccess
+    host_paths: tuple[str, ...]
+    limited_containers: int
+
+
+async def read_needs(backend: TeeBackend) -> Needs:
+    """Ask the backend for all of it, after a reading.
+
+    Raises:
+        TeeError: as by `guarded`.
+    """
+
+    async def needs() -> Needs:
+        reserve_bytes, access = read_default_reserve(backend), read_access(backend)
+        limited_containers = read_limited_containers(backend)
+        return Needs(reserve_bytes, access, access.host_paths(), limited_containers)
+
+    what = "access(), default_reserve_bytes or limited_containers"
+    return await guarded(what, needs, LOOK_SECONDS)
+
+
+async def leave(backend: TeeBackend) -> None:
+    """Leave a backend that was entered, also while the caller is cancelled.
+
+    Raises:
+        TeeError: as by `guarded`.
+    """
+
+    async def exit_() -> None:
+        await backend.__aexit__(None, None, None)
+
+    with anyio.CancelScope(shield=True):
+        await guarded("__aexit__()", exit_, CLOSE_SECONDS)
+
+
+async def ask_once(backend: TeeBackend) -> tuple[TeeMemory, Needs]:
+    """Enter the backend, ask it for a reading and for what depends on one, and leave it.
+
+    Raises:
+        TeeError: as by `guarded`.
+    """
+    await guarded("__aenter__()", backend.__aenter__, LOOK_SECONDS)
+    try:
+        return await read_memory(backend, QUERY_SECONDS), await read_needs(backend)
+    finally:
+        await leave(backend)
 
 
 def read_access(backend: TeeBackend) -> ContainerAccess:

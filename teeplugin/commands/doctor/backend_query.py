@@ -1,28 +1,13 @@
 """Asks the backend once, as the daemon does, and survives whatever that comes to."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
-import anyio
-
 from teeplugin.commands.doctor.evidence import Answer
-from teeplugin.tee.guard import (
-    guarded,
-    read_access,
-    read_default_reserve,
-    read_limited_containers,
-    read_memory,
-)
-from teeplugin_backends.base import (
-    CLOSE_SECONDS,
-    LOOK_SECONDS,
-    QUERY_SECONDS,
-    Finding,
-    TeeBackend,
-    TeeError,
-)
+from teeplugin.tee.guard import guarded, leave, read_memory, read_needs
+from teeplugin_backends.base import LOOK_SECONDS, QUERY_SECONDS, Finding, TeeBackend, TeeError
 
 T = TypeVar("T")
 
@@ -36,19 +21,10 @@ async def ask(backend: TeeBackend, host_root: Path) -> Answer:
     except TeeError as error:
         return Answer(error=error, bugs=bugs)
     finally:
-
-        async def leave() -> None:
-            await backend.__aexit__(None, None, None)
-
-        with anyio.CancelScope(shield=True):
-            await _noted(bugs, "__aexit__()", leave, CLOSE_SECONDS)
+        await _noted(bugs, leave(backend))
 
 
 async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answer:
-    async def needs() -> tuple[int, tuple[str, ...], int]:
-        reserve_bytes, paths = read_default_reserve(backend), read_access(backend).host_paths()
-        return reserve_bytes, paths, read_limited_containers(backend)
-
     async def look() -> list[Finding]:
         found: list[object] = list(await backend.checks(host_root))
         bugs.extend(f"{each!r} of checks() is no Finding" for each in found if not _is_one(each))
@@ -63,15 +39,15 @@ async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answe
     seconds = monotonic() - began
     if reading is not None:
         # Before a reading a backend need not know.
-        needed = await _noted(bugs, "access() or default_reserve_bytes", needs, LOOK_SECONDS)
-    findings = await _noted(bugs, "checks()", look, LOOK_SECONDS)
+        needed = await _noted(bugs, read_needs(backend))
+    findings = await _noted(bugs, guarded("checks()", look, LOOK_SECONDS))
     return Answer(
         reading=reading,
         error=error,
         seconds=seconds,
-        reserve_bytes=needed[0] if needed else None,
-        host_paths=needed[1] if needed else None,
-        limited_containers=needed[2] if needed else 0,
+        reserve_bytes=needed.default_reserve_bytes if needed else None,
+        host_paths=needed.host_paths if needed else None,
+        limited_containers=needed.limited_containers if needed else 0,
         findings=findings or (),
         bugs=bugs,
     )
@@ -81,12 +57,10 @@ def _is_one(finding: object) -> bool:
     return isinstance(finding, Finding)
 
 
-async def _noted(
-    bugs: list[str], what: str, call: Callable[[], Awaitable[T]], seconds: float
-) -> T | None:
-    """Like `guarded`, for what matters less than the reading: an error is one of the `bugs`."""
+async def _noted(bugs: list[str], asked: Awaitable[T]) -> T | None:
+    """Await what matters less than the reading: an error is one of the `bugs`."""
     try:
-        return await guarded(what, call, seconds)
+        return await asked
     except TeeError as error:
         bugs.append(str(error))
         return None

@@ -8,6 +8,7 @@ import pytest
 
 from teeplugin.commands.doctor import backend_query
 from teeplugin.commands.doctor.backend_query import ask
+from teeplugin.tee import guard
 from teeplugin_backends.base import (
     BadReply,
     Finding,
@@ -90,8 +91,12 @@ async def test_what_is_no_finding_is_a_bug_and_the_others_count() -> None:
 
 
 async def test_whatever_hangs_is_given_up_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("QUERY_SECONDS", "LOOK_SECONDS", "CLOSE_SECONDS"):
-        monkeypatch.setattr(backend_query, name, 0.1)
+    for module, name in (
+        (backend_query, "QUERY_SECONDS"),
+        (backend_query, "LOOK_SECONDS"),
+        (guard, "CLOSE_SECONDS"),
+    ):
+        monkeypatch.setattr(module, name, 0.1)
     for name in ("enter", "memory", "checks", "exit"):
         began = time.monotonic()
         answer = await ask(Tee(**{name: anyio.sleep_forever}), ROOT)
