@@ -45,7 +45,7 @@ int complain(const char *format, ...)
 		if (!isprint((unsigned char)*at))
 			*at = ' ';
 	snprintf(line, sizeof(line), "tee-limit: %s%s\n", named, complaint);
-	/* Whoever closed it wants no words; the exit status tells. */
+	/* Where it is closed, the exit status alone says it. */
 	if (write(STDERR_FILENO, line, strlen(line)) < 0)
 		return -1;
 	return -1;

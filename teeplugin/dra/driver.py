@@ -46,7 +46,7 @@ class DraDriver(v1.DraPluginBase):
     """Answers for the node `pool`.
 
     `problem` says why no claim can be prepared on this node, or None; `fault` why no new one can.
-    `on_prepared` is told of the ids that a claim has now. `preparations` counts claims by
+    `on_prepared` gets the ids that a claim has now. `preparations` counts claims by
     `PREPARATION_RESULTS`, and `unpreparations` counts claims.
     """
 

@@ -25,8 +25,8 @@ CLOSE_SECONDS = 0.5
 class DraParts:
     """What runs in DRA mode beside the poller.
 
-    `offer` gives what is offered now, and `decided` is set when that may be new. `on_prepared` is
-    told of the ids of a claim that is prepared.
+    `offer` gives what is offered now, and `decided` is set when that may be new. `on_prepared` gets
+    the ids of a claim that is prepared.
     """
 
     def __init__(

@@ -314,7 +314,7 @@ def test_an_unbound_token_is_told_in_the_plugins_log(lab: Lab, tmp_path: Path) -
     lab.kubectl("delete", "resourceslices", "--all")
     config = write_kubeconfig(lab, tmp_path, bound=False)
     with driver(lab, tmp_path, config=config) as one:
-        wait_until("it is told", lambda: one.count("api_server_failed"), 30)
+        wait_until("it is reported", lambda: one.count("api_server_failed"), 30)
         (event,) = one.events("api_server_failed")
         assert "bound to no node" in event["error"]
         assert stored(lab) is None

@@ -21,7 +21,7 @@ from tests.cluster.waiting import wait_until
 from tests.plugin_process import Plugin
 
 WARNED_SECONDS = 90
-"""A container without a record is told after a minute."""
+"""A container without a record is reported after a minute."""
 
 
 @pytest.fixture

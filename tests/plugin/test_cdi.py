@@ -1,4 +1,4 @@
-"""`cdi: on`: TEE access comes by CDI or not at all, and what would hinder it is told before."""
+"""`cdi: on`: TEE access comes by CDI or not at all, and what would hinder it is reported before."""
 
 import subprocess
 import sys

@@ -238,7 +238,7 @@ async def test_an_instance_without_the_kubelets_directory_waits_for_it(kubelet_d
     async with running(kubelet_dir) as one:
         status = one.registration.status
         await eventually(
-            "the reason is told",
+            "the reason is reported",
             lambda: status.not_registered_reason,
             until=lambda reason: "there is no directory" in (reason or ""),
         )

@@ -319,7 +319,7 @@ async def test_a_watch_that_is_refused_leaves_the_rounds(
         async with publishing(server) as one:
             await published(server)
             await eventually(
-                "it is told", lambda: [log["event"] for log in logs].count("slice_not_watched")
+                "it is reported", lambda: [log["event"] for log in logs].count("slice_not_watched")
             )
             one.want(Offer(7, UNIT))
             await published(server, "3584Ki")
