@@ -4,8 +4,8 @@ from pathlib import Path
 
 import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 
+from tests.chart.cases import DRA
 from tests.chart.programs import NAMESPACE, of_kind, rendered
-from tests.chart.test_objects import DRA
 
 
 def test_dra_objects_have_only_fields_that_kubernetes_knows(tmp_path: Path) -> None:

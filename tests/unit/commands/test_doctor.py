@@ -1,7 +1,6 @@
 """Doctor's decision of what was seen: what fails, what warns, and fixes that mend."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,9 @@ from teeplugin.commands.doctor.evidence import (
     PageState,
     RecordedAllocation,
     RecordsSeen,
-    RunningProcess,
     Trouble,
 )
 from teeplugin.commands.doctor.examine import Check, examine
-from teeplugin.config.sources import FlagValue, load
 from teeplugin.kubelet.directory_safety import Weakness
 from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.policy.device_list import IdSet
@@ -269,17 +266,6 @@ def test_what_is_not_as_it_should_be_is_a_warning_and_fails_nothing(
     assert report.summary.endswith(": nothing failed")
 
 
-def test_the_plugin_that_runs_is_compared_setting_by_setting() -> None:
-    theirs = load([FlagValue("precision", "-precision", "1024")], {}).settings
-    process = RunningProcess(77, ("-precision", "1024", "--config", "a b.yaml"), theirs)
-    fix = warned(judged(process=process), "running-settings", "process 77, the plugin, was")
-    assert "another precision" in judged(process=process).of("running-settings").text
-    assert fix.endswith("tee-device-plugin doctor -precision 1024 --config 'a b.yaml'")
-    mended(judged(("precision", "1024"), process=process), "running-settings")
-    unread = replace(process, settings=None)
-    assert "as far as it tells" in judged(process=unread).of("running-settings").text
-
-
 def test_a_kubelet_that_is_down_is_named_where_it_does_not_answer() -> None:
     for state in (SocketState.MISSING, SocketState.REFUSES):
         down = {
@@ -309,25 +295,6 @@ def test_ended_pods_hold_nothing() -> None:
     warned(judged(recorded=(ENDED,), records=unread), "allocated-unit-size", "40 units of 2 MiB")
 
 
-def test_units_are_counted_as_the_running_plugin_counts_them() -> None:
-    flags = ("precision", "1024")
-    waits = page(settings_waiting={"precision": "1024"})
-    report = judged(flags, page=waits)
-    mended(report, "allocated-unit-size")
-    assert "128 units of 512 KiB" in report.of("figures").text
-    # What a restart would make of it.
-    assert report.of("precision").text.startswith("64 units of 1 MiB")
-    warned(report, "running-settings", "precision 1024 waits")
-    report = judged(flags, page=PageSeen(PageState.NOBODY))
-    warned(report, "allocated-unit-size", "13 units of 512 KiB, which count as 1 MiB now")
-
-
-def test_units_of_another_resource_arent_taken_for_ours() -> None:
-    report = judged(page=page(resource="x.y/z", allocatable=0), records=RecordsSeen(listed=None))
-    assert report.of("listed-units").result is Result.NOT_APPLICABLE
-    assert report.of("registration").result is Result.NOT_APPLICABLE
-
-
 def test_a_check_that_fails_itself_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def bad(_: Evidence) -> Any:
         raise KeyError("no such thing")
@@ -349,10 +316,3 @@ def test_what_was_not_come_to_fails_and_says_so(part: str) -> None:
 def test_a_warning_or_failure_without_a_fix_is_refused() -> None:
     with pytest.raises(ValueError, match="check=library is failed: must have a fix"):
         Finding("library", Result.FAILED, "there is none")
-
-
-def test_a_fault_that_doctor_sees_as_well_has_the_faults_own_fix() -> None:
-    trouble = Trouble("refused", "no", "admit it", confirmed=True)
-    report = judged(page=page(allocatable=0, trouble=trouble), answer=None)
-    found = report.of("listed-units")
-    assert (found.text, found.fix) == ("0 of 128 units are healthy; refused: no", "admit it")
