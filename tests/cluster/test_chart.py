@@ -26,14 +26,13 @@ from tests.cluster.deploying import (
 )
 from tests.cluster.kubelet_watch import Gaps
 from tests.cluster.lab import Lab
-from tests.cluster.pods import RESOURCE, count
+from tests.cluster.pods import RESOURCE
 from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import NODE_NAME
 from tests.cluster.test_deploy_updates import (
-    MAX_AT_ZERO_MS,
     SETTINGS,
+    check_rolls,
     create_pods,
-    decided,
     rolled,
 )
 from tests.cluster.test_life import assert_undisturbed, run_holder
@@ -112,17 +111,7 @@ async def test_from_the_manifests_through_an_upgrade_and_back_pods_keep_their_un
             back = f"helm rollback {RELEASE} -n {NAMESPACE}"
             found["rollback"] = await rolled(reader, back)
             tasks.cancel_scope.cancel()
-        wait_until("all pods have been looked at", decided(lab), 60)
-        phases = count(pod for pod in lab.pods() if pod["metadata"]["name"].startswith("passer"))
-        for step, gaps in found.items():
-            print(f"\n{step}: {gaps}")
-            assert gaps.lists > 0
-            assert sum(gaps.by_log_ms) <= MAX_AT_ZERO_MS
-        refused = phases["Failed/UnexpectedAdmissionError"]
-        record_property("refused_pods", refused)
-        print(f"of {len(names)} pods created meanwhile, one a second, {refused} were refused")
-        assert refused <= len(found)
-        assert phases["Running"] + refused == len(names)
+        check_rolls(lab, found, names, record_property)
         assert_undisturbed(lab, holder)
         # As the page says: what the manifests left.
         ours = "app.kubernetes.io/name=tee-device-plugin,app.kubernetes.io/managed-by!=Helm"

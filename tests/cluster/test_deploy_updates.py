@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic
 from typing import Any
@@ -112,22 +112,7 @@ async def test_two_updates_and_a_rollback_leave_the_kubelet_without_units_for_mi
             found["new settings"] = await rolled(shell, "kubectl apply -k deploy/overlays/updated")
             found["rollback"] = await rolled(shell, ROLLOUT.format("undo"))
             tasks.cancel_scope.cancel()
-        wait_until("all pods have been looked at", decided(lab), 60)
-        phases = count(pod for pod in lab.pods() if pod["metadata"]["name"].startswith("passer"))
-        for update, gaps in found.items():
-            print(f"\n{update}: {gaps}")
-        refused = phases["Failed/UnexpectedAdmissionError"]
-        record_property("created_pods", len(names))
-        record_property("refused_pods", refused)
-        print(f"of {len(names)} pods created meanwhile, one a second, {refused} were refused")
-        surges = not lab.settings.versions.differs_by(NO_SURGE)
-        most_ms = MAX_AT_ZERO_MS if surges else MAX_AT_ZERO_WITHOUT_SURGE_MS
-        for gaps in found.values():
-            assert gaps.lists > 0  # else the log was not understood
-            assert sum(gaps.by_log_ms) <= most_ms
-        # One a second: so many an update at the very most.
-        assert refused <= len(found) * -(-most_ms // 1000)
-        assert phases["Running"] + refused == len(names)
+        check_rolls(lab, found, names, record_property)
         assert_undisturbed(lab, holder)
         wait_until(
             "the application runs in full",
@@ -137,7 +122,32 @@ async def test_two_updates_and_a_rollback_leave_the_kubelet_without_units_for_mi
         )
 
 
-def decided(lab: Lab) -> Callable[[], bool]:
+def check_rolls(
+    lab: Lab,
+    found: Mapping[str, Gaps],
+    created: Sequence[str],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """See how long the kubelet had nothing in each update, and what became of pods meanwhile."""
+    wait_until("all pods have been looked at", _decided(lab), 60)
+    phases = count(pod for pod in lab.pods() if pod["metadata"]["name"].startswith("passer"))
+    for update, gaps in found.items():
+        print(f"\n{update}: {gaps}")
+    refused = phases["Failed/UnexpectedAdmissionError"]
+    record_property("created_pods", len(created))
+    record_property("refused_pods", refused)
+    print(f"of {len(created)} pods created meanwhile, one a second, {refused} were refused")
+    surges = not lab.settings.versions.differs_by(NO_SURGE)
+    most_ms = MAX_AT_ZERO_MS if surges else MAX_AT_ZERO_WITHOUT_SURGE_MS
+    for gaps in found.values():
+        assert gaps.lists > 0  # else the log was not understood
+        assert sum(gaps.by_log_ms) <= most_ms
+    # One a second: so many an update at the very most.
+    assert refused <= len(found) * -(-most_ms // 1000)
+    assert phases["Running"] + refused == len(created)
+
+
+def _decided(lab: Lab) -> Callable[[], bool]:
     """Give what tells whether the kubelet has decided on all pods."""
     return lambda: "Pending" not in {phase(pod) for pod in lab.pods()}
 
