@@ -183,13 +183,14 @@ class Endpoint:
                     _remove_stale(path, telling=False)
 
     async def close(self) -> None:
-        """End the streams, stop serving within a bounded time, and remove the socket if ours."""
+        """Remove the socket if ours, end the streams, and stop serving within a bounded time."""
+        # First, so that nobody takes what is ending for a socket that does not answer.
+        self._socket.remove()
         self._watch_streams.end_all()
         if self._socket.server is not None:
             with anyio.move_on_after(CLOSE_SECONDS, shield=True):
                 await self._watch_streams.all_ended()
                 await self._socket.end()
-        self._socket.remove()
 
 
 def remove_socket(path: Path, *, telling: bool = True) -> bool:

@@ -1,8 +1,10 @@
+import asyncio
 import os
 import socket
 import stat
 from pathlib import Path
 
+import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
@@ -14,6 +16,7 @@ from teeplugin.kubelet.watch_streams import WatchStreams
 from teeplugin.primitives.latest import Latest
 from teeplugin_backends.base import ContainerAccess
 from tests.usage import open_files
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -230,3 +233,18 @@ async def test_a_socket_that_can_not_be_removed_is_left_and_told(
         await endpoint.close()
     assert [entry["event"] for entry in logs] == ["socket_left", "listening", "socket_left"]
     assert logs[0]["error"] == "Read-only file system"
+
+
+async def test_the_socket_is_gone_before_its_clients_are(directory: Path) -> None:
+    # A probe that connects while the server ends would find a plugin that does not answer.
+    endpoint = make_endpoint(directory)
+    await endpoint.open()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(endpoint.path))
+        await eventually("a client", lambda: endpoint.has_client_since(0))
+        closing = asyncio.create_task(endpoint.close())
+        await anyio.lowlevel.checkpoint()
+        assert not closing.done()
+        assert not endpoint.path.exists()
+        assert not endpoint.in_place
+        await closing
