@@ -10,7 +10,7 @@ from pathlib import Path
 
 from teeplugin.cli.parser import Parser
 from teeplugin.config.given import Given
-from teeplugin.config.settings import ConfigError, shown
+from teeplugin.config.settings import ConfigError, Settings, shown
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.config.validators import MAX_BYTES, size
 from teeplugin.policy.units import (
@@ -21,6 +21,7 @@ from teeplugin.policy.units import (
     flag_size,
     format_size,
 )
+from teeplugin.simulator.kubelet import DEFAULT_RESOURCE
 from teeplugin.simulator.own_backend import OwnBackend, ask
 from teeplugin.simulator.scenario_runner.reading import read_scenario
 from teeplugin.simulator.scenario_runner.scenario import (
@@ -91,7 +92,8 @@ def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
         precision_kb=node.precision_kb if flags.precision is None else _precision(flags.precision),
         reserve_bytes=own.reserve_bytes if own else node.reserve_bytes,
         health_interval_seconds=node.health_interval_seconds,
-        listen=load([FlagValue("listen", "--listen", flags.listen)], {}).settings.listen,
+        listen=_by_the_plugins_rules("listen", flags.listen).listen,
+        resource_name=_by_the_plugins_rules("resource-name", flags.resource_name).resource_name,
         profile=node.profile,
         plugin=_command(flags.plugin),
         backend=own,
@@ -195,6 +197,12 @@ def parser() -> Parser:
         help="where the files of a node are that that backend's containers need (default: /)",
     )
     made.add_argument(
+        "--resource-name",
+        metavar="NAME",
+        default=DEFAULT_RESOURCE,
+        help=f"what pods ask for ({DEFAULT_RESOURCE})",
+    )
+    made.add_argument(
         "--listen",
         metavar="HOST:PORT",
         default="off",
@@ -229,8 +237,12 @@ def _given(flag: str, text: str) -> Given:
 
 
 def _precision(text: str) -> int:
-    """Read it by the rules of the plugin, which is going to be started with it."""
-    return load([FlagValue("precision", "--precision", text)], {}).settings.precision_kb
+    return _by_the_plugins_rules("precision", text).precision_kb
+
+
+def _by_the_plugins_rules(name: str, text: str) -> Settings:
+    """Read one setting by the rules of the plugin, which is going to be started with it."""
+    return load([FlagValue(name, f"--{name}", text)], {}).settings
 
 
 def _total(text: str) -> int:

@@ -15,7 +15,7 @@ from teeplugin.policy.units import KIB, units_in
 from teeplugin.simulator.admission import Admission
 from teeplugin.simulator.amounts import Figures
 from teeplugin.simulator.child import PluginProcess
-from teeplugin.simulator.kubelet import SimulatedKubelet
+from teeplugin.simulator.kubelet import DEFAULT_RESOURCE, SimulatedKubelet
 from teeplugin.simulator.own_backend import OwnBackend
 from teeplugin.simulator.profile import MODERN, Profile
 from teeplugin.simulator.tee_control import PlayedTee, ReadTee
@@ -52,6 +52,7 @@ class Setup:
     reserve_bytes: int = 0
     health_interval_seconds: float = HEALTH_INTERVAL_SECONDS
     listen: str = "off"
+    resource_name: str = DEFAULT_RESOURCE
     profile: Profile = MODERN
     backend: OwnBackend | None = None
     """Instead of the simulated TEE, which alone can be played."""
@@ -87,7 +88,9 @@ class Stage:
         self.setup = setup
         self._on_line = on_line
         self.timeline = Timeline()
-        self.kubelet = SimulatedKubelet(directory, profile=setup.profile)
+        self.kubelet = SimulatedKubelet(
+            directory, profile=setup.profile, resource=setup.resource_name
+        )
         self.kubelet.log.follow(self.timeline.kubelet)
         own = setup.backend
         self.tee = ReadTee(own.memory) if own else PlayedTee(directory / "tee", setup.total_bytes)
@@ -233,6 +236,7 @@ class Stage:
             *("--kubelet-dir", str(self.kubelet.kubelet_dir)),
             *("--host-root", str(self._host_root)),
             *("--listen", setup.listen),
+            *("--resource-name", setup.resource_name),
             *("--log-format", "json"),
         ]
 

@@ -99,7 +99,7 @@ def test_it_plays_the_tour_and_its_access_is_what_pods_get(
     ran = subprocess.run(
         [
             *(example.python, "-m", "teeplugin", "simulate", "--backend", "acme", *options),
-            *("--host-root", tmp_path),
+            *("--host-root", tmp_path, "--resource-name", "acme.example/tee-ram"),
         ],
         capture_output=True,
         text=True,
@@ -107,6 +107,7 @@ def test_it_plays_the_tour_and_its_access_is_what_pods_get(
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "the backend acme with 1 GiB in units of 512 KiB" in ran.stdout
+    assert "acme.example/tee-ram registered" in ran.stdout
     assert f"{UNITS} of {UNITS} healthy" in ran.stdout
     assert f"device {DEVICE} rw, ACME_TEE_DEVICE={DEVICE}, TEE_RAM_BYTES=5242880" in ran.stdout
     assert "8 of 10 steps ok, 2 skipped" in ran.stdout

@@ -71,6 +71,10 @@ def test_the_tour_is_played_but_for_what_plays_the_tee(
             (*SIMULATED, "--backend-option", "total=1MiB"),
             "--backend simulated 1MiB with --precision 512 makes 2 units, and the scenario tour",
         ),
+        (
+            (*SIMULATED, "--resource-name", "acme"),
+            "--resource-name acme: must have one / between a domain and a name",
+        ),
     ],
 )
 def test_what_cannot_be_played_is_one_line(
