@@ -115,17 +115,20 @@ def load(names: "Sequence[str]", vendor: str | None, tell: "Callable[[str, str],
     Raises:
         LibraryError: none can be loaded, or it isn't what is meant.
     """
-    problems = []
+    problems: dict[str, dict[str, None]] = {}
     for name in names:
         tell("step", f"dlopen {name}")
         try:
             dll = CDLL(name)
         except OSError as error:
-            problems.append(str(error))
+            # The loader names the file that it lacks, which may be one that the library needs.
+            lacking, _, reason = str(error).partition(": ")
+            problems.setdefault(reason, {})[lacking] = None
         else:
             tell("library", _path_of(dll) or name)
             return Library(dll, _vendor(dll, name, vendor), lambda step: tell("step", step))
-    raise LibraryError("library", "; ".join(dict.fromkeys(problems)))
+    told = (f"{', '.join(files)}: {reason}" for reason, files in problems.items())
+    raise LibraryError("library", "; ".join(told))
 
 
 class _LinkMap(Structure):

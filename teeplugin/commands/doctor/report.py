@@ -9,7 +9,7 @@ from teeplugin.primitives.document import document
 from teeplugin_backends.base import Finding, Result
 
 SKIPPED = "skipped"
-"""What stands for the checks of a section that don't apply, where there are several."""
+"""What begins the lines about the checks of a section that don't apply."""
 
 _CHECK_WIDTH = 20
 _INDENT = "  "
@@ -20,7 +20,8 @@ _COLOURS = {
     Result.NOT_APPLICABLE: "\x1b[2m",
 }
 _PLAIN = "\x1b[0m"
-_RESULT_WIDTH = max(map(len, Result))
+# The longest word, "not applicable", is rare in this column, and may stick out.
+_RESULT_WIDTH = max(len(each) for each in Result if each is not Result.NOT_APPLICABLE)
 _MARGIN = len(_INDENT) + _CHECK_WIDTH + 1 + _RESULT_WIDTH + 1
 _NARROW_MARGIN = 6
 _LEAST_TEXT_COLUMNS = 30
@@ -93,18 +94,17 @@ class TextPage:
             yield section
         skipped = [each for each in findings if _is_skipped(each)]
         for finding in findings:
-            if len(skipped) == 1 or not _is_skipped(finding):
+            if not _is_skipped(finding):
                 yield from self._finding(finding)
-        if len(skipped) > 1:
-            yield from self._finding(_together(skipped))
+        if skipped:
+            yield from self._together(skipped)
 
     def _finding(self, finding: Finding) -> Iterator[str]:
         """Check, result and finding in columns; the fix below the finding."""
+        check = f"{_INDENT}{finding.check:<{_CHECK_WIDTH}} "
+        columns = len(check) + max(_RESULT_WIDTH, len(finding.result)) + 1
         result = finding.result.ljust(_RESULT_WIDTH)
-        if self._coloured:
-            result = f"{_COLOURS[finding.result]}{result}{_PLAIN}"
-        head = f"{_INDENT}{finding.check:<{_CHECK_WIDTH}} {result} "
-        columns = max(_MARGIN, _MARGIN + len(finding.check) - _CHECK_WIDTH)
+        head = f"{check}{self._in_colour(result, finding.result)} "
         is_narrow = self._width is not None and self._width - _MARGIN < _LEAST_TEXT_COLUMNS
         indent = _NARROW_MARGIN if is_narrow else _MARGIN
         first, *further = wrapped(_shown(finding.text), self._width, head=columns, indent=indent)
@@ -114,6 +114,20 @@ class TextPage:
             said_at = self._fixes.setdefault(finding.fix, finding.check)
             is_new = said_at == finding.check
             yield from self._fix(finding.fix if is_new else f"that of {said_at}", indent)
+
+    def _together(self, skipped: Sequence[Finding]) -> Iterator[str]:
+        """Write what doesn't apply in a section across all columns, and each reason once."""
+        names: dict[str, list[str]] = {}
+        for each in skipped:
+            names.setdefault(each.text, []).append(each.check)
+        text = "; ".join(f"{', '.join(checks)} ({reason})" for reason, checks in names.items())
+        head, indent = f"{_INDENT}{SKIPPED}: ", 2 * len(_INDENT)
+        first, *further = wrapped(_shown(text), self._width, head=len(head), indent=indent)
+        for line in (head + first, *further):
+            yield self._in_colour(line, Result.NOT_APPLICABLE)
+
+    def _in_colour(self, text: str, result: Result) -> str:
+        return f"{_COLOURS[result]}{text}{_PLAIN}" if self._coloured else text
 
     def _fix(self, fix: str, indent: int) -> Iterator[str]:
         """Write what to do in words, and each command for it, on a line of its own."""
@@ -129,15 +143,6 @@ class TextPage:
 
 def _is_skipped(finding: Finding) -> bool:
     return finding.result is Result.NOT_APPLICABLE and not finding.fix
-
-
-def _together(skipped: Sequence[Finding]) -> Finding:
-    """Put what doesn't apply in a section in one line, and each reason once."""
-    names: dict[str, list[str]] = {}
-    for each in skipped:
-        names.setdefault(each.text, []).append(each.check)
-    text = "; ".join(f"{', '.join(checks)} ({reason})" for reason, checks in names.items())
-    return Finding.not_applicable(SKIPPED, text)
 
 
 def _shown(text: str) -> str:

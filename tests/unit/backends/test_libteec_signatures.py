@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from teeplugin_backends.libteec import abi
-from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE, Library
+from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE, Library, LibraryError, load
 
 OPERATIONS = {ITRUSTEE: abi.ItrusteeOperation, OPTEE: abi.OpteeOperation}
 SESSIONS = {ITRUSTEE: abi.ItrusteeSession, OPTEE: abi.OpteeSession}
@@ -56,3 +56,10 @@ def test_its_own_are_taken(vendor: str) -> None:
     session, origin = byref(SESSIONS[vendor]()), c_uint32()
     at.call("TEEC_InvokeCommand", session, 0, byref(OPERATIONS[vendor]()), origin=origin)
     at.call("TEEC_InitializeContext", None, byref(CONTEXTS[vendor]()))
+
+
+def test_files_that_are_missing_are_told_in_one_line_with_the_reason_once() -> None:
+    with pytest.raises(LibraryError) as caught:
+        load(["nowhere.so.2", "nowhere.so", "/dev/null"], None, lambda *_: None)
+    missing = "nowhere.so.2, nowhere.so: cannot open shared object file: No such file or directory"
+    assert str(caught.value) == f"{missing}; /dev/null: file too short"
