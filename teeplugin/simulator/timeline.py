@@ -72,7 +72,10 @@ class Timeline:
         text = _kubelet_text(event)
         if event.kind is EventKind.POD_REFUSED:
             self.last_refusal = text
-        self.add(KUBELET, text, _BAD_NEWS.get(event.kind, INFO))
+        # The kubelet's words, which are those of its gRPC library, are long and say less.
+        was_closed = event.kind is EventKind.STREAM_ENDED and "code = Unavailable" in event.text
+        words = f"{event.kind}: the plugin closed it" if was_closed else None
+        self.add(KUBELET, text, _BAD_NEWS.get(event.kind, INFO), words)
 
     def plugin(self, line: str) -> None:
         """Add a line of the plugin's log."""

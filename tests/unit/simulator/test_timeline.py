@@ -2,6 +2,8 @@
 
 import pytest
 
+from teeplugin.simulator.connection import go_error_text
+from teeplugin.simulator.events import Event, EventKind
 from teeplugin.simulator.timeline import ERROR, INFO, Timeline, readable
 
 
@@ -23,3 +25,18 @@ def test_a_line_that_is_no_json_stays_as_it_is(line: str) -> None:
     assert [(entry.text, entry.level) for entry in timeline.entries] == [(line, INFO)]
     assert timeline.events == []
     assert readable(line) == line
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ConnectionResetError("reset"), "stream ended: the plugin closed it"),
+        (TimeoutError(), f"stream ended: a.sock, {go_error_text(TimeoutError())}"),
+    ],
+)
+def test_a_stream_that_the_plugin_closed_is_told_in_words(error: Exception, words: str) -> None:
+    timeline = Timeline()
+    text = go_error_text(error)
+    timeline.kubelet(Event(kind=EventKind.STREAM_ENDED, at=0, endpoint="a.sock", text=text))
+    entry = timeline.entries[-1]
+    assert (entry.text, entry.words) == (f"stream ended: a.sock, {text}", words)
