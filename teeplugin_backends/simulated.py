@@ -108,9 +108,9 @@ class SimulatedTee(TeeBackend):
             case "hang":
                 await anyio.sleep_forever()
             case "bug":
-                raise RuntimeError("the simulated TEE was told to have a bug")
+                raise RuntimeError("a simulated bug, as the options say")
             case kind:
-                raise _FAULTS[kind]("the simulated TEE was told to fail so")
+                raise _FAULTS[kind]("a simulated fault, as the options say")
         free_bytes = max(0, script.total - script.pods - script.others)
         try:
             return TeeMemory(total_bytes=script.total, free_bytes=free_bytes)

@@ -169,7 +169,7 @@ def test_a_fault_taints_tells_the_pods_and_evicts_nobody(lab: Lab, plugin: Plugi
     told = wait_until("the pod's status tells", lambda: _health(lab, "holder"), 60)
     print(told)
     assert told["health"] == "Unhealthy"
-    assert "told to fail" in told.get("message", "")
+    assert "a simulated fault" in told.get("message", "")
     plugin.play(fault="none")
     wait_for_taints(lab)
     lab.wait_pod("waiting", "Running")

@@ -84,7 +84,7 @@ async def test_a_node_is_published_claimed_and_survives_a_fault(
             one.play(fault="unreachable")
             await published(server, "64Mi", FAULT_TAINT)
             health = await anext(kubelet.health("v1"))
-            assert "told to fail" in health.message
+            assert "a simulated fault" in health.message
             server.claims["two"] = claim("uid-two")
             (answer,) = (await kubelet.prepare(reference("two"))).values()
             assert "the TEE has a fault" in answer.error

@@ -58,7 +58,7 @@ async def test_a_failed_tee_is_told_with_cause_and_fix_and_the_exit_status(
         told = json.loads((await status("--format", "json", f"--listen={address}")).stdout)
     assert shown.returncode == 1
     assert "0 healthy, 0 allocated, 128 unhealthy (unreachable)" in shown.stdout
-    assert "unreachable: the simulated TEE was told to fail so: check that" in shown.stdout
+    assert "unreachable: a simulated fault, as the options say: check that" in shown.stdout
     assert told["cause"]["confirmed"] is True
     assert told["units"]["unhealthy_cause"] == "unreachable"
     assert told["events"][-1]["event"] == "tee_unhealthy"
