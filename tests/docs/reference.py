@@ -1,9 +1,10 @@
 """Writes what the code says anew: `python -m tests.docs.reference`.
 
-That is the pages that `--help` prints, and parts of docs/configuration.md, each between
-`<!-- generated: NAME -->` and `<!-- end -->`. test_reference compares.
+That is the pages that `--help` prints, and parts of docs/configuration.md and of its Chinese twin,
+each between `<!-- generated: NAME -->` and `<!-- end -->`. test_reference compares.
 """
 
+import functools
 import importlib
 import re
 from collections.abc import Callable, Mapping
@@ -15,8 +16,9 @@ from teeplugin.cli.pages import DIRECTORY
 from teeplugin.config.go_flags import help_text
 from teeplugin.config.settings import SETTINGS, Setting
 from teeplugin.daemon.reload import CHANGEABLE
+from tests.docs import reference_zh
 
-PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+DOCS = Path(__file__).parents[2] / "docs"
 
 _PART = re.compile(r"(<!-- generated: ([\w-]+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
@@ -29,7 +31,7 @@ def overview() -> str:
         for key, setting in SETTINGS.items()
     )
     return (
-        "| setting | flag | default | meaning | a change counts |\n|---|---|---|---|---|\n"
+        "| setting | flag | default | meaning | takes effect |\n|---|---|---|---|---|\n"
         + "".join(rows)
     )
 
@@ -67,12 +69,20 @@ def _change(setting: Setting) -> str:
     return "at once" if setting.attribute in CHANGEABLE else "after a restart"
 
 
-PARTS: Mapping[str, Callable[[], str]] = {
-    "overview": overview,
-    "help": helped,
-    **{key: (lambda key=key: facts(key)) for key in SETTINGS},  # type: ignore[misc]  # bound now
-}
+Parts = Mapping[str, Callable[[], str]]
 """How each part is made, by its name in the page."""
+
+
+def _parts(overview: Callable[[], str], facts: Callable[[str], str]) -> Parts:
+    made = {"overview": overview, "help": helped}
+    return made | {key: functools.partial(facts, key) for key in SETTINGS}
+
+
+PARTS = _parts(overview, facts)
+PAGES: Mapping[Path, Parts] = {
+    DOCS / "configuration.md": PARTS,
+    DOCS / "configuration.zh-CN.md": _parts(reference_zh.overview, reference_zh.facts),
+}
 
 
 def names(page: str) -> list[str]:
@@ -80,13 +90,15 @@ def names(page: str) -> list[str]:
     return [match[2] for match in _PART.finditer(page)]
 
 
-def regenerated(page: str) -> str:
+def regenerated(page: str, parts: Parts) -> str:
     """Give the page's text with every part made anew."""
-    return _PART.sub(lambda match: f"{match[1]}{PARTS[match[2]]()}{match[3]}", page)
+    return _PART.sub(lambda match: f"{match[1]}{parts[match[2]]()}{match[3]}", page)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(regenerated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path, its_parts in PAGES.items():
+        page_text = regenerated(path.read_text(encoding="utf-8"), its_parts)
+        path.write_text(page_text, encoding="utf-8")
     DIRECTORY.mkdir(exist_ok=True)
     for file_name, content in help_pages().items():
         (DIRECTORY / file_name).write_text(content, encoding="utf-8")

@@ -1,7 +1,10 @@
-"""The parts of docs/configuration.md that are made from the code are as the code is now."""
+"""The parts of docs/configuration.md and its twin that are made from the code are up to date."""
 
 import re
 from dataclasses import fields
+from pathlib import Path
+
+import pytest
 
 from teeplugin.cli.pages import DIRECTORY
 from teeplugin.config.settings import SETTINGS
@@ -14,9 +17,9 @@ from teeplugin.policy.units import (
 from teeplugin_backends import simulated
 from teeplugin_backends.libteec import options
 from teeplugin_backends.options import option_parsers
-from tests.docs import backend_reference
+from tests.docs import backend_reference, reference_zh
 from tests.docs.pages import text
-from tests.docs.reference import PARTS, help_pages, names, regenerated
+from tests.docs.reference import PAGES, PARTS, help_pages, names, regenerated
 
 CONFIGURATION = text("docs/configuration.md")
 
@@ -31,8 +34,14 @@ def rows(page: str, heading: str) -> list[list[str]]:
     ]
 
 
-def test_the_reference_is_what_the_code_makes() -> None:
-    assert regenerated(CONFIGURATION) == CONFIGURATION, "run: python -m tests.docs.reference"
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_reference_is_what_the_code_makes(page: Path) -> None:
+    written = page.read_text(encoding="utf-8")
+    assert regenerated(written, PAGES[page]) == written, "run: python -m tests.docs.reference"
+
+
+def test_the_chinese_reference_translates_no_word_that_the_code_no_longer_has() -> None:
+    assert reference_zh.WORDS.keys() - reference_zh.used() == set()
 
 
 def test_the_pages_of_help_are_what_the_code_makes() -> None:

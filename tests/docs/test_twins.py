@@ -76,3 +76,16 @@ def test_blocks_without_comments_are_copied_from_the_english_page() -> None:
 def test_what_is_made_from_the_code_needs_no_translation_anew() -> None:
     page = "a\n<!-- generated: values -->\n{}<!-- end -->\nb\n"
     assert twins.fingerprint(page.format("1\n")) == twins.fingerprint(page.format("2\n"))
+
+
+RUN = "<!-- written by nox -s matrix -->\n{}<!-- end of what nox -s matrix writes -->\n"
+
+
+def test_what_a_run_of_tests_wrote_is_copied_and_needs_no_translation_anew() -> None:
+    old, new = (RUN.format(f"| a |\n|---|\n| {row} |\n") for row in ("1.36", "1.37 |\n| 1.36"))
+    translation = twins.renewed(f"# 甲\n\n{old}", f"# A\n\n{old}")
+    (found,) = differences(PAGE, translation, f"# A\n\n{new}")
+    assert "copied parts are old" in found
+    copied = twins.renewed(translation, f"# A\n\n{new}")
+    assert new in copied
+    assert differences(PAGE, copied, f"# A\n\n{new}") == []

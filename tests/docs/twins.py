@@ -22,6 +22,8 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _GENERATED = re.compile(r"(<!-- generated: [\w-]+ -->\n).*?(<!-- end -->\n)", re.DOTALL)
+_COPIED = re.compile(r"(<!-- written by [^\n]* -->\n).*?(<!-- end of what [^\n]* -->\n)", re.DOTALL)
+"""What a run of tests writes, in English: a Chinese page has a copy."""
 _HASH = re.compile(r"\n<!-- translated from: ([0-9a-f]*) -->\n\Z")
 _HEADING = re.compile(r"^(#+) (.+)$", re.MULTILINE)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -42,8 +44,8 @@ TWINS = {
 
 
 def fingerprint(original: str) -> str:
-    """Hash an English page's words, without the parts that are made from the code."""
-    kept = " ".join(_GENERATED.sub(r"\1\2", original).split())
+    """Hash an English page's words, without the parts that programs write."""
+    kept = " ".join(_COPIED.sub(r"\1\2", _GENERATED.sub(r"\1\2", original)).split())
     return hashlib.sha256(kept.encode()).hexdigest()[:12]
 
 
@@ -56,9 +58,10 @@ def recorded(translation: str) -> str:
 def renewed(translation: str, original: str) -> str:
     """Give a Chinese page's text with the English text's hash at its end.
 
-    Blocks without comments to translate are copied, such as what a command prints.
+    Blocks without comments to translate are copied, such as what a command prints. So are the parts
+    that a run of tests writes.
     """
-    body = _HASH.sub("\n", translation).rstrip("\n")
+    body = _HASH.sub("\n", with_copies(translation, original)).rstrip("\n")
     copies = [found[0] for found in _BLOCK.finditer(original)]
     if len(copies) == len(_BLOCK.findall(body)):
         rest = iter(copies)
@@ -69,6 +72,12 @@ def renewed(translation: str, original: str) -> str:
 
         body = _BLOCK.sub(copied, body)
     return f"{body}\n\n<!-- translated from: {fingerprint(original)} -->\n"
+
+
+def with_copies(translation: str, original: str) -> str:
+    """Give a Chinese page's text with the English page's parts that a run of tests writes."""
+    parts = {found[1]: found[0] for found in _COPIED.finditer(original)}
+    return _COPIED.sub(lambda found: parts.get(found[1], found[0]), translation)
 
 
 def prose(body: str) -> str:
@@ -139,6 +148,9 @@ def _target(page: str, link: str) -> tuple[str, str] | None:
 def differences(page: str, translation: str, original: str) -> list[str]:
     """Name what a Chinese page's text and the English one don't have in common, one line each."""
     found: list[str] = []
+    if (current := with_copies(translation, original)) != translation:
+        found.append(f"copied parts are old: run python -m tests.docs.twins {page}")
+    translation = current
     if headings(translation) != headings(original):
         found.append(f"headings: {headings(translation)}, not {headings(original)}")
     if tables(translation) != tables(original):
