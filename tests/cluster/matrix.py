@@ -33,7 +33,8 @@ SUITES: Mapping[str, tuple[str, ...]] = {
     "shortage": ("test_shortage.py",),
     "rolling update": ("test_deploy_updates.py",),
 }
-PAGE = HERE.parents[1] / "docs" / "compatibility.md"
+DOCS = HERE.parents[1] / "docs"
+PAGES = (DOCS / "compatibility.md", DOCS / "compatibility.zh-CN.md")
 BEGIN, END = "<!-- written by nox -s matrix -->", "<!-- end of what nox -s matrix writes -->"
 NOT_RUN = "not run"
 _FIGURES = ("registered after a kubelet restart", "pods run", "pods refused in 3 rolls")
@@ -197,8 +198,9 @@ def main(words: Sequence[str]) -> int:
             continue
         results[suite] = run_suite(versions, suite)
         save(versions, results)
-        known = load() | {versions: results}
-        PAGE.write_text(replace_section(PAGE.read_text("utf-8"), section(known)), "utf-8")
+        text = section(load() | {versions: results})
+        for page in PAGES:
+            page.write_text(replace_section(page.read_text("utf-8"), text), "utf-8")
     return int(any(result.failed for result in results.values()))
 
 

@@ -127,9 +127,10 @@ def test_a_row_says_what_was_not_run_and_its_notes_what_failed() -> None:
 def test_what_was_run_is_kept_and_only_the_rest_runs(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{matrix.BEGIN}\nthe table before\n{matrix.END}\nafter\n")
-    monkeypatch.setattr(matrix, "PAGE", page)
+    page, translation = tmp_path / "page.md", tmp_path / "page.zh-CN.md"
+    for each in (page, translation):
+        each.write_text(f"before\n{matrix.BEGIN}\nthe table before\n{matrix.END}\nafter\n")
+    monkeypatch.setattr(matrix, "PAGES", (page, translation))
     ran: list[str] = []
 
     def run_suite(versions: Versions, suite: str) -> Result:
@@ -146,6 +147,7 @@ def test_what_was_run_is_kept_and_only_the_rest_runs(
     assert text.startswith("before\n")
     assert text.endswith(f"{matrix.END}\nafter\n")
     assert "the table before" not in text
+    assert translation.read_text() == text
     # The newest first.
     rows = re.findall(r"^\| (1\.[\d.]+)", text, re.MULTILINE)
     assert rows == ["1.37.2", "1.36.3", *UNRUN]
@@ -158,5 +160,5 @@ def test_what_was_run_is_kept_and_only_the_rest_runs(
 def test_every_suite_is_there() -> None:
     files = [name for names in matrix.SUITES.values() for name in names]
     assert [name for name in files if not (HERE / name).exists()] == []
-    page = matrix.PAGE.read_text("utf-8")
-    assert "the table" in matrix.replace_section(page, "the table")
+    for page in matrix.PAGES:
+        assert "the table" in matrix.replace_section(page.read_text("utf-8"), "the table")
