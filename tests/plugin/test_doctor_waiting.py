@@ -38,7 +38,7 @@ import teeplugin.cli.main as cli
 raise SystemExit(cli.main())
 """
 
-FIRST_CHECKS = ["configuration", "preload", "running-settings"]
+FIRST_CHECKS = ["configuration", "preload", "skipped:"]
 ANSWER_SECONDS = 2
 """Doctor's own half a second, and what a busy machine needs to end a process."""
 

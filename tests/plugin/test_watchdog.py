@@ -128,7 +128,7 @@ async def test_a_backend_that_can_not_be_left_is_named(tmp_path: Path, kubelet_d
         _, told = process.communicate(timeout=5)
     assert asked.exists()
     (line,) = [line for line in told.splitlines() if "event=shutdown_timed_out" in line]
-    assert "at <string>:14" in line
+    assert re.search("at <string>:1[2-4]", line), line
 
 
 BACKENDS = {
