@@ -107,18 +107,18 @@ class PluginCollector(Collector):
         yield from self._gauge("unit_bytes", "Memory of one unit.", policy_settings.unit_bytes)
         yield from self._gauge(
             "health_interval_seconds",
-            "How often the TEE is asked; 0: at the start only.",
+            "Seconds between two queries of the TEE; 0: at the start only.",
             policy_settings.interval_seconds,
         )
 
         yield from self._gauge(
             "config_last_reload_successful",
-            "0 if settings that were read anew could not be used.",
+            "0 if the last reload found invalid settings.",
             parts.reloader.problem is None,
         )
         yield from self._gauge(
             "settings_need_restart",
-            "How many settings have another value now, which waits for a restart.",
+            "Number of settings whose new value needs a restart.",
             len(parts.reloader.waiting),
         )
 
@@ -127,24 +127,24 @@ class PluginCollector(Collector):
         device_list = self._parts.device_list
         listed, unhealthy = len(device_list.ids), len(device_list.unhealthy)
         allocated = self._parts.pod_resources.allocated
-        yield from self._gauge("capacity_units", "Units that are listed.", listed)
+        yield from self._gauge("capacity_units", "Listed units.", listed)
         yield from self._gauge(
-            "allocatable_units", "Units that are listed as healthy.", listed - unhealthy
+            "allocatable_units", "Listed units that are healthy.", listed - unhealthy
         )
         yield from self._gauge(
             "allocated_units",
-            "Units that pods hold; absent while it is not known.",
+            "Units that pods hold; absent while unknown.",
             None if allocated is None else len(allocated),
         )
         yield from self._gauges(
             "unhealthy_units",
-            "Units that are listed as unhealthy, by cause.",
+            "Listed units that are unhealthy, by cause.",
             ("cause",),
             {(SHORTAGE,): 0} | {(decision.unhealthy_kind,): unhealthy},
         )
         yield from self._gauges(
             "tee_fault",
-            "1 while the TEE is taken for failed, by cause.",
+            "1 during a confirmed fault of the TEE, by cause.",
             ("cause",),
             {(decision.cause.kind,): 1} if decision.cause else {},
         )
@@ -155,7 +155,7 @@ class PluginCollector(Collector):
         )
         yield from self._counter(
             "list_changes",
-            "Lists made, each of them sent to the kubelet or overtaken.",
+            "Device lists made; streams skip lists that a newer one replaced.",
             self._parts.poller.list_changes,
         )
 
@@ -167,24 +167,24 @@ class PluginCollector(Collector):
         reserve_bytes = policy_settings.reserve_bytes or 0
         yield from self._gauge("tee_total_bytes", "The TEE's memory.", memory.total_bytes)
         yield from self._gauge(
-            "tee_free_bytes", "What of it was free at the last reading.", memory.free_bytes
+            "tee_free_bytes", "The TEE's free memory at the last reading.", memory.free_bytes
         )
-        yield from self._gauge("reserve_bytes", "What is kept for the TEE OS.", reserve_bytes)
+        yield from self._gauge("reserve_bytes", "Memory kept for the TEE OS.", reserve_bytes)
         yield from self._gauge(
             "external_use_min_bytes",
-            "Used at the least by others than pods with units and the reserve.",
+            "Lower bound of the TEE memory used outside the reserve and the units of pods.",
             poller.external_use_min_bytes,
         )
         yield from self._gauge(
             "unallocated_use_min_bytes",
-            "The least that the TEE OS and others used while pods held no units, since the start; "
-            "more than the reserve: the reserve is too small.",
+            "Smallest use of TEE memory since the start while pods held no units; if it exceeds "
+            "the reserve, the reserve is too small.",
             poller.unallocated_use_min_bytes,
         )
 
         yield from self._gauges(
             "application_bytes",
-            "Memory that a trusted application used at the last reading, where it is known.",
+            "Memory of a trusted application at the last reading, where known.",
             ("application",),
             {(name,): used for name, used in self._parts.tee_applications().items()},
         )
@@ -193,7 +193,7 @@ class PluginCollector(Collector):
         queries = self._parts.poller.queries
         seconds = HistogramMetricFamily(
             "teeplugin_query_duration_seconds",
-            "Time that queries of the TEE took.",
+            "Duration of queries of the TEE.",
             labels=("resource",),
         )
         seconds.add_metric(
@@ -210,12 +210,12 @@ class PluginCollector(Collector):
         )
         yield from self._gauge(
             "last_reading_timestamp_seconds",
-            "When the TEE last gave a reading.",
+            "Time of the TEE's last reading; 0: never.",
             queries.last_reading,
         )
         yield from self._counter(
             "backend_events",
-            "What the backend counts, by event.",
+            "Events that the backend counts.",
             self._parts.backend_counters(),
             "event",
         )
@@ -224,14 +224,14 @@ class PluginCollector(Collector):
         registration = self._parts.registration
         yield from self._gauge(
             "registered",
-            "1 while the kubelet watches our list, or has the DRA driver registered.",
+            "1 while the kubelet watches the plugin's list, or has the DRA driver registered.",
             registration.status.not_registered_reason is None,
         )
         yield from self._counter(
-            "registrations", "Registrations that succeeded.", registration.status.registrations
+            "registrations", "Successful registrations.", registration.status.registrations
         )
         yield from self._counter(
-            "registration_failures", "Tries to register that failed.", registration.status.failures
+            "registration_failures", "Failed registrations.", registration.status.failures
         )
 
     def _device_plugin(self) -> Iterator[Metric]:
@@ -248,24 +248,26 @@ class PluginCollector(Collector):
     def _dra(self, dra: "DraParts") -> Iterator[Metric]:
         driver, publisher = dra.driver, dra.publisher
         yield from self._counter(
-            "claim_preparations", "Claims to prepare, by result.", driver.preparations, "result"
+            "claim_preparations", "Prepared claims, by result.", driver.preparations, "result"
         )
         yield from self._counter(
-            "claim_unpreparations", "Claims that were unprepared.", driver.unpreparations
+            "claim_unpreparations", "Unprepared claims.", driver.unpreparations
         )
         yield from self._gauge(
             "slice_capacity_bytes",
-            "Memory of the node's ResourceSlice as it is stored; absent while there is none.",
+            "Memory of the node's ResourceSlice in the API server; absent while there is none.",
             publisher.stored_bytes,
         )
         yield from self._counter(
             "slice_publications", "ResourceSlices written.", publisher.publications
         )
         yield from self._counter(
-            "api_server_failures", "Requests to the API server that failed.", publisher.failures
+            "api_server_failures", "Failed requests to the API server.", publisher.failures
         )
         yield from self._gauge(
-            "api_server_reachable", "1 if the last request succeeded.", publisher.error is None
+            "api_server_reachable",
+            "1 if the last request to the API server succeeded.",
+            publisher.error is None,
         )
         yield from self._gauge(
             "node_served",
@@ -277,18 +279,18 @@ class PluginCollector(Collector):
         pod_resources = self._parts.pod_resources
         yield from self._gauge(
             "pod_resources_readable",
-            "1 if the kubelet last told which pods hold which units.",
+            "1 if the last read of the kubelet's allocation records succeeded.",
             pod_resources.reads.readable,
         )
         yield from self._counter(
             "pod_resources_reads",
-            "Readings of the kubelet's allocation records, by result.",
+            "Reads of the kubelet's allocation records, by result.",
             {"ok": 0, "failed": 0} | pod_resources.reads.results,
             "result",
         )
         yield from self._gauge(
             "pod_resources_last_read_timestamp_seconds",
-            "When the kubelet's allocation records were last read.",
+            "Time of the last read of the kubelet's allocation records; 0: never.",
             pod_resources.reads.last,
         )
         # Added up: a pod that ends and its successor may have one name.
@@ -309,7 +311,7 @@ class PluginCollector(Collector):
         seen = limits.seen
         yield from self._gauges(
             "limit_containers",
-            "Containers that hold units, by what the TEE was last told of their limit.",
+            "Containers that hold units, by the state of their limit in the TEE.",
             ("state",),
             {
                 ("limited",): seen.limited,
@@ -318,13 +320,13 @@ class PluginCollector(Collector):
             },
         )
         yield from self._gauge(
-            "limit_groups", "Groups of the TEE in use, at the most.", seen.groups
+            "limit_groups", "Upper bound of the TEE's groups in use.", seen.groups
         )
         yield from self._gauge(
-            "limit_groups_max", "How many containers the TEE can limit.", limits.most
+            "limit_groups_max", "Number of containers that the TEE can limit.", limits.most
         )
         yield from self._gauge(
             "limit_last_reconcile_timestamp_seconds",
-            "When the host service last compared containers and limits; 0: never.",
+            "Time when the host service last compared containers and limits; 0: never.",
             seen.reconciled or 0,
         )
