@@ -60,7 +60,7 @@ def test_every_kind_of_fault_has_its_row_and_there_is_no_other() -> None:
 
 
 def test_every_member_of_a_backend_has_its_row_and_there_is_no_other() -> None:
-    assert first_cells("member | when it is asked") == {
+    assert first_cells("member | when the plugin calls it") == {
         *own_members(TeeBackend),
         "__aenter__",
         "__aexit__",
