@@ -31,13 +31,13 @@ class Command(NamedTuple):
 
 COMMANDS: Mapping[str, Command] = {
     "simulate": Command("try it without a TEE", "teeplugin.simulator.command"),
-    "status": Command("ask the plugin that runs", "teeplugin.commands.status"),
-    "doctor": Command("find what is wrong here", "teeplugin.commands.doctor.command"),
-    "identity": Command("what an allowlist admits", "teeplugin.commands.identity"),
+    "status": Command("show the running plugin", "teeplugin.commands.status"),
+    "doctor": Command("check the whole setup", "teeplugin.commands.doctor.command"),
+    "identity": Command("identity to allow in the TA", "teeplugin.commands.identity"),
     "size": Command("units that TAs need", "teeplugin.commands.sizing.size_command"),
-    "cdi": Command("a CDI specification", "teeplugin.commands.cdi"),
-    "pod": Command("a pod for these units", "teeplugin.commands.sizing.pod_command"),
-    "completion": Command("for bash or zsh", "teeplugin.commands.completion"),
+    "cdi": Command("print a CDI specification", "teeplugin.commands.cdi"),
+    "pod": Command("a pod's manifest", "teeplugin.commands.sizing.pod_command"),
+    "completion": Command("script for bash or zsh", "teeplugin.commands.completion"),
 }
 
 
@@ -160,7 +160,10 @@ def _serve(
     configure(settings.log_format, settings.log_level)
     for word in without_dash:
         get_logger().warning(
-            "flag_without_dash", word=word, effect="taken as it is meant", fix=f"write -{word}"
+            "flag_without_dash",
+            word=word,
+            effect="used as the flag with a dash",
+            fix=f"write -{word}",
         )
 
     _log_doubts(loaded)

@@ -176,7 +176,7 @@ class CommandParser(Parser):
         )
         if not usage:
             formats = ("text", "json")
-            self.add_argument("--format", choices=formats, default="text", help="how to print it")
+            self.add_argument("--format", choices=formats, default="text", help="output format")
         self.add_argument("--help", action="store_true", help="print this")
 
     def split(self, argv: Sequence[str]) -> tuple[argparse.Namespace, Sequence[FlagValue]] | None:

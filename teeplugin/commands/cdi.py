@@ -20,8 +20,8 @@ from teeplugin_backends.base import TeeError, TeeMemory
 
 _DESCRIPTION = """\
 Print the CDI specification with one device for each amount of units, for /etc/cdi on each node.
-With the setting `cdi: on` the plugin gives containers TEE access only through it. The daemon's
-flags are taken too: give those that the plugin is started with. The TEE is asked once."""
+With the setting `cdi: on` the plugin gives containers TEE access only through it. Queries the TEE
+once. Give the same daemon flags as for the running plugin."""
 
 _USAGE = "[--units N] [--hook PATH] [--secure-storage]"
 
@@ -29,10 +29,10 @@ _USAGE = "[--units N] [--hook PATH] [--secure-storage]"
 def parser() -> CommandParser:
     """Give the command's flags."""
     made = CommandParser("cdi", _DESCRIPTION, _USAGE)
-    made.add_argument("--units", metavar="N", help="amounts 1 … N (all that the node lists)")
-    made.add_argument("--hook", metavar="PATH", help=f"what sets the limits ({HOOK_PATH})")
+    made.add_argument("--units", metavar="N", help="amounts 1 … N (all listed units)")
+    made.add_argument("--hook", metavar="PATH", help=f"program that sets the limits ({HOOK_PATH})")
     made.add_argument(
-        "--secure-storage", action="store_true", help="have the hook enable secure storage too"
+        "--secure-storage", action="store_true", help="let the hook enable secure storage too"
     )
     return made
 

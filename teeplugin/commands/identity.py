@@ -10,9 +10,8 @@ from teeplugin.primitives.document import document
 from teeplugin.tee.entry_points import load_backend
 
 _DESCRIPTION = """\
-Print the path, the user and the sha-256 by which the TEE knows the plugin: a trusted
-application's allowlist has to admit them. The daemon's flags are taken too: they say which
-backend, and its options."""
+Print the plugin's identity in the TEE: path, user and sha-256. Add it to the allowlist of the
+trusted application. The daemon's flags select the backend and its options."""
 
 
 def parser() -> CommandParser:

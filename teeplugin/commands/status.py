@@ -17,9 +17,9 @@ EXIT_NOT_WELL = 1
 """Units can't be given to pods now; or nobody answered."""
 
 _DESCRIPTION = """\
-Ask the plugin that runs on this node for its units, who holds them, what is wrong, and its last
-events. The daemon's flags are taken too: --listen, or the file that has it, says where it answers.
-The exit status is 1 if pods can't be given units now."""
+Show the running plugin of this node: its units, their holders, current problems, and the last
+events. Of the daemon's flags, --listen, or the file that sets it, gives the plugin's address. The
+exit status is 1 if pods can't get units now."""
 
 _SHOWN_EVENTS = 8
 _START = "start it, or give the address that its log names in telemetry_listening"

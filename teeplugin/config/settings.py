@@ -106,7 +106,7 @@ class Settings(BaseModel):
         default=60.0,
         ge=0,
         allow_inf_nan=False,
-        description="ask the TEE this often; 0: at the start only",
+        description="query the TEE this often; 0: at start only",
         json_schema_extra={
             "key": "health-interval",
             # The Go plugin's spelling stays valid, and the readable one is its equal.
@@ -119,14 +119,14 @@ class Settings(BaseModel):
     )
     backend: Annotated[str, AfterValidator(not_empty)] = Field(
         default="libteec",
-        description="how the TEE is asked",
+        description="interface to the TEE",
         json_schema_extra=_words(
             "backend", "NAME", "a backend's name", "the name of an installed backend", "libteec"
         ),
     )
     backend_options: Mapping[str, str] = Field(
         default_factory=dict,
-        description="for the backend; may be repeated",
+        description="option of the backend; may be repeated",
         json_schema_extra={
             "key": "backend-options",
             "flags": ["--backend-option"],
@@ -153,7 +153,7 @@ class Settings(BaseModel):
     )
     resource_name: Annotated[str, AfterValidator(extended_resource)] = Field(
         default="huawei.com/tee-ram",
-        description="what pods ask for",
+        description="resource that pods request",
         json_schema_extra=_words(
             "resource-name",
             "NAME",
@@ -201,7 +201,7 @@ class Settings(BaseModel):
     )
     kubelet_dir: Annotated[Path, BeforeValidator(existing_directory)] = Field(
         default=DEFAULT_KUBELET_DIR,
-        description="where device-plugins is",
+        description="directory of device-plugins",
         json_schema_extra=_words(
             "kubelet-dir",
             "DIR",
@@ -225,7 +225,7 @@ class Settings(BaseModel):
     )
     host_root: Annotated[Path, BeforeValidator(existing_directory)] = Field(
         default=DEFAULT_HOST_ROOT,
-        description="where the node's own /dev is seen",
+        description="directory of the node's own /dev",
         json_schema_extra=_words(
             "host-root", "DIR", "an existing directory", "where the node's root is mounted", "/host"
         ),

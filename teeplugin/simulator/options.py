@@ -33,9 +33,8 @@ from teeplugin.simulator.scenario_runner.scenario import (
 from teeplugin.simulator.stage import Setup
 
 _DESCRIPTION = """\
-Play the plugin's life on this machine, without any TEE and without Kubernetes: a simulated kubelet
-and the real plugin as a child process, with a TEE that fails and recovers. Without flags it is a
-tour, which takes seconds."""
+Run the real plugin on this machine without a TEE and without Kubernetes: with a simulated kubelet,
+and a simulated TEE that fails and recovers. Without flags it runs a tour, which takes seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +105,12 @@ def _own_backend(flags: argparse.Namespace) -> OwnBackend | None:
         given = {"--backend-option": flags.backend_option, "--host-root": flags.host_root}
         alone = next((flag for flag, value in given.items() if value), None)
         if alone:
-            raise ConfigError(f"{alone}: is for a backend of yours: give its --backend NAME, too")
+            raise ConfigError(f"{alone}: needs your own backend: give --backend NAME too")
         return None
     if flags.total is not None:
         raise ConfigError(
-            f"--total {shown(flags.total)}: --backend {shown(flags.backend)} says how much memory "
-            "there is: leave one of them out"
+            f"--total {shown(flags.total)}: --backend {shown(flags.backend)} sets the memory: "
+            "leave one of them out"
         )
     return ask(flags.backend, flags.backend_option)
 
@@ -161,13 +160,13 @@ def parser() -> Parser:
     made.add_argument(
         "--scenario",
         metavar="NAME|FILE",
-        help="play one of those below, or a YAML file of your own",
+        help="run one of the scenarios below, or your own YAML file",
     )
     made.add_argument(
         "--stay",
         action="store_true",
-        help="a live view of a node to play with by keys (needs the extra teeplugin[simulate]); "
-        "plain lines where it is no terminal",
+        help="show a live view of the node, with keys to control it (needs the extra "
+        "teeplugin[simulate]); plain lines if the output is no terminal",
     )
     made.add_argument(
         "--precision",
@@ -182,42 +181,42 @@ def parser() -> Parser:
     made.add_argument(
         "--backend",
         metavar="NAME",
-        help="a backend of yours instead of the simulated TEE; steps that play the TEE are skipped",
+        help="use your own backend instead of the simulated TEE; skip steps that control the TEE",
     )
     made.add_argument(
         "--backend-option",
         metavar="KEY=VALUE",
         action="append",
         default=[],
-        help="for that backend; may be repeated",
+        help="an option of that backend; may be repeated",
     )
     made.add_argument(
         "--host-root",
         metavar="DIR",
-        help="where the files of a node are that that backend's containers need (default: /)",
+        help="directory with the files that the backend's containers need (default: /)",
     )
     made.add_argument(
         "--resource-name",
         metavar="NAME",
         default=DEFAULT_RESOURCE,
-        help=f"what pods ask for ({DEFAULT_RESOURCE})",
+        help=f"resource that pods request ({DEFAULT_RESOURCE})",
     )
     made.add_argument(
         "--listen",
         metavar="HOST:PORT",
         default="off",
-        help="where the plugin serves metrics, probes and its status (default: off)",
+        help="address of the plugin's metrics, probes and status (default: off)",
     )
     made.add_argument(
         "--plugin", metavar="COMMAND", help="run this plugin instead of the installed one"
     )
     made.add_argument(
-        "--keep", action="store_true", help="leave the temporary directory for a look"
+        "--keep", action="store_true", help="keep the temporary directory for inspection"
     )
-    made.add_argument("--verbose", action="store_true", help="show the plugin's log as it comes")
     made.add_argument(
-        "--format", choices=("text", "json"), default="text", help="how to print what was played"
+        "--verbose", action="store_true", help="show the plugin's log between the steps"
     )
+    made.add_argument("--format", choices=("text", "json"), default="text", help="output format")
     made.words["scenario"] = shipped_names()
     return made
 

@@ -24,10 +24,10 @@ DEADLINE_SECONDS = 25.0
 """After so long doctor tells what it has: a hung TEE takes 10 s of it, others' silence a few."""
 
 _DESCRIPTION = """\
-Look at every link from the configuration to the running registration and say of each whether it is
-ok, with the fix if it isn't. The daemon's flags are taken too: give those that the plugin is
-started with. Nothing is changed, and the TEE is asked once. The exit status is 0 if nothing
-failed, 1 if something did, and 2 if the plugin would not start with these settings."""
+Check every link from the configuration to the running registration, and print a fix for each that
+fails. Queries the TEE once and changes nothing. Give the same daemon flags as for the running
+plugin. The exit status is 0 if no check failed, 1 if one did, and 2 if the plugin would not start
+with these settings."""
 
 
 def parser() -> CommandParser:

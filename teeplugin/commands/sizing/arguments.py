@@ -42,26 +42,26 @@ def add_arguments(parser: Parser) -> None:
         "-precision",
         "--precision",
         metavar="KB",
-        help=f"memory of a unit, as the plugin has it ({precision.default})",
+        help=f"memory of a unit, as the plugin is configured ({precision.default})",
     )
     parser.add_argument(
         "--resource-name",
         metavar="NAME",
-        help=f"what the plugin calls the units ({resource.default})",
+        help=f"resource that pods request ({resource.default})",
     )
     parser.add_argument(
         "--sessions",
         action="append",
         default=[],
         metavar="[TA=]N",
-        help="sessions open at once, of each TA or of that with this UUID or name (1)",
+        help="concurrent sessions, of each TA or of the TA with this UUID or name (1)",
     )
     parser.add_argument(
         "--binary",
         action="append",
         default=[],
         metavar="[TA=]FILE",
-        help="the TA's libcombine.so: its code and data then needn't be assumed",
+        help="the TA's libcombine.so, for the exact size of its code and data",
     )
 
 

@@ -12,8 +12,8 @@ from teeplugin.commands.sizing.pod_manifest import PodSettings, pod_manifest
 from teeplugin.config.settings import ConfigError, shown
 
 _DESCRIPTION = """\
-Print a pod's manifest with the number of units that its TAs need, and with what a container with a
-CA and its TAs needs besides. The number is made as the command size makes it."""
+Print a pod's manifest with the number of units that its TAs need, and with the other fields that a
+container with a CA and its TAs needs. The number is that of the command size."""
 
 MAX_UID = 2**31 - 1
 """The largest user id that Kubernetes takes."""
@@ -45,15 +45,19 @@ def parser() -> Parser:
     made = Parser("pod", usage="%(prog)s --image IMAGE [FLAGS] FILE...", description=_DESCRIPTION)
     add_arguments(made)
     made.add_argument("--image", required=True, metavar="IMAGE", help="the container's image")
-    made.add_argument("--name", metavar="NAME", help="of pod and container (the first TA's, or ca)")
+    made.add_argument(
+        "--name", metavar="NAME", help="name of pod and container (the first TA's, or ca)"
+    )
     made.add_argument(
         "--user", default="0", metavar="UID", help="the user that the TAs' allowlists admit (0)"
     )
     made.add_argument(
-        "--command", metavar="PATH", help="the CA's path, as the TAs' allowlists admit it"
+        "--command", metavar="PATH", help="the CA's path that the TAs' allowlists admit"
     )
     made.add_argument(
-        "--claim", action="store_true", help="ask by a claim, where the plugin runs with serve: dra"
+        "--claim",
+        action="store_true",
+        help="request units by a claim, if the plugin runs with serve: dra",
     )
     return made
 

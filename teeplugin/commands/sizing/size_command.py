@@ -13,16 +13,16 @@ from teeplugin.commands.sizing.estimate import Estimate
 from teeplugin.commands.sizing.report import as_data, as_table
 
 _DESCRIPTION = """\
-Print how much secure memory the TAs of one container take, part by part, and the number to ask for
-in the pod. Reads each TA's configs.xml or manifest.txt, or both. The precision and the resource's
-name may also stand in the plugin's variables or in its file."""
+Print how much secure memory the TAs of one container need, part by part, and the number of units
+to request in the pod. Reads each TA's configs.xml or manifest.txt, or both. Precision and resource
+name may also come from the plugin's environment variables or its file."""
 
 
 def parser() -> Parser:
     """Give the command's flags."""
     made = Parser("size", usage="%(prog)s [FLAGS] FILE...", description=_DESCRIPTION)
     add_arguments(made)
-    made.add_argument("--format", choices=tuple(_FORMATS), default="table", help="how to print it")
+    made.add_argument("--format", choices=tuple(_FORMATS), default="table", help="output format")
     made.add_argument(
         "--claim", action="store_true", help="print a claim's template instead, for serve: dra"
     )

@@ -41,15 +41,15 @@ def test_the_tour_is_played_but_for_what_plays_the_tee(
     [
         (
             ("simulate", "--host-root", "/"),
-            "--host-root: is for a backend of yours: give its --backend NAME, too",
+            "--host-root: needs your own backend: give --backend NAME too",
         ),
         (
             ("simulate", "--backend-option", "a=b"),
-            "--backend-option: is for a backend of yours: give its --backend NAME, too",
+            "--backend-option: needs your own backend: give --backend NAME too",
         ),
         (
             (*SIMULATED, "--total", "1GiB"),
-            "--total 1GiB: --backend simulated says how much memory there is: leave one of them",
+            "--total 1GiB: --backend simulated sets the memory: leave one of them",
         ),
         (
             ("simulate", "--backend", "simulatd"),

@@ -65,9 +65,13 @@ poller.missing_below = lambda root, paths: ()
 @pytest.mark.parametrize(
     ("name", "mischief", "told"),
     [
-        ("shortage", BLIND_TO_OTHERS, "step 4 of 8, others use 20 units (shortage line "),
+        ("shortage", BLIND_TO_OTHERS, "step 4 of 8, external use of 20 units (shortage line "),
         ("faults", BELIEVES_AT_ONCE, "step 4 of 11, busy changes nothing (faults line "),
-        ("missing-device", NEVER_LOOKS_AT_THE_NODE, "step 4 of 5, /dev/teelog goes (missing-dev"),
+        (
+            "missing-device",
+            NEVER_LOOKS_AT_THE_NODE,
+            "step 4 of 5, /dev/teelog disappears (missing-dev",
+        ),
     ],
 )
 def test_a_broken_plugin_fails_a_scenario_at_its_step(
