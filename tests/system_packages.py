@@ -51,6 +51,7 @@ PARTS = {
         "/usr/lib/*/libc.a": "libc6-dev",
         CNI_BRIDGE: "containernetworking-plugins",
     },
+    "cri-o": {"buildah": "buildah", "conmon": "conmon", "skopeo": "skopeo"},
     "images": {
         "buildah": "buildah",
         "debootstrap": "debootstrap",

@@ -12,8 +12,9 @@ from typing import Any
 from tests.cluster.go_programs import Build, ensure_go
 from tests.cluster.settings import cache_directory
 from tests.cluster.versions import (
-    CONTAINERDS,
     CONTROL_PLANES,
+    CRI_O,
+    RUNTIMES,
     Versions,
     default_kubernetes,
     toolchain,
@@ -26,6 +27,11 @@ CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr")
 
 _KUBERNETES = "k8s.io/kubernetes"
 _CONTAINERD = "github.com/containerd/containerd/v2"
+_CRI_O = "github.com/cri-o/cri-o"
+_CRI_O_TAGS = "containers_image_openpgp exclude_graphdriver_btrfs"
+"""Without the libraries of GnuPG and Btrfs."""
+PINNS = "pinns"
+"""CRI-O's program in C that keeps a pod's namespaces."""
 _ETCD = "go.etcd.io/etcd/server/v3"
 ETCD_VERSION = "v3.6.16"
 """Debian's 3.4 answers no watch without a resourceVersion to an API server of 1.36."""
@@ -53,15 +59,31 @@ def _directory(version: str) -> Path:
     return _kubernetes(version, ("kubelet",) if version in CONTROL_PLANES else PROGRAMS).ensure()
 
 
-def ensure_containerd(versions: Versions) -> Path | None:
-    """Return the directory of containerd and its tools; None where they are on PATH."""
-    version = CONTAINERDS[versions.containerd]
+def ensure_runtime(versions: Versions) -> Path | None:
+    """Return the directory of the container runtime's programs; None where they are on PATH."""
+    version = RUNTIMES[versions.runtime]
     if version is None:
         return None
+    if versions.runtime == CRI_O:
+        return _ensure_cri_o(version)
     go_mod = _GO_MOD.format(name="containerd", module=_CONTAINERD, version=version)
     packages = tuple(f"{_CONTAINERD}/cmd/{program}" for program in CONTAINERD_PROGRAMS)
     stamp = f"-s -w -X {_CONTAINERD}/version.Version={version}"
     return Build("containerd", version, packages, go_mod, stamp).ensure()
+
+
+def _ensure_cri_o(version: str) -> Path:
+    go_mod = _GO_MOD.format(name="crio", module=_CRI_O, version=version)
+    directory = Build(
+        "cri-o", version, (f"{_CRI_O}/cmd/crio",), go_mod, tags=_CRI_O_TAGS, sums_of=_CRI_O
+    ).ensure()
+    if not (directory / PINNS).exists():
+        downloaded = json.loads(_go("mod", "download", "-json", f"{_CRI_O}@{version}"))
+        sources = sorted(map(str, Path(downloaded["Dir"], PINNS, "src").glob("*.c")))
+        draft = directory / f".{PINNS}.{os.getpid()}"
+        subprocess.run(["gcc", "-static", "-Os", "-s", "-o", draft, *sources], check=True)
+        draft.rename(directory / PINNS)
+    return directory
 
 
 def _kubernetes(version: str, programs: tuple[str, ...]) -> Build:

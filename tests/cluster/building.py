@@ -91,7 +91,7 @@ class Builder:
     """A `docker` that builds, tags, and pushes into the lab, as there is no registry."""
 
     def __init__(self, directory: Path, import_image: Sequence[str]) -> None:
-        """Keep images below `directory`; `import_image` and a tar's path import it into the lab."""
+        """Keep images below `directory`; `import_image`, an archive and a name import it."""
         self._buildah = [
             *("buildah", "--storage-driver", "vfs"),
             *("--root", str(directory / "images"), "--runroot", str(directory / "run")),
@@ -131,7 +131,7 @@ case "$command" in
   push)
     rm -f {archive}
     {buildah} push --quiet "$1" "oci-archive:{archive}:$1"
-    exec {import_image} {archive}
+    exec {import_image} {archive} "$1"
     ;;
   *) exit 64 ;;
 esac

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.cluster import images, requirements
 from tests.cluster.settings import (
     BRIDGE,
     KUBELET_DIR,
@@ -40,7 +39,6 @@ def write(settings: Settings) -> None:
     _private(config / "tokens.csv", f'{token},admin,admin,"system:masters"\n')
     _private(settings.kubeconfig, _json(kubeconfig({"token": token})))
     _make_key(config / "service-accounts.key")
-    (config / "containerd.toml").write_text(_containerd(settings))
     settings.versions_record.write_text(str(settings.versions))
     (config / "kubelet.json").write_text(_json(_kubelet(settings)))
     # An own one: this machine's may name a resolver that can't be reached from the lab.
@@ -50,10 +48,8 @@ def write(settings: Settings) -> None:
     (network / "lab.conflist").write_text(_json(_network(settings)))
 
 
-def commands(
-    settings: Settings, binaries: Mapping[str, str], containerd: list[str]
-) -> Mapping[str, list[str]]:
-    """Give each program's command line, by the program's name; `containerd` begins its own."""
+def commands(settings: Settings, binaries: Mapping[str, str]) -> Mapping[str, list[str]]:
+    """Give the command line of each of Kubernetes' programs and etcd, by the program's name."""
     config = settings.config
     key = config / "service-accounts.key"
     as_admin = [
@@ -64,7 +60,6 @@ def commands(
         "--leader-elect=false",
     ]
     return {
-        "containerd": [*containerd, f"--config={config / 'containerd.toml'}", "--log-level=info"],
         "etcd": [
             binaries["etcd"],
             f"--data-dir={settings.etcd}",
@@ -126,7 +121,7 @@ def _apiserver(settings: Settings, binaries: Mapping[str, str], key: Path) -> li
 def _runtime(settings: Settings) -> list[str]:
     if settings.versions.minor >= _RUNTIME_IN_FILE:
         return []
-    endpoint = f"--container-runtime-endpoint=unix://{settings.containerd_socket}"
+    endpoint = f"--container-runtime-endpoint=unix://{settings.runtime_socket}"
     return ["--container-runtime=remote", endpoint]
 
 
@@ -134,7 +129,7 @@ def _kubelet(settings: Settings) -> dict[str, object]:
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "containerRuntimeEndpoint": f"unix://{settings.containerd_socket}",
+        "containerRuntimeEndpoint": f"unix://{settings.runtime_socket}",
         "address": NODE_ADDRESS,
         "authentication": {"anonymous": {"enabled": True}, "webhook": {"enabled": False}},
         "authorization": {"mode": "AlwaysAllow"},
@@ -165,39 +160,6 @@ def _kubelet(settings: Settings) -> dict[str, object]:
         "serializeImagePulls": False,
         "shutdownGracePeriod": "0s",
     }
-
-
-def _containerd(settings: Settings) -> str:
-    # containerd 2 reads this older form, too. CDI is read by 1.7 and newer; 1.6 ignores its keys.
-    return f"""\
-version = 2
-root = "{settings.containerd}"
-state = "{settings.run / "containerd"}"
-
-[grpc]
-  address = "{settings.containerd_socket}"
-
-[plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "{images.PAUSE}"
-  disable_apparmor = true
-  restrict_oom_score_adj = true
-  enable_cdi = true
-  cdi_spec_dirs = ["{settings.config / "cdi"}"]
-
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{requirements.cni_plugins()}"
-    conf_dir = "{settings.config / "cni"}"
-
-  [plugins."io.containerd.grpc.v1.cri".containerd]
-    snapshotter = "overlayfs"
-    default_runtime_name = "runc"
-
-    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
-      runtime_type = "io.containerd.runc.v2"
-
-      [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
-        SystemdCgroup = false
-"""
 
 
 def _network(settings: Settings) -> dict[str, object]:

@@ -10,16 +10,16 @@ import pytest
 
 from tests.cluster.lab import Lab
 from tests.cluster.versions import (
-    CONTAINERD_VARIABLE,
-    CONTAINERDS,
     KUBERNETES_VARIABLE,
+    RUNTIME_VARIABLE,
     Versions,
+    add_runtime_options,
 )
 from tests.needs import unavailable
 from tests.system_packages import UnavailableError
 
 _TEST_SECONDS = 300
-_NEEDS_NO_CDI, _WITHOUT_CDI = "test_limits_without_cdi.py", "1.6"
+_NEEDS_NO_CDI = "test_limits_without_cdi.py"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,31 +29,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="leave the cluster running, and use the one that runs",
     )
     parser.addoption("--kubernetes", metavar="VERSION", help="the kubelet's version: 1.33.13")
-    parser.addoption("--containerd", choices=[*CONTAINERDS], help="the version of containerd")
+    add_runtime_options(parser.addoption)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # Into the environment, so that a lab that a test starts by a command has the same.
-    for option, variable in (
-        ("--kubernetes", KUBERNETES_VARIABLE),
-        ("--containerd", CONTAINERD_VARIABLE),
-    ):
+    for option, variable in (("kubernetes", KUBERNETES_VARIABLE), ("runtime", RUNTIME_VARIABLE)):
         if chosen := config.getoption(option, default=None):
             os.environ[variable] = chosen
 
 
-def _has_cdi() -> bool:
-    return Versions.from_environment().containerd != _WITHOUT_CDI
-
-
 def pytest_report_header() -> str | None:
-    """Name what is left out: it is about another containerd than this lab's."""
-    return f"left out: {_NEEDS_NO_CDI}, run it with --containerd {_WITHOUT_CDI}" * _has_cdi()
+    """Name what is left out: it is about another runtime than this lab's."""
+    has_cdi = Versions.from_environment().has_cdi
+    return f"left out: {_NEEDS_NO_CDI}, run it with --containerd 1.6" if has_cdi else None
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out what is about another containerd; None leaves the rest to pytest."""
-    return True if collection_path.name == _NEEDS_NO_CDI and _has_cdi() else None
+    """Leave out what is about another runtime; None leaves the rest to pytest."""
+    is_other = collection_path.name == _NEEDS_NO_CDI and Versions.from_environment().has_cdi
+    return True if is_other else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -74,8 +74,8 @@ class Shell:
         return result.stdout
 
     def importer(self) -> list[str]:
-        """The command that imports an image's tar, whose path is to follow, into the lab."""
-        return self.lab.ctr_command("images", "import")
+        """The command that imports an image: its archive and its name are to follow."""
+        return self.lab.enter(*self.lab.runtime.importing())
 
     def program(self, name: str, command: list[str]) -> None:
         """Put a program on PATH that runs a command of the lab's with further words."""
@@ -93,17 +93,9 @@ class Shell:
     def wait_for_image(self, name: str) -> None:
         """Wait until the kubelet can find an image that was imported."""
 
-        def offered() -> bool:
-            found = subprocess.run(
-                self.lab.ctr_command("images", "list", f"name=={name}"),
-                capture_output=True,
-                text=True,
-                timeout=30,
-                check=True,
-            )
-            return "io.cri-containerd.image=managed" in found.stdout
-
-        wait_until(f"{name} is offered to the kubelet", offered, 30)
+        wait_until(
+            f"{name} is offered to the kubelet", lambda: name in self.lab.images_offered(), 30
+        )
 
 
 @pytest.fixture(scope="session")

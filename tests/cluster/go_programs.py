@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -37,6 +38,11 @@ class Build:
     toolchain: str = "auto"
     """Go's own name for the toolchain; `auto` is the machine's, or a newer one that go.mod asks."""
 
+    tags: str = ""
+
+    sums_of: str = ""
+    """The module whose go.sum is taken, where Go's sum database lacks what it requires."""
+
     @property
     def directory(self) -> Path:
         """Where the cache keeps them."""
@@ -55,7 +61,8 @@ class Build:
     def flags(self) -> tuple[str, ...]:
         """Flags of `go build`: what isn't pinned by a go.sum is checked by Go's sum database."""
         trim, *rest = _FLAGS
-        return (trim, "-mod=mod" if self.go_mod else "-mod=readonly", *rest)
+        tags = (f"-tags={self.tags}",) if self.tags else ()
+        return (trim, "-mod=mod" if self.go_mod else "-mod=readonly", *tags, *rest)
 
     def ensure(self) -> Path:
         """Return the directory of the programs, building them first where the cache lacks them."""
@@ -67,6 +74,14 @@ class Build:
                     self._build()
         return self.directory
 
+    def _module(self) -> Path:
+        named = f"{self.sums_of}@{self.version}"
+        command = ["go", "mod", "download", "-json", named]
+        downloaded = subprocess.run(command, capture_output=True, check=False)
+        if downloaded.returncode != 0:
+            raise UnavailableError(f"go can't download {named}: {downloaded.stderr.decode()}")
+        return Path(json.loads(downloaded.stdout)["Dir"])
+
     def _build(self) -> None:
         draft = Path(tempfile.mkdtemp(prefix=".build-", dir=self.directory.parent))
         try:
@@ -77,6 +92,8 @@ class Build:
             flags = [*self.flags, f"-ldflags={self.linker_flags}"]
             if self.go_mod:
                 (draft / "go.mod").write_text(self.go_mod)
+            if self.sums_of:
+                shutil.copyfile(self._module() / "go.sum", draft / "go.sum")
             built = subprocess.run(
                 ["go", "build", *flags, "-o", f"{programs}/", *self.packages],
                 cwd=draft if self.go_mod else MODULE,

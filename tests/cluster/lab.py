@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -14,10 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from tests.cluster import binaries, configuration, images, requirements, state
+from tests.cluster import binaries, configuration, images, requirements, runtimes, state
 from tests.cluster.client import Client
 from tests.cluster.machine import Machine
 from tests.cluster.pods import condition
+from tests.cluster.runtimes import Runtime
 from tests.cluster.settings import NODE_NAME, Settings
 from tests.cluster.waiting import tail, wait_until
 
@@ -27,7 +29,6 @@ _COMMAND_SECONDS = 60
 _CONTROL_PLANE = ("etcd", "kube-apiserver")
 _CONTROLLERS = ("kube-scheduler", "kube-controller-manager")
 _KUBELET = "kubelet"
-_CONTAINERD = "containerd"
 
 
 class Lab(Client):
@@ -45,12 +46,11 @@ class Lab(Client):
 
         Raises UnavailableError, with a reason of one line, where this machine can't have a lab.
         """
-        requirements.ensure()
+        requirements.ensure(self.settings.versions)
         programs = binaries.ensure(self.settings.versions)
         self._images = images.ensure()
-        # containerd finds its shim on PATH.
-        containerd = [*self._with_containerd(), "containerd"]
-        self._commands = configuration.commands(self.settings, programs, containerd)
+        commands = configuration.commands(self.settings, programs)
+        self._commands = {**commands, self.runtime.process: self.runtime.command()}
 
     def up(self) -> None:
         """Start what does not run, and wait until the node takes pods.
@@ -65,7 +65,8 @@ class Lab(Client):
             self._machine.create()
         if not self.settings.kubeconfig.exists():
             configuration.write(self.settings)
-        for name in (_CONTAINERD, *_CONTROL_PLANE):
+            self.runtime.configure()
+        for name in (self.runtime.process, *_CONTROL_PLANE):
             self._ensure(name)
         self._import_images()
         self._wait(
@@ -93,7 +94,7 @@ class Lab(Client):
 
     def status(self) -> dict[str, str]:
         """Tell of each program whether it runs."""
-        names = ("holder", _CONTAINERD, *_CONTROL_PLANE, *_CONTROLLERS, _KUBELET)
+        names = ("holder", self.runtime.process, *_CONTROL_PLANE, *_CONTROLLERS, _KUBELET)
         found = {name: self._machine.process(name) for name in names}
         return {name: f"pid {p.pid}" if p else "not running" for name, p in found.items()}
 
@@ -129,11 +130,15 @@ class Lab(Client):
         kubectl = binaries.ensure(self.settings.versions)["kubectl"]
         return self.enter(kubectl, *files, *arguments)
 
-    def ctr_command(self, *arguments: str) -> list[str]:
-        """Give the argument list that runs containerd's own client on the kubelet's images."""
-        address = f"--address={self.settings.containerd_socket}"
-        ctr = [*self._with_containerd(), "ctr", address, "--namespace=k8s.io"]
-        return self.enter(*ctr, *arguments)
+    @functools.cached_property
+    def runtime(self) -> Runtime:
+        """The lab's container runtime; its programs are built first where the cache lacks them."""
+        return runtimes.of(self.settings)
+
+    def images_offered(self) -> set[str]:
+        """Name the images that the kubelet can use."""
+        result = self._run(self.runtime.listing())
+        return self.runtime.offered(result.stdout) if result.returncode == 0 else set()
 
     # --- the kubelet
 
@@ -191,14 +196,18 @@ class Lab(Client):
 
     def crash_node(self) -> None:
         """End the node as a power cut does: kubelet, runtime, containers, plugins; pods stay."""
-        for name in (_KUBELET, _CONTAINERD):
+        for name in (_KUBELET, self.runtime.process):
             self._machine.stop(name, signal.SIGKILL, _STOP_SECONDS)
         self._machine.kill_all_but(*_CONTROL_PLANE, *_CONTROLLERS)
 
-    def containerd_start(self) -> None:
+    def runtime_start(self) -> None:
         """Start the runtime unless it runs, and wait until it answers."""
-        self._ensure(_CONTAINERD)
-        self._wait("containerd answers", lambda: self._ctr("version").returncode == 0, _CONTAINERD)
+        self._ensure(self.runtime.process)
+        self._wait(
+            "the container runtime answers",
+            lambda: self._run(self.runtime.asking()).returncode == 0,
+            self.runtime.process,
+        )
 
     # --- how
 
@@ -209,11 +218,6 @@ class Lab(Client):
     def _has_other_versions(self) -> bool:
         record = self.settings.versions_record
         return record.exists() and record.read_text() != str(self.settings.versions)
-
-    def _with_containerd(self) -> list[str]:
-        """Begin a command line that finds the lab's containerd, its shim and its client."""
-        directory = binaries.ensure_containerd(self.settings.versions)
-        return [] if directory is None else ["env", f"PATH={directory}:{os.environ['PATH']}"]
 
     def _clear(self) -> None:
         self._machine.destroy()
@@ -237,9 +241,9 @@ class Lab(Client):
 
         wait_until(describe, watched, _START_SECONDS, explain=tails)
 
-    def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.ctr_command(*arguments),
+            self.enter(*command),
             capture_output=True,
             text=True,
             timeout=_COMMAND_SECONDS,
@@ -247,21 +251,19 @@ class Lab(Client):
         )
 
     def _import_images(self) -> None:
-        self._wait("containerd answers", lambda: self._ctr("version").returncode == 0, _CONTAINERD)
-        present = self._ctr("images", "list", "--quiet").stdout.split()
+        self.runtime_start()
+        present = self.images_offered()
         for image in self._images:
             if image.name not in present:
-                result = self._ctr("images", "import", str(image.tar))
+                result = self._run([*self.runtime.importing(), str(image.tar), image.name])
                 if result.returncode != 0:
                     raise RuntimeError(f"can't import {image.tar}: {result.stderr}")
-        self._wait("containerd offers the images to the kubelet", self._all_offered, _CONTAINERD)
-
-    def _all_offered(self) -> bool:
-        # The part of containerd that the kubelet talks to hears of images by an event, and
-        # marks those it has heard of.
-        listed = self._ctr("images", "list").stdout.splitlines()
-        marked = {line.split()[0] for line in listed if "io.cri-containerd.image=managed" in line}
-        return {image.name for image in self._images} <= marked
+        names = {image.name for image in self._images}
+        self._wait(
+            "the runtime offers the images to the kubelet",
+            lambda: names <= self.images_offered(),
+            self.runtime.process,
+        )
 
     def _kubelet_healthy(self) -> bool:
         server = f"--server={configuration.KUBELET_HEALTH_SERVER}"

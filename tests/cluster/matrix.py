@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,11 +20,13 @@ from defusedxml import ElementTree
 
 from tests.cluster.settings import HERE, cache_directory
 from tests.cluster.versions import (
-    CONTAINERDS,
     CONTROL_PLANES,
-    DEFAULT_CONTAINERD,
+    CRI_O,
+    KUBERNETES_VARIABLE,
+    RUNTIME_VARIABLE,
     UNRUN,
     Versions,
+    add_runtime_options,
 )
 
 SUITES: Mapping[str, tuple[str, ...]] = {
@@ -38,7 +41,7 @@ PAGES = (DOCS / "compatibility.md", DOCS / "compatibility.zh-CN.md")
 BEGIN, END = "<!-- written by nox -s matrix -->", "<!-- end of what nox -s matrix writes -->"
 NOT_RUN = "not run"
 _FIGURES = ("registered after a kubelet restart", "pods run", "pods refused in 3 rolls")
-_HEAD = ("Kubernetes", "containerd", "control plane", *SUITES, *_FIGURES, "when")
+_HEAD = ("Kubernetes", "runtime", "control plane", *SUITES, *_FIGURES, "when")
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def read_report(report: Path, when: str) -> Result:
 
 
 def row(versions: Versions, results: Mapping[str, Result]) -> str:
-    """Write the table's row of one version with one containerd."""
+    """Write the table's row of one version with one container runtime."""
     figures: dict[str, str] = {}
     for result in results.values():
         figures |= result.figures
@@ -85,7 +88,7 @@ def row(versions: Versions, results: Mapping[str, Result]) -> str:
     refused = figures.get("refused_pods")
     cells = (
         versions.kubernetes,
-        figures.get("containerRuntimeVersion", versions.containerd).removeprefix("containerd://"),
+        _runtime(figures.get("containerRuntimeVersion")) or versions.runtime,
         versions.control_plane,
         *(str(results.get(suite, NOT_RUN)) for suite in SUITES),
         f"{float(milliseconds):.0f} ms" if milliseconds else NOT_RUN,
@@ -94,6 +97,12 @@ def row(versions: Versions, results: Mapping[str, Result]) -> str:
         max((result.when for result in results.values()), default=NOT_RUN),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _runtime(told: str | None) -> str:
+    """Write `containerd://2.4.2`, as the node tells it, in words."""
+    name, _, version = (told or "").partition("://")
+    return f"{name.replace('cri-o', CRI_O)} {version}".strip()
 
 
 def notes(versions: Versions, results: Mapping[str, Result]) -> list[str]:
@@ -133,7 +142,7 @@ def _empty_row(version: str) -> str:
 
 
 def _newest_first(versions: Versions) -> tuple[list[int], str]:
-    return [-int(part) for part in versions.kubernetes.split(".")], versions.containerd
+    return [-int(part) for part in versions.kubernetes.split(".")], versions.runtime
 
 
 def replace_section(page: str, text: str) -> str:
@@ -153,9 +162,9 @@ def load() -> dict[Versions, dict[str, Result]]:
     """Read the results of earlier runs."""
     found = {}
     for path in sorted(_kept().glob("*.json")):
-        kubernetes, _, containerd = path.stem.partition("+")
+        kubernetes, _, runtime = path.stem.partition("+")
         suites = json.loads(path.read_text())
-        found[Versions(kubernetes, containerd)] = {
+        found[Versions(kubernetes, runtime)] = {
             suite: Result(**suites[suite]) for suite in SUITES if suite in suites
         }
     return found
@@ -163,7 +172,7 @@ def load() -> dict[Versions, dict[str, Result]]:
 
 def save(versions: Versions, results: Mapping[str, Result]) -> None:
     """Keep the results of one version."""
-    path = _kept() / f"{versions.kubernetes}+{versions.containerd}.json"
+    path = _kept() / f"{versions.kubernetes}+{versions.runtime}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({suite: asdict(each) for suite, each in results.items()}))
 
@@ -174,11 +183,11 @@ def run_suite(versions: Versions, suite: str) -> Result:
         report = Path(scratch) / "report.xml"
         # The properties of single tests are written in this older form only.
         options = ("-v", "-s", f"--junit-xml={report}", "-o", "junit_family=xunit1")
-        chosen = ("--kubernetes", versions.kubernetes, "--containerd", versions.containerd)
+        named = {KUBERNETES_VARIABLE: versions.kubernetes, RUNTIME_VARIABLE: versions.runtime}
         files = [str(HERE / name) for name in SUITES[suite]]
-        command = [sys.executable, "-m", "pytest", *options, *chosen, *files]
+        command = [sys.executable, "-m", "pytest", *options, *files]
         # Its status says no more than the report; without a report the suite was not run.
-        subprocess.run(command, cwd=HERE.parents[1], check=False)
+        subprocess.run(command, cwd=HERE.parents[1], env=os.environ | named, check=False)
         return read_report(report, datetime.now(UTC).date().isoformat())
 
 
@@ -186,11 +195,11 @@ def main(words: Sequence[str]) -> int:
     """Run what has not been run of one version; write the table after each suite."""
     parser = argparse.ArgumentParser(prog="nox -s matrix --", description=__doc__)
     parser.add_argument("version", help="the kubelet's, as in 1.33.13")
-    parser.add_argument("--containerd", choices=[*CONTAINERDS], default=DEFAULT_CONTAINERD)
+    add_runtime_options(parser.add_argument)
     parser.add_argument("--again", action="store_true", help="run also what has been run")
     parser.add_argument("--suite", choices=[*SUITES], action="append", help="only this one")
     given = parser.parse_args(words)
-    versions = Versions(given.version, given.containerd)
+    versions = Versions(given.version, given.runtime or Versions.runtime)
     results = load().get(versions, {})
     for suite in given.suite or SUITES:
         if suite in results and not given.again:

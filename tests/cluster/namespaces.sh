@@ -53,5 +53,12 @@ for directory in pts shm mqueue hugepages; do
 done
 mount --rbind "$workshop/dev" /dev
 
+# --- /proc/cgroups where control groups are of version 1: only controllers that are mounted. CRI-O
+# takes each that is listed, and sets limits of it.
+awk 'NR == 1 || $2 != 0' /proc/cgroups > "$workshop/cgroups"
+if [ "$(wc -l < "$workshop/cgroups")" -gt 1 ]; then
+    mount --bind "$workshop/cgroups" /proc/cgroups
+fi
+
 # Pods' volumes are mounted by the kubelet and must be seen by containerd and back.
 mount --make-rshared /

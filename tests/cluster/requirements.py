@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from tests import system_packages
+from tests.cluster.versions import CRI_O, Versions
 from tests.system_packages import UnavailableError
 
 
@@ -15,8 +16,8 @@ def cni_plugins() -> Path | None:
     return bridge and bridge.parent
 
 
-def ensure() -> None:
+def ensure(versions: Versions) -> None:
     """Make sure that all but Go is there, or say in one line what isn't."""
     if os.geteuid() != 0:
         raise UnavailableError("the cluster tests need root: they make namespaces and containers")
-    system_packages.ensure(["cluster"])
+    system_packages.ensure(["cluster", "cri-o"] if versions.runtime == CRI_O else ["cluster"])

@@ -87,7 +87,7 @@ class Settings:
         return self.state / "kubelet"
 
     @property
-    def containerd(self) -> Path:
+    def layers(self) -> Path:
         """Containers' layers; overlayfs must work here."""
         return self.state / "containerd"
 
@@ -107,11 +107,11 @@ class Settings:
         return self.config / "versions"
 
     @property
-    def containerd_socket(self) -> Path:
-        """For `ctr --address`."""
+    def runtime_socket(self) -> Path:
+        """Where the container runtime answers the kubelet; for `ctr --address`."""
         return self.run / "containerd.sock"
 
     @property
     def volatile(self) -> tuple[Path, ...]:
         """List what `down` removes."""
-        return (self.run, self.config, self.kubelet, self.containerd, self.etcd)
+        return (self.run, self.config, self.kubelet, self.layers, self.etcd)

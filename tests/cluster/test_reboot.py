@@ -67,7 +67,7 @@ def test_pods_come_back_where_the_service_is_up_before_the_kubelet(
         lab.crash_node()
         with service(lab, scratch / str(reboot), "service"):
             began = time()
-            lab.containerd_start()
+            lab.runtime_start()
             lab.kubelet_start()
             wait_until(
                 "all run or were refused",
@@ -87,7 +87,7 @@ def test_where_the_kubelet_is_first_each_pod_is_refused_once_and_a_controllers_i
     lab: Lab, holders: set[str], scratch: Path
 ) -> None:
     lab.crash_node()
-    lab.containerd_start()
+    lab.runtime_start()
     lab.kubelet_start()
     wait_until("all are refused", lambda: refused_pods(lab), 60, accept=len(holders).__eq__)
     with service(lab, scratch / "late", "late"):

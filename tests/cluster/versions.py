@@ -1,24 +1,28 @@
-"""The versions of Kubernetes and containerd that the lab can have, and how they differ.
+"""The versions of Kubernetes and the container runtimes that the lab can have, and how they differ.
 
-`--kubernetes` and `--containerd` choose them, or the two environment variables, which child
-processes inherit.
+`--kubernetes` and `--containerd` or `--cri-o` choose them, or the two environment variables, which
+child processes inherit.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 MODULE = Path(__file__).resolve().parent / "kubernetes"
 KUBERNETES_VARIABLE = "TEEPLUGIN_KUBERNETES"
-CONTAINERD_VARIABLE = "TEEPLUGIN_CONTAINERD"
-DEFAULT_CONTAINERD = "2"
-CONTAINERDS: Mapping[str, str | None] = MappingProxyType({"2": "v2.4.2", "1.6": None})
-"""Each containerd's Go module version; None is the machine's own package."""
+RUNTIME_VARIABLE = "TEEPLUGIN_RUNTIME"
+CONTAINERDS: Mapping[str, str] = MappingProxyType({"2": "containerd 2", "1.6": "containerd 1.6"})
+"""What --containerd takes, and the runtime that it means."""
+CRI_O = "CRI-O"
+RUNTIMES: Mapping[str, str | None] = MappingProxyType(
+    {CONTAINERDS["2"]: "v2.4.2", CONTAINERDS["1.6"]: None, CRI_O: "v1.34.0"}
+)
+"""Each runtime's Go module version; None is the machine's own package. The first is the default."""
 
 
 @dataclass(frozen=True)
@@ -98,25 +102,30 @@ def default_kubernetes() -> str:
 
 @dataclass(frozen=True)
 class Versions:
-    """The versions of one lab: its kubelet's, and of the containerd below it."""
+    """The version of one lab's kubelet, and the container runtime below it."""
 
     kubernetes: str
-    containerd: str
+    runtime: str = next(iter(RUNTIMES))
 
     @classmethod
     def from_environment(cls) -> Versions:
         """Take what the environment names, else the defaults."""
         kubernetes = os.environ.get(KUBERNETES_VARIABLE) or default_kubernetes()
-        containerd = os.environ.get(CONTAINERD_VARIABLE) or DEFAULT_CONTAINERD
+        runtime = os.environ.get(RUNTIME_VARIABLE) or cls.runtime
         if not re.fullmatch(r"1\.\d+\.\d+", kubernetes):
             raise ValueError(f"Kubernetes {kubernetes}: give a full version, as in 1.33.13")
-        if containerd not in CONTAINERDS:
-            known = " or ".join(CONTAINERDS)
-            raise ValueError(f"containerd {containerd} is unknown here: give {known}")
-        return cls(kubernetes, containerd)
+        if runtime not in RUNTIMES:
+            known = " or ".join(RUNTIMES)
+            raise ValueError(f"{RUNTIME_VARIABLE}={runtime} is unknown here: give {known}")
+        return cls(kubernetes, runtime)
 
     def __str__(self) -> str:
-        return f"Kubernetes {self.kubernetes}, containerd {self.containerd}"
+        return f"Kubernetes {self.kubernetes}, {self.runtime}"
+
+    @property
+    def has_cdi(self) -> bool:
+        """Tell whether the runtime knows CDI devices."""
+        return self.runtime != CONTAINERDS["1.6"]
 
     @property
     def control_plane(self) -> str:
@@ -141,3 +150,17 @@ class Versions:
     def differences(self) -> tuple[Difference, ...]:
         """List all differences of this kubelet."""
         return tuple(each for each in DIFFERENCES if self.differs_by(each))
+
+
+def add_runtime_options(add: Callable[..., object]) -> None:
+    """Add --containerd and --cri-o to a parser; both give `runtime`."""
+    versions = {
+        "metavar": "VERSION",
+        "choices": [*CONTAINERDS.values()],
+        "type": lambda text: CONTAINERDS.get(text, text),
+        "help": f"the version of containerd: {' or '.join(CONTAINERDS)}",
+    }
+    add("--containerd", dest="runtime", **versions)
+    add(
+        "--cri-o", dest="runtime", action="store_const", const=CRI_O, help="CRI-O below the kubelet"
+    )

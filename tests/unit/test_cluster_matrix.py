@@ -10,12 +10,12 @@ from tests.cluster import binaries, matrix
 from tests.cluster.matrix import Result
 from tests.cluster.settings import HERE
 from tests.cluster.versions import (
-    CONTAINERD_VARIABLE,
     EVERY_FILE_REMOVED,
     KUBERNETES_VARIABLE,
     NEWER_DROPPED,
     NO_SURGE,
     NO_UNIT_HEALTH,
+    RUNTIME_VARIABLE,
     UNRUN,
     Versions,
     default_kubernetes,
@@ -27,16 +27,16 @@ PASSED = Result("2026-11-29", 5, (), (), {"pods": "9", "containerRuntimeVersion"
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEEPLUGIN_CACHE", str(tmp_path))
-    for variable in (KUBERNETES_VARIABLE, CONTAINERD_VARIABLE):
+    for variable in (KUBERNETES_VARIABLE, RUNTIME_VARIABLE):
         monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.mark.parametrize(
     ("named", "expected"),
     [
-        ({}, Versions(default_kubernetes(), "2")),
-        ({KUBERNETES_VARIABLE: "1.33.13"}, Versions("1.33.13", "2")),
-        ({CONTAINERD_VARIABLE: "1.6"}, Versions(default_kubernetes(), "1.6")),
+        ({}, Versions(default_kubernetes(), "containerd 2")),
+        ({KUBERNETES_VARIABLE: "1.33.13"}, Versions("1.33.13", "containerd 2")),
+        ({RUNTIME_VARIABLE: "CRI-O"}, Versions(default_kubernetes(), "CRI-O")),
     ],
 )
 def test_the_environment_names_versions(
@@ -49,7 +49,10 @@ def test_the_environment_names_versions(
 
 @pytest.mark.parametrize(
     ("variable", "value", "words"),
-    [(KUBERNETES_VARIABLE, "1.33", "a full version"), (CONTAINERD_VARIABLE, "3", "give 2 or 1.6")],
+    [
+        (KUBERNETES_VARIABLE, "1.33", "a full version"),
+        (RUNTIME_VARIABLE, "3", "containerd 2 or"),
+    ],
 )
 def test_versions_that_cant_be_had_are_refused(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str, words: str
@@ -72,7 +75,7 @@ def test_versions_that_cant_be_had_are_refused(
 def test_a_kubelet_has_the_differences_of_those_before(
     kubernetes: str, expected: tuple[object, ...]
 ) -> None:
-    assert Versions(kubernetes, "2").differences == expected
+    assert Versions(kubernetes).differences == expected
 
 
 def test_a_module_replaces_what_kubernetes_keeps_in_its_own_tree(
@@ -111,15 +114,15 @@ def test_a_report_is_read_with_its_figures(tmp_path: Path) -> None:
 
 
 def test_a_row_says_what_was_not_run_and_its_notes_what_failed() -> None:
-    versions = Versions("1.20.15", "2")
+    versions = Versions("1.20.15")
     results = {"pods": PASSED, "shortage": Result("2026-11-30", 0, ("bad",), ("no",), {})}
     row = [cell.strip() for cell in matrix.row(versions, results).strip("|").split("|")]
-    assert row[:3] == ["1.20.15", "2", "1.24.17"]
+    assert row[:3] == ["1.20.15", "containerd 2", "1.24.17"]
     assert row[3:7] == ["not run", "5 passed", "not run", "0 of 1 passed"]
     assert row[7:] == ["not run", "not run", "9", "not run", "2026-11-30"]
     notes = "\n".join(matrix.notes(versions, results))
     assert "joins a control plane of 1.24.17" in notes
-    assert NO_UNIT_HEALTH.reason in "\n".join(matrix.notes(Versions("1.33.13", "2"), {}))
+    assert NO_UNIT_HEALTH.reason in "\n".join(matrix.notes(Versions("1.33.13", "containerd 2"), {}))
     assert "shortage, failed: bad" in notes
     assert "shortage, skipped: no" in notes
 
