@@ -96,7 +96,10 @@ class CriO:
 
     def configure(self) -> None:
         self._policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
-        self._file.write_text(_cri_o(self._settings, self._policy, self._pinns))
+        runc = self._settings.config / "runc"
+        runc.write_text(_RUNC.format(runc=shutil.which("runc")))
+        runc.chmod(0o755)
+        self._file.write_text(_cri_o(self._settings, self._policy, self._pinns, runc))
 
     def command(self) -> list[str]:
         # No directory of the machine's own configuration.
@@ -162,7 +165,18 @@ state = "{settings.run / "containerd"}"
 """
 
 
-def _cri_o(settings: Settings, policy: Path, pinns: str) -> str:
+_RUNC = """\
+#!/bin/sh
+# This machine may not let anybody lower oom_score_adj. CRI-O has no restrict_oom_score_adj.
+for word; do
+  [ "$before" != --bundle ] || sed -i 's/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/' "$word/config.json"
+  before=$word
+done
+exec {runc} "$@"
+"""
+
+
+def _cri_o(settings: Settings, policy: Path, pinns: str, runc: Path) -> str:
     # Without AppArmor, as containerd above. Its own default runtime is crun.
     return f"""\
 [crio]
@@ -183,7 +197,7 @@ default_runtime = "runc"
 pinns_path = "{pinns}"
 
 [crio.runtime.runtimes.runc]
-runtime_path = "{shutil.which("runc")}"
+runtime_path = "{runc}"
 monitor_path = "{shutil.which("conmon")}"
 monitor_cgroup = "pod"
 

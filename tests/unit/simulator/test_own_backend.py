@@ -61,7 +61,7 @@ def test_the_tour_is_played_but_for_what_plays_the_tee(
         ),
         (
             (*SIMULATED, "--backend-option", "fault=unreachable"),
-            "--backend simulated: gives no reading: unreachable: the simulated TEE was told",
+            "--backend simulated: gives no reading: unreachable: a simulated fault",
         ),
         (
             (*SIMULATED, "--backend-option", "fault=bug"),
