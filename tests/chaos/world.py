@@ -26,6 +26,9 @@ ALLOCATED = 10
 FEW_DESCRIPTORS = 3
 """Left to a plugin that runs out of them: not enough for a query, a connection and a directory."""
 
+START_SECONDS = 60.0
+"""An interpreter's start, on a machine that is busy with other things."""
+
 _MAX_INODES = 200
 
 _APART = (
@@ -93,6 +96,9 @@ class World:
         kind = self.random.choice(sorted({each.kind for each in possible}))
         disturbance = self.random.choice([each for each in possible if each.kind == kind])
         self.story.append(disturbance.name)
+        if disturbance.kind == "settings":
+            # A plugin that starts takes no bad file, and so ends.
+            await eventually("the plugin begins", self._has_begun, START_SECONDS)
         await disturbance.begin()
         if disturbance.end is not None:
             self.going_on[disturbance.name] = disturbance
@@ -110,6 +116,9 @@ class World:
         for name in sorted(self.going_on, key=lambda each: (not each.startswith("disk"), each)):
             await self.end(name)
         await self.faults.close()
+
+    def _has_begun(self) -> bool:
+        return bool(self.plugin.events()) or not self.plugin.running
 
     def _possible(self) -> list[Disturbance]:
         """What can be begun now."""
