@@ -23,14 +23,16 @@ from tests.cluster.versions import (
     CONTROL_PLANES,
     CRI_O,
     KUBERNETES_VARIABLE,
+    NO_ALLOCATABLE,
     RUNTIME_VARIABLE,
     UNRUN,
     Versions,
     add_runtime_options,
 )
 
+CONTRACT = "contract"
 SUITES: Mapping[str, tuple[str, ...]] = {
-    "contract": ("test_contract.py", "test_pod_resources_contract.py", "test_same_socket.py"),
+    CONTRACT: ("test_contract.py", "test_pod_resources_contract.py", "test_same_socket.py"),
     "pods": ("test_pods.py",),
     "restarts": ("test_life.py",),
     "shortage": ("test_shortage.py",),
@@ -39,7 +41,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
 DOCS = HERE.parents[1] / "docs"
 PAGES = (DOCS / "compatibility.md", DOCS / "compatibility.zh-CN.md")
 BEGIN, END = "<!-- written by nox -s matrix -->", "<!-- end of what nox -s matrix writes -->"
-NOT_RUN = "not run"
+NOT_RUN, NOT_POSSIBLE = "not run", "not possible"
 _FIGURES = ("registered after a kubelet restart", "pods run", "pods refused in 3 rolls")
 _HEAD = ("Kubernetes", "runtime", "control plane", *SUITES, *_FIGURES, "when")
 
@@ -90,13 +92,18 @@ def row(versions: Versions, results: Mapping[str, Result]) -> str:
         versions.kubernetes,
         _runtime(figures.get("containerRuntimeVersion")) or versions.runtime,
         versions.control_plane,
-        *(str(results.get(suite, NOT_RUN)) for suite in SUITES),
+        *(str(results.get(suite, _missing(versions, suite))) for suite in SUITES),
         f"{float(milliseconds):.0f} ms" if milliseconds else NOT_RUN,
         str(pods),
         f"{refused} of {figures['created_pods']}" if refused else NOT_RUN,
         max((result.when for result in results.values()), default=NOT_RUN),
     )
     return f"| {' | '.join(cells)} |"
+
+
+def _missing(versions: Versions, suite: str) -> str:
+    is_blind = suite == CONTRACT and versions.differs_by(NO_ALLOCATABLE)
+    return NOT_POSSIBLE if is_blind else NOT_RUN
 
 
 def _runtime(told: str | None) -> str:
@@ -202,6 +209,9 @@ def main(words: Sequence[str]) -> int:
     versions = Versions(given.version, given.runtime or Versions.runtime)
     results = load().get(versions, {})
     for suite in given.suite or SUITES:
+        if _missing(versions, suite) == NOT_POSSIBLE:
+            print(f"{versions}: {suite}: {NO_ALLOCATABLE.what}")
+            continue
         if suite in results and not given.again:
             print(f"{versions}: {suite} was run on {results[suite].when}: {results[suite]}")
             continue

@@ -57,7 +57,12 @@ EVERY_FILE_REMOVED = Difference(
     "a starting kubelet removes every file in device-plugins",
     "from 1.33 on it removes sockets only",
 )
-DIFFERENCES = (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_SURGE)
+NO_ALLOCATABLE = Difference(
+    (1, 23),
+    "the kubelet does not say which devices it holds healthy, so the contract can't be checked",
+    "its PodResources API has GetAllocatableResources from 1.21 on, by default from 1.23 on",
+)
+DIFFERENCES = (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_ALLOCATABLE, NO_SURGE)
 
 CONTROL_PLANES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

@@ -13,6 +13,7 @@ from tests.cluster.versions import (
     EVERY_FILE_REMOVED,
     KUBERNETES_VARIABLE,
     NEWER_DROPPED,
+    NO_ALLOCATABLE,
     NO_SURGE,
     NO_UNIT_HEALTH,
     RUNTIME_VARIABLE,
@@ -69,7 +70,7 @@ def test_versions_that_cant_be_had_are_refused(
         ("1.36.3", (NEWER_DROPPED,)),
         ("1.33.13", (NEWER_DROPPED, NO_UNIT_HEALTH)),
         ("1.32.0", (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED)),
-        ("1.20.15", (NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_SURGE)),
+        ("1.20.15", (NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_ALLOCATABLE, NO_SURGE)),
     ],
 )
 def test_a_kubelet_has_the_differences_of_those_before(
@@ -118,7 +119,7 @@ def test_a_row_says_what_was_not_run_and_its_notes_what_failed() -> None:
     results = {"pods": PASSED, "shortage": Result("2026-11-30", 0, ("bad",), ("no",), {})}
     row = [cell.strip() for cell in matrix.row(versions, results).strip("|").split("|")]
     assert row[:3] == ["1.20.15", "containerd 2", "1.24.17"]
-    assert row[3:7] == ["not run", "5 passed", "not run", "0 of 1 passed"]
+    assert row[3:7] == ["not possible", "5 passed", "not run", "0 of 1 passed"]
     assert row[7:] == ["not run", "not run", "9", "not run", "2026-11-30"]
     notes = "\n".join(matrix.notes(versions, results))
     assert "joins a control plane of 1.24.17" in notes
