@@ -168,8 +168,9 @@ state = "{settings.run / "containerd"}"
 _RUNC = """\
 #!/bin/sh
 # This machine may not let anybody lower oom_score_adj. CRI-O has no restrict_oom_score_adj.
+edit='s/"oomScoreAdj": *-[0-9]*/"oomScoreAdj":0/'
 for word; do
-  [ "$before" != --bundle ] || sed -i 's/"oomScoreAdj":-[0-9]*/"oomScoreAdj":0/' "$word/config.json"
+  [ "$before" != --bundle ] || sed -i "$edit" "$word/config.json"
   before=$word
 done
 exec {runc} "$@"
