@@ -11,7 +11,8 @@ parses what the operator gave onto an instance of it:
     options = parse_options(pairs, Options())
 
 The option of the field `poll_seconds` is called `poll-seconds`. Every mistake is an OptionError in
-one line that names the pair, the rule that it breaks and the fix.
+one line that names the pair, the rule that it breaks and the fix. A default that breaks its own
+rule is a ValueError at the import.
 """
 
 import math
@@ -56,7 +57,7 @@ def text(default: Text, *, pattern: str = "", rule: str = "", example: str = "")
             raise OptionError(f"must be {rule}: give e.g. {example or default}")
         return given
 
-    return _declared(default, parse)
+    return _checked(default, parse)
 
 
 def path(
@@ -73,17 +74,30 @@ def path(
     def parse(given: str) -> str:
         if not given.startswith("/") or given.endswith("/") or not given.isprintable():
             raise OptionError(f"must be an absolute path to a file: give {example}")
-        if not given.startswith(under):
-            raise OptionError(f"must be a path below {under.rstrip('/')}: give {example}")
+        _check_place(given, under, longest, example)
         if not given.endswith(suffix):
             raise OptionError(f"must end in {suffix}: give {example}")
-        if len(given.encode()) > longest:
-            raise OptionError(
-                f"must have {longest} bytes or fewer: move the file to a shorter path"
-            )
         return given
 
-    return _declared(default, parse)
+    return _checked(default, parse)
+
+
+def directory(
+    default: Text, *, under: str = "/", longest: int = _LONGEST_PATH, example: str = ""
+) -> Text:
+    """Declare an absolute path to a directory, of which slashes at the end are removed.
+
+    `longest` is in bytes, `example` completes "give …".
+    """
+    example = example or f"e.g. {default}"
+
+    def parse(given: str) -> str:
+        if not given.startswith("/") or not given.isprintable():
+            raise OptionError(f"must be an absolute path to a directory: give {example}")
+        _check_place(f"{given.rstrip('/')}/", under, longest, example)
+        return given.rstrip("/") or "/"
+
+    return _checked(default, parse)
 
 
 def choice(default: str, names: Iterable[str], *, example: str = "") -> str:
@@ -96,7 +110,7 @@ def choice(default: str, names: Iterable[str], *, example: str = "") -> str:
             raise OptionError(f"{rule}: {_guess(given, known)}give {example or default}")
         return given
 
-    return _declared(default, parse)
+    return _checked(default, parse)
 
 
 def size(default: int) -> int:
@@ -109,6 +123,7 @@ def size(default: int) -> int:
         factor: int = 1024 ** ("kmgt".index(match[2].lower()) + 1 if match[2] else 0)
         return int(match[1]) * factor
 
+    _check_default(str(default), parse)
     return _declared(default, parse)
 
 
@@ -124,6 +139,7 @@ def seconds(default: float) -> float:
             raise OptionError("must be a number of seconds, 0 or more: give e.g. 0.5")
         return value
 
+    _check_default(str(default), parse)
     return _declared(default, parse)
 
 
@@ -184,6 +200,32 @@ def pair_text(key: str, given: str) -> str:
 
 def _declared(default: T, parse: Callable[[str], object]) -> T:
     return field(default=default, metadata={_PARSER: parse})
+
+
+def _checked(default: Text, parse: Callable[[str], str]) -> Text:
+    if default is not None:
+        _check_default(default, parse)
+    return _declared(default, parse)
+
+
+def _check_default(default: str, parse: Callable[[str], object]) -> None:
+    """Refuse a default that its own rule would refuse, which the fix of a mistake recommends.
+
+    Raises:
+        ValueError: it breaks the rule; the author sees it as soon as the module is imported.
+    """
+    try:
+        parse(default)
+    except OptionError as error:
+        rule = str(error).partition(": ")[0]
+        raise ValueError(f"the default {default!r} of an option: {rule}") from None
+
+
+def _check_place(given: str, under: str, longest: int, example: str) -> None:
+    if not given.startswith(under):
+        raise OptionError(f"must be a path below {under.rstrip('/')}: give {example}")
+    if len(given.encode()) > longest:
+        raise OptionError(f"must have {longest} bytes or fewer: move the file to a shorter path")
 
 
 def _guess(word: str, names: Iterable[str]) -> str:

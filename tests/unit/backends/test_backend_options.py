@@ -1,6 +1,7 @@
 """The options that backends declare: kinds, defaults, and one clear line for every mistake."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +12,7 @@ from teeplugin_backends.base import OptionError
 from teeplugin_backends.options import (
     boolean,
     choice,
+    directory,
     option,
     option_parsers,
     parse_options,
@@ -35,6 +37,8 @@ class Options:
     user: str = text("root", pattern="[a-z]+", rule="a name in small letters")
     library: str | None = path(None, suffix=".so", longest=20, example="e.g. /lib/libacme.so")
     device: str = path("/dev/acme", under="/dev/")
+    root: str = directory("/")
+    cgroup: str = directory("/sys/fs/cgroup", under="/sys/", longest=40)
     mode: str = choice("auto", ("auto", "fast", "safe"))
     room: int = size(4096)
     poll_seconds: float = seconds(2.0)
@@ -57,6 +61,8 @@ def test_each_kind_gives_its_value() -> None:
         user="tee",
         library="/lib/a.so",
         device="/dev/b/c",
+        root="/host/",
+        cgroup="/sys/a",
         mode="safe",
         room="3 MiB",
         poll_seconds="0.25",
@@ -67,12 +73,36 @@ def test_each_kind_gives_its_value() -> None:
         user="tee",
         library="/lib/a.so",
         device="/dev/b/c",
+        root="/host",
+        cgroup="/sys/a",
         mode="safe",
         room=3 * 1024**2,
         poll_seconds=0.25,
         cached=False,
         port=8080,
     )
+
+
+@pytest.mark.parametrize("given", ["/", "//"])
+def test_the_root_is_a_directory(given: str) -> None:
+    assert parsed(root=given).root == "/"
+
+
+@pytest.mark.parametrize(
+    ("declare", "line"),
+    [
+        (lambda: path("/"), "the default '/' of an option: must be an absolute path to a file"),
+        (lambda: path("/sys/a", under="/dev/"), "must be a path below /dev"),
+        (lambda: directory("sys"), "must be an absolute path to a directory"),
+        (lambda: text("Root", pattern="[a-z]+", rule="small letters"), "must be small letters"),
+        (lambda: choice("slow", ("fast", "safe")), "must be one of fast, safe"),
+        (lambda: size(-1), "must be a whole size"),
+        (lambda: seconds(-0.5), "must be a number of seconds"),
+    ],
+)
+def test_a_default_keeps_its_own_rule(declare: Callable[[], object], line: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(line)):
+        declare()
 
 
 def test_what_was_given_before_stays_where_nothing_new_is_given() -> None:
@@ -99,6 +129,9 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ("library", "/lib/a", ["library=/lib/a: ", "must end in .so", "/lib/libacme.so"]),
     ("library", f"/{'é' * 9}.so", ["library=/é", "20 bytes or fewer", "shorter"]),
     ("device", "/acme", ["device=/acme: ", "below /dev", "give e.g. /dev/acme"]),
+    ("root", "sys", ["root=sys: ", "absolute path to a directory", "give e.g. /"]),
+    ("cgroup", "/sysfs", ["cgroup=/sysfs: ", "below /sys", "give e.g. /sys/fs/cgroup"]),
+    ("cgroup", f"/sys/{'a' * 40}/", ["cgroup=/sys/a", "40 bytes or fewer", "shorter"]),
     ("mode", "save", ["mode=save: ", "one of auto, fast, safe", "did you mean safe?"]),
     ("mode", "slow", ["mode=slow: ", "one of auto, fast, safe", "give auto"]),
     ("room", "5i", ["room=5i: ", "K, M, G or T", "give e.g. 64MiB"]),
