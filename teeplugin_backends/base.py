@@ -75,12 +75,14 @@ class ContainerAccess:
     """What a container needs in order to reach the TEE; the same for every container.
 
     Every `host_path` must exist on the node: the plugin looks before it lists anything, because a
-    container that is promised a missing device node can't be created.
+    container that is promised a missing device node can't be created. `missing_fix` is what the
+    operator is to do where one doesn't; left out, it is a text that fits any TEE.
     """
 
     mounts: tuple[Mount, ...] = ()
     devices: tuple[Device, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    missing_fix: str = field(default="", compare=False)
 
     def host_paths(self) -> tuple[str, ...]:
         """The node's paths that have to exist, mounts first."""
@@ -166,14 +168,14 @@ class Unreachable(TeeError):
     """Nothing answers where the TEE should be: no device, no daemon, no TEE OS."""
 
     kind = "unreachable"
-    default_fix = "check that the TEE OS and its daemon run on this node"
+    default_fix = "check that the TEE is there, and that its driver and daemon run on this node"
 
 
 class Refused(TeeError):
     """The TEE answers, but won't serve us: identity, permission or signature."""
 
     kind = "refused"
-    default_fix = "check the plugin's identity, its user and the trusted application's allowlist"
+    default_fix = "check what the TEE asks of its callers: the plugin's user, permissions, identity"
 
 
 class Busy(TeeError):
@@ -187,21 +189,21 @@ class TimedOut(TeeError):
     """The query was not answered before its deadline."""
 
     kind = "timed-out"
-    default_fix = "look for calls stuck in the TEE and for its supplicant or daemon"
+    default_fix = "look for calls stuck in the TEE, its driver or its daemon"
 
 
 class BadReply(TeeError):
     """An answer came, but it can't be true or can't be read."""
 
     kind = "bad-reply"
-    default_fix = "check that the trusted application and the client library fit this plugin"
+    default_fix = "check that the TEE's software has a version that the plugin's backend knows"
 
 
 class Exhausted(TeeError):
     """The TEE has no memory left, not even for our query."""
 
     kind = "exhausted"
-    default_fix = "free secure memory: end trusted applications that are not needed"
+    default_fix = "free secure memory: end what uses it and is not needed"
 
 
 TEE_ERRORS: Final = (Unreachable, Refused, Busy, TimedOut, BadReply, Exhausted)

@@ -130,6 +130,8 @@ class Holdings(NamedTuple):
     in_use: IdSet | None = None
 
 
+_MISSING_FIX = "load the TEE's driver, and start its daemon if it has one"
+
 UNKNOWN_HOLDINGS = Holdings()
 
 
@@ -255,23 +257,20 @@ def _marked(previous: Decision) -> IdSet:
     return previous.device_list.unhealthy
 
 
-def missing_on_node(missing: Sequence[str]) -> Cause | None:
-    """Name the cause if containers would lack any of these paths of the node."""
+def missing_on_node(missing: Sequence[str], fix: str) -> Cause | None:
+    """Name the cause if containers would lack these paths; `fix` is the backend's, or empty."""
     if not missing:
         return None
     return Cause(
         MISSING_ON_NODE,
         f"containers need {', '.join(missing)}, which this node lacks",
-        missing_fix(missing),
+        missing_fix(fix),
     )
 
 
-def missing_fix(missing: Sequence[str]) -> str:
-    """Say what to do where the node lacks what containers need."""
-    fix = "load the TEE's driver and start its daemon, or check --host-root"
-    if any(path.startswith("/dev/") for path in missing):
-        fix += "; where an OP-TEE device has another name: --backend-option device=/dev/tee1"
-    return fix
+def missing_fix(fix: str) -> str:
+    """Say what to do where the node lacks what containers need: the backend's `fix`, if any."""
+    return f"{fix or _MISSING_FIX}, or check --host-root"
 
 
 def _is_confirmed(answer: TeeError, unconfirmed_answers: Sequence[type[TeeError]]) -> bool:

@@ -176,7 +176,8 @@ def read_flavour(backend: TeeBackend) -> str:
 def _checked(access: object) -> ContainerAccess:
     if not isinstance(access, ContainerAccess):
         raise TypeError(f"{access!r} is no ContainerAccess")
-    texts: list[object] = [*access.environment.keys(), *access.environment.values()]
+    environment = access.environment
+    texts: list[object] = [access.missing_fix, *environment.keys(), *environment.values()]
     for mount in access.mounts:
         texts += [mount.container_path, mount.host_path]
     for device in access.devices:

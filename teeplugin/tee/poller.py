@@ -290,8 +290,9 @@ class TeePoller:
             if self.default_reserve_bytes is None:
                 self.default_reserve_bytes = read_default_reserve(self._backend)
                 self.limited_containers = read_limited_containers(self._backend)
-            paths = self._backend.access().host_paths()
-            return missing_on_node(missing_below(self._host_root, paths))
+            access = self._backend.access()
+            missing = missing_below(self._host_root, access.host_paths())
+            return missing_on_node(missing, access.missing_fix)
 
         lack = await guarded("access() or default_reserve_bytes", settle, self._query_seconds)
         if lack is not None or self._cdi is None:

@@ -17,7 +17,7 @@ from teeplugin_backends.base import (
 )
 from teeplugin_backends.libteec.client import OPEN, OPTEE, VENDORS
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
-from teeplugin_backends.libteec.results import error_of
+from teeplugin_backends.libteec.results import FIXES, error_of
 
 _NAME_LIBRARY = "name the one that fits: --backend-option library=/usr/lib64/libteec.so"
 _UNMOVED = (
@@ -177,7 +177,7 @@ def timed_out(told: Mapping[str, str], step: str, seconds: float = 0) -> TimedOu
             fix="start tee-supplicant on the node; if the query is refused then, build OP-TEE with "
             "CFG_WITH_STATS=y; else look for calls stuck in the TEE",
         )
-    return TimedOut(words)
+    return TimedOut(words, fix=FIXES[TimedOut])
 
 
 def _unfinished(ended: Ended) -> TeeError:
@@ -207,4 +207,5 @@ def _unfinished(ended: Ended) -> TeeError:
             f"the helper can't start, its status is {ended.status}{quote}",
             fix=_UNMOVED,
         )
-    return BadReply(f"status {ended.status} ended the helper in {step}{quote}")
+    words = f"status {ended.status} ended the helper in {step}{quote}"
+    return BadReply(words, fix=FIXES[BadReply])

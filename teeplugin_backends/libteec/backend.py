@@ -58,6 +58,12 @@ _RESERVE_BYTES: Final[Mapping[str, int]] = MappingProxyType(
 _PARTS = ("tee-os", "driver")
 """Whose versions a helper tells, if it does."""
 
+_ITRUSTEE_FIX = "load iTrustee's driver and start teecd"
+_OPTEE_DEVICE_FIX = (
+    "load the OP-TEE driver; where the device has another name, give it, e.g. "
+    "--backend-option device=/dev/tee1"
+)
+
 _GROUPS = 63
 """Containers, each a group, that iTrustee's TEE OS can limit at a time; a group that wasn't cleaned
 up counts as well."""
@@ -160,11 +166,14 @@ class LibTeec(TeeBackend):
         """What containers of this flavour need; /dev/teelog and /dev/tc_ns_cvm are iTrustee's."""
         if self._known_flavour() == OPTEE:
             device = self._options.device
-            return ContainerAccess(devices=(Device(device, device, "rw"),))
+            return ContainerAccess(
+                devices=(Device(device, device, "rw"),), missing_fix=_OPTEE_DEVICE_FIX
+            )
         nodes = (LOG_NODE, CONFIDENTIAL_NODE) if self._options.confidential_node else (LOG_NODE,)
         return ContainerAccess(
             mounts=(Mount(TEECD, TEECD, read_only=True),),
             devices=tuple(Device(node, node, "rw") for node in nodes),
+            missing_fix=_ITRUSTEE_FIX,
         )
 
     @property

@@ -167,7 +167,9 @@ class Way:
             return Finding.failed(check, problem, teecd.START)
         if self._told.get("step") != INITIALIZE:
             return Finding.ok(check, f"it listens at {socket}")
-        error = self._error() or TimedOut(f"{INITIALIZE} did not return")
+        error = self._error() or TimedOut(
+            f"{INITIALIZE} did not return", fix=results.FIXES[TimedOut]
+        )
         error = teecd.explain_login(error, self._told, self._said)
         return Finding.failed(check, str(error), error.fix)
 

@@ -14,6 +14,7 @@ from teeplugin_backends.base import (
     Exhausted,
     Refused,
     TeeError,
+    TimedOut,
     Unreachable,
 )
 from teeplugin_backends.libteec import abi
@@ -22,13 +23,24 @@ from teeplugin_backends.libteec.client import ITRUSTEE, OPTEE
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What a result means: `name` is the vendors', `fix` None is the kind's own."""
+    """What a result means: `name` is the vendors', `fix` None is that of the kind in `FIXES`."""
 
     name: str
     kind: type[TeeError]
     words: str
     fix: str | None = None
 
+
+FIXES: Final[Mapping[type[TeeError], str]] = MappingProxyType(
+    {
+        Unreachable: "check that the TEE OS and its daemon run on this node",
+        Refused: "check the plugin's identity, its user and the trusted application's allowlist",
+        TimedOut: "look for calls stuck in the TEE, and for its supplicant or daemon",
+        BadReply: "check that the trusted application and the client library fit this plugin",
+        Exhausted: "free secure memory: end trusted applications that are not needed",
+    }
+)
+"""What to do about a fault of a kind, where nothing more is known of it."""
 
 _FITS = "check that library, trusted application and plugin fit each other"
 _INSTALL_TA = "put the signed <uuid>.sec of this UUID where --backend-option ta-path= names it"
@@ -249,4 +261,5 @@ def error_of(vendor: str, step: str, result: int, origin: int, *, said: str = ""
     teller = _ORIGINS.get(origin)
     called = f"{step}: {result:#010X} {meaning.name}".replace("X", "x", 1)
     message = f"{called}{f' from {teller}' if teller else ''}: {meaning.words}"
-    return kind(f"{message} (libteec: {said})" if said else message, fix=meaning.fix)
+    fix = meaning.fix or FIXES.get(kind)
+    return kind(f"{message} (libteec: {said})" if said else message, fix=fix)

@@ -47,6 +47,7 @@ async def _asked(backend: TeeBackend, host_root: Path, bugs: list[str]) -> Answe
         seconds=seconds,
         reserve_bytes=needed.default_reserve_bytes if needed else None,
         host_paths=needed.host_paths if needed else None,
+        missing_fix=needed.access.missing_fix if needed else "",
         limited_containers=needed.limited_containers if needed else 0,
         findings=findings or (),
         bugs=bugs,

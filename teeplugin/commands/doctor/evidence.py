@@ -34,9 +34,9 @@ class Phase(IntEnum):
 class Answer:
     """What the backend gave for one query, a reading or an error, and how long that took.
 
-    `reserve_bytes`, `host_paths` and `limited_containers` are the backend's own, and None or 0
-    without a reading. `findings`
-    are its checks; `bugs` is what it did besides that no backend may do, in words.
+    `reserve_bytes`, `host_paths`, `missing_fix` and `limited_containers` are the backend's own,
+    and None, empty or 0 without a reading. `findings` are its checks; `bugs` is what it did besides
+    that no backend may do, in words.
     """
 
     reading: TeeMemory | None = None
@@ -44,6 +44,7 @@ class Answer:
     seconds: float = 0.0
     reserve_bytes: int | None = None
     host_paths: tuple[str, ...] | None = None
+    missing_fix: str = ""
     limited_containers: int = 0
     findings: Sequence[Finding] = ()
     bugs: Sequence[str] = ()

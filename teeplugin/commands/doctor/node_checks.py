@@ -26,7 +26,7 @@ def containers(evidence: Evidence) -> Outcome:
     if evidence.missing_paths:
         text = f"{', '.join(evidence.missing_paths)}, which containers need, aren't below {root}"
         fix = "in a container mount the node's paths where --host-root has them"
-        return failed(text, f"{missing_fix(evidence.missing_paths)}; {fix}")
+        return failed(text, f"{missing_fix(answer.missing_fix)}; {fix}")
     if not answer.host_paths:
         return ok("containers need nothing of the node")
     return ok(f"{', '.join(answer.host_paths)}: all there")

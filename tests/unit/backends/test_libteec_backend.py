@@ -98,6 +98,8 @@ async def test_itrustees_containers_get_its_daemons_directory_and_its_nodes(
         Device("/dev/tc_ns_cvm", "/dev/tc_ns_cvm", "rw"),
     )
     assert tee.default_reserve_bytes == 600 * 1024**2
+    assert "start teecd" in access.missing_fix
+    assert "OP-TEE" not in access.missing_fix
 
 
 async def test_the_node_of_the_limits_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +110,7 @@ async def test_the_node_of_the_limits_can_be_left_out(monkeypatch: pytest.Monkey
 async def test_optees_containers_get_its_device(monkeypatch: pytest.MonkeyPatch) -> None:
     tee = await answered("optee", monkeypatch, device="/dev/tee1")
     assert tee.access().host_paths() == ("/dev/tee1",)
+    assert "--backend-option device=/dev/tee1" in tee.access().missing_fix
     assert tee.default_reserve_bytes == 2.5 * 1024**2
 
 

@@ -1,10 +1,12 @@
 """What libteec's results and a helper's end become: the kind, the words, the fix."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from teeplugin_backends.base import (
+    TEE_ERRORS,
     BadReply,
     Busy,
     Exhausted,
@@ -17,7 +19,7 @@ from teeplugin_backends.libteec.answers import Reading, reading_of
 from teeplugin_backends.libteec.checks import Way
 from teeplugin_backends.libteec.options import Options
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
-from teeplugin_backends.libteec.results import MEANINGS, error_of
+from teeplugin_backends.libteec.results import FIXES, MEANINGS, error_of
 
 INIT, OPEN, INVOKE = "TEEC_InitializeContext", "TEEC_OpenSession", "TEEC_InvokeCommand"
 
@@ -77,6 +79,12 @@ def test_every_known_result_has_a_name_and_words(result: int) -> None:
     assert meaning.name.isupper()
     assert meaning.words
     assert issubclass(meaning.kind, TeeError)
+
+
+@pytest.mark.parametrize("kind", TEE_ERRORS)
+def test_the_fix_of_a_kind_is_for_any_tee_and_libteec_has_its_own(kind: type[TeeError]) -> None:
+    assert not re.search("trusted application|TEE OS|allowlist|supplicant", kind.default_fix)
+    assert kind is Busy or FIXES[kind] != kind.default_fix
 
 
 def test_the_origin_is_told_where_there_is_one() -> None:

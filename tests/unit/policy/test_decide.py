@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from teeplugin.policy.decide import (
@@ -115,7 +117,7 @@ def test_exhaustion_after_a_fault_does_not_make_it_healthy() -> None:
 
 
 def test_what_containers_would_lack_makes_all_unhealthy_and_is_named() -> None:
-    decision = decide(GOOD, missing_on_node(["/dev/teelog"]), HEALTHY, POLICY_SETTINGS)
+    decision = decide(GOOD, missing_on_node(["/dev/teelog"], ""), HEALTHY, POLICY_SETTINGS)
     assert decision.device_list == DeviceList(ALL, unhealthy=ALL)
     assert decision.cause is not None
     assert "/dev/teelog" in decision.cause.message
@@ -182,6 +184,8 @@ def test_a_precision_larger_than_the_capacity_is_refused() -> None:
     assert "50688 KB" in problem
 
 
-def test_a_missing_device_is_perhaps_one_of_another_name() -> None:
-    assert "--backend-option device=" in missing_fix(["/dev/tee0"])
-    assert "--backend-option" not in missing_fix(["/var/itrustee/teecd"])
+def test_what_to_do_about_a_missing_path_is_the_backends_to_say() -> None:
+    assert missing_fix("modprobe sgx") == "modprobe sgx, or check --host-root"
+    neutral = missing_fix("")
+    assert neutral.startswith("load the TEE's driver")
+    assert not re.search("OP-TEE|teecd|backend-option", neutral)

@@ -46,11 +46,14 @@ def test_as_many_are_marked_as_asked_for_and_none_that_is_allocated(
 
 def test_exhaustion_does_not_hide_that_a_node_lacks_what_containers_need() -> None:
     decision = decide(
-        TeeMemory(8 * UNIT, 8 * UNIT), missing_on_node(["/dev/teelog"]), Decision(), POLICY_SETTINGS
+        TeeMemory(8 * UNIT, 8 * UNIT),
+        missing_on_node(["/dev/teelog"], ""),
+        Decision(),
+        POLICY_SETTINGS,
     )
     holdings = Holdings(IdSet.of([1]), in_use=IdSet.of([1]))
     decision = decide(
-        Exhausted("x"), missing_on_node(["/dev/teelog"]), decision, POLICY_SETTINGS, holdings
+        Exhausted("x"), missing_on_node(["/dev/teelog"], ""), decision, POLICY_SETTINGS, holdings
     )
     assert decision.cause is not None
     assert decision.device_list is not None
