@@ -187,7 +187,8 @@ class CommandParser(Parser):
             SystemExit: the help can't be written.
         """
         flags, rest = self.parse_known_args(argv)
-        line = read_flags(rest, {}, [name for each in self.flags for name in each.option_strings])
+        own = [name for each in self.flags for name in each.option_strings]
+        line = read_flags(rest, {}, own, self.prog)
         if flags.help or "help" in line.switches:
             if status := put(self.format_help()):
                 raise SystemExit(status)

@@ -42,11 +42,15 @@ class CommandLine(NamedTuple):
 
 
 def read_flags(
-    words: Sequence[str], commands: Mapping[str, str], others: Collection[str] = ()
+    words: Sequence[str],
+    commands: Mapping[str, str],
+    others: Collection[str] = (),
+    program: str = "",
 ) -> CommandLine:
     """Read the daemon's flags; whatever follows --help doesn't matter any more.
 
-    `others` are flags of the command that these stand beside, for a guess at what was meant.
+    `others` are flags of the command that these stand beside, for a guess at what was meant, and
+    `program` is how that is called, for the fix to name its help.
 
     Raises:
         ConfigError: a flag is unknown or lacks its value, or a word stands where none may.
@@ -78,7 +82,7 @@ def read_flags(
                 text = _value_of(flag, _KEYS[name], rest)
             values.append(FlagValue(_KEYS[name], flag, text))
         else:
-            raise _unknown(flag, name, others)
+            raise _unknown(flag, name, others, program)
     return CommandLine(frozenset(switches), tuple(values), tuple(without_dash))
 
 
@@ -99,12 +103,14 @@ def _value_of(flag: str, key: str, rest: deque[str]) -> str:
     raise ConfigError(f"{flag}: needs a value: give {fix}")
 
 
-def _unknown(flag: str, name: str, others: Collection[str]) -> ConfigError:
+def _unknown(flag: str, name: str, others: Collection[str], program: str) -> ConfigError:
     spelled = {flag.lstrip("-"): flag for each in SETTINGS.values() for flag in each.flags}
     spelled |= {flag.lstrip("-"): flag for flag in others}
     meant = nearest(name.replace("_", "-"), dict.fromkeys([*_KEYS, *SWITCHES, *spelled]))
     guess = f"did you mean {spelled.get(meant, f'--{meant}')}? " if meant else ""
-    return ConfigError(f"{shown(flag)}: unknown flag: {guess}--help lists them")
+    return ConfigError(
+        f"{shown(flag)}: unknown flag: {guess}{f'{program} --help'.lstrip()} lists them"
+    )
 
 
 def _stray(word: str, commands: Mapping[str, str]) -> ConfigError:

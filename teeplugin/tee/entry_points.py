@@ -1,8 +1,9 @@
 """Finds the backend that the operator chose among the installed entry points."""
 
+import sys
 from collections.abc import Mapping
 
-from teeplugin.config.settings import ConfigError, nearest, shown
+from teeplugin.config.settings import ConfigError, nearest, shown, shown_path
 from teeplugin.logs.setup import error_text
 from teeplugin_backends.base import OptionError, TeeBackend
 
@@ -65,4 +66,15 @@ def _unknown(place: str, name: str, installed: list[str]) -> ConfigError:
     there_are = f"the backends here are {', '.join(installed) or 'none'}"
     meant = nearest(name, installed)
     guess = f"did you mean {meant}? " if meant else ""
-    return ConfigError(f"{place}: no such backend: {guess}{there_are}")
+    return ConfigError(f"{place}: no such backend: {guess}{there_are}: {_how_to_install()}")
+
+
+def _how_to_install() -> str:
+    """Say where a backend's package has to be installed for this plugin to find it."""
+    python = shown_path(sys.executable)
+    if sys.prefix != sys.base_prefix:
+        return f"install its package with {python} -m pip install --no-deps PACKAGE"
+    return (
+        f"install its package for {python}, without dependencies; in a container use an image that "
+        "has it"
+    )

@@ -29,6 +29,7 @@ DOCUMENTS: Mapping[str, Sequence[str]] = {
     "doctor": ("doctor", *SIMULATED),
     "doctor of bad settings": ("doctor", "-precision", "1"),
     "identity": ("identity",),
+    "identity of a TEE that asks nobody": ("identity", "--backend", "simulated"),
     "size": ("size", str(TA)),
     "simulate": ("simulate",),
     "simulate that fails": ("simulate", "--plugin", "false"),

@@ -28,6 +28,15 @@ def test_it_prints_json(capsys: pytest.CaptureFixture[str]) -> None:
     }
 
 
+def test_without_an_identity_the_json_says_so_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["identity", "--backend", "simulated", "--format", "json"]) == 2
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert document["kind"] == "identity"
+    assert [document[key] for key in ("path", "user", "sha256")] == [None] * 3
+    assert "its TEE asks nobody who they are" in err
+
+
 def test_it_is_the_daemons_identity_from_the_daemons_settings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

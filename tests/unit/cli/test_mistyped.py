@@ -26,7 +26,14 @@ def refusal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
     [
         (
             ["status", "--fromat", "json"],
-            "--fromat: unknown flag: did you mean --format? --help lists them",
+            (
+                "--fromat: unknown flag: did you mean --format? "
+                "tee-device-plugin status --help lists them"
+            ),
+        ),
+        (
+            ["identity", "--json"],
+            "--json: unknown flag: tee-device-plugin identity --help lists them",
         ),
         (
             ["size", "--sesions", "2", "a.xml"],

@@ -54,16 +54,29 @@ def test_only_the_chosen_entry_point_is_imported(installed: list[EntryPoint]) ->
 
 def test_an_unknown_backend_is_told_with_those_there_are(installed: list[EntryPoint]) -> None:
     installed += [point("simulated", "x:X"), point("acme", "y:Y")]
-    assert refusal("simulate") == (
+    assert refusal("simulate").startswith(
         "--backend simulate: no such backend: did you mean simulated? "
-        "the backends here are acme, simulated"
+        "the backends here are acme, simulated: install its package "
     )
     assert "the backends here are acme, simulated" in refusal("qqq")
 
 
+def test_an_unknown_backend_is_told_with_where_to_install_it(
+    installed: list[EntryPoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed.append(point("libteec", "x:X"))
+    monkeypatch.setattr(sys, "executable", "/opt/tee/bin/python")
+    monkeypatch.setattr(sys, "prefix", "/opt/tee")
+    assert refusal("sgx").endswith(
+        ": install its package with /opt/tee/bin/python -m pip install --no-deps PACKAGE"
+    )
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    assert "install its package for /opt/tee/bin/python, without dep" in refusal("sgx")
+
+
 def test_no_backend_at_all_is_told(installed: list[EntryPoint]) -> None:
     installed.clear()
-    assert refusal("acme").endswith("the backends here are none")
+    assert "the backends here are none: install" in refusal("acme")
 
 
 def test_the_default_backend_is_installed() -> None:
