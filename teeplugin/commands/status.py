@@ -169,7 +169,7 @@ def _tee_line(tee: Mapping[str, Any] | None) -> str:
     parts = [
         f"{format_size(tee['total_bytes'])} in all",
         f"{format_size(tee['free_bytes'])} free",
-        f"{format_size(tee['reserve_bytes'])} kept for the TEE OS",
+        f"{format_size(tee['reserve_bytes'])} reserved",
         f"at least {format_size(external)} used by others" if external is not None else "",
         f"read {tee['last_reading']}" if tee["last_reading"] else "",
     ]

@@ -70,6 +70,11 @@ def flag_size(size_bytes: int) -> str:
     return format_size(size_bytes).replace(" ", "")
 
 
+def counted(count: int, noun: str) -> str:
+    """Write a number of things: `1 unit`, `2 units`."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def capacity_bytes(total_bytes: int, reserve_bytes: int) -> int:
     """What trusted applications can have of the total: never below 0."""
     return max(0, total_bytes - reserve_bytes)

@@ -39,7 +39,7 @@ async def test_beside_a_plugin_that_is_well_nothing_fails(node: Node) -> None:
     assert lines[-1].endswith(", 1 warning, 3 not applicable: nothing failed")
     for words in (
         f"those of process {node.plugin.pid}, the plugin",
-        "64 MiB in all, 64 MiB free; 0 B kept for the TEE OS leave 64 MiB",
+        "64 MiB in all, 64 MiB free; a reserve of 0 B leaves 64 MiB",
         "128 units of 512 KiB: a list of 1938 bytes",
         "the kubelet watches the list of huawei.com/tee-ram",
         "10 units of huawei.com/tee-ram are allocated to one container",

@@ -12,11 +12,14 @@ from teeplugin.commands.doctor.model import Outcome, failed, not_applicable, ok,
 from teeplugin.config.settings import SETTINGS
 from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.policy.decide import FAULT_SECONDS
-from teeplugin.policy.units import format_size
+from teeplugin.policy.units import counted, format_size
 
 _LIVE = (SocketState.LISTENS, SocketState.FULL)
 _KUBELET_DOWN = (SocketState.MISSING, SocketState.REFUSES, SocketState.FULL)
 _LABEL = "teetype=trustzone"
+_LABELLED = ("libteec", "simulated")
+"""The backends whose nodes have that label in the manifests and the chart."""
+
 _OWN_VIEW = (
     f"wait {FAULT_SECONDS:g} s for the plugin's next query; if the fault stays, its service or pod "
     "may not see a device or a file that doctor sees: restart it:\n"
@@ -166,7 +169,9 @@ def pod_resources(evidence: Evidence) -> Outcome:
             return failed(text, "see why, and restart it if it hangs:\nsystemctl status kubelet")
         return warning(f"{path} {records.error}: {lesser}", records.fix)
     holders = _counted(len(records.allocated))
-    text = f"{records.allocated_units} units of {resource} are allocated to {holders}"
+    count = records.allocated_units or 0
+    verb = "is" if count == 1 else "are"
+    text = f"{counted(count, 'unit')} of {resource} {verb} allocated to {holders}"
     if records.listed is not None:
         text = f"{text}; the kubelet has {records.listed} healthy ones"
     return ok(text)
@@ -234,11 +239,17 @@ def _nobody(listen: str, flag: str, *, runs: bool) -> Outcome:
 
 
 def node_label(evidence: Evidence) -> Outcome:
-    """Which labels the node has only the API server tells, for which doctor has no token."""
-    del evidence
+    """Which labels the node has only the API server tells, for which doctor has no token.
+
+    A foreign backend's DaemonSet selects nodes by a label of its own: with ours such a node would
+    get the plugin of iTrustee.
+    """
+    is_ours = evidence.settings.backend in _LABELLED
+    label = _LABEL if is_ours else "LABEL=VALUE"
+    which = "the label" if is_ours else "the label of the DaemonSet's nodeSelector"
     fix = (
-        "list the nodes that have the label, or label one:\n"
-        f"kubectl get nodes -l {_LABEL}\n"
-        f"kubectl label nodes NODE {_LABEL}"
+        f"list the nodes that have {which}, or label one:\n"
+        f"kubectl get nodes -l {label}\n"
+        f"kubectl label nodes NODE {label}"
     )
     return not_applicable("the node's labels can't be seen from here", fix)

@@ -70,7 +70,7 @@ class TextPage:
         self._columns = width
         self._width = width and min(width, COMFORTABLE_COLUMNS)
         self._section = ""
-        self._fixes: dict[str, str] = {}
+        self._fixes: dict[str, Finding] = {}
 
     def lines(self, lines: Iterable[Line]) -> str:
         """Write these checks, which follow those that were written before."""
@@ -111,9 +111,9 @@ class TextPage:
         yield (head + first).rstrip()
         yield from further
         if finding.fix:
-            said_at = self._fixes.setdefault(finding.fix, finding.check)
-            is_new = said_at == finding.check
-            yield from self._fix(finding.fix if is_new else f"that of {said_at}", indent)
+            said = self._fixes.setdefault(finding.fix, finding)
+            is_said = said is not finding and _is_one_cause(said.text, finding.text)
+            yield from self._fix(f"that of {said.check}" if is_said else finding.fix, indent)
 
     def _together(self, skipped: Sequence[Finding]) -> Iterator[str]:
         """Write what doesn't apply in a section across all columns, and each reason once."""
@@ -139,6 +139,11 @@ class TextPage:
         yield from further
         for command in commands:
             yield from command_lines(command, self._columns, indent=indent)
+
+
+def _is_one_cause(one: str, other: str) -> bool:
+    """Whether one text is the other, or quotes it: a fix in common alone doesn't tell."""
+    return one in other or other in one
 
 
 def _is_skipped(finding: Finding) -> bool:

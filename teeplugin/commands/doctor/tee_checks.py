@@ -16,7 +16,7 @@ from teeplugin.policy import units
 from teeplugin.policy.cdi_spec import too_many_units
 from teeplugin.policy.device_list import IdSet
 from teeplugin.policy.units import flag_size, format_size
-from teeplugin_backends.base import QUERY_SECONDS, Busy, TeeMemory
+from teeplugin_backends.base import QUERY_SECONDS, Busy, Exhausted, TeeMemory, TimedOut
 
 SLOW_SECONDS = 1.0
 """A query of a fresh helper takes 25 ms: one that takes so long waited for something."""
@@ -38,7 +38,7 @@ def query(evidence: Evidence) -> Outcome:
         return (warning if isinstance(error, Busy) else failed)(text, error.fix)
     if answer.seconds > SLOW_SECONDS:
         text = f"a reading came after {answer.seconds:.1f} s; {QUERY_SECONDS:g} s is the deadline"
-        return warning(text, "look for calls stuck in the TEE, and for its supplicant or daemon")
+        return warning(text, TimedOut.default_fix)
     return ok(f"a reading after {answer.seconds * 1000:.0f} ms")
 
 
@@ -50,12 +50,12 @@ def figures(evidence: Evidence) -> Outcome:
     capacity_bytes, unit_bytes = _capacity_bytes(evidence, memory), evidence.unit_bytes
     text = (
         f"{format_size(memory.total_bytes)} in all, {format_size(memory.free_bytes)} free; "
-        f"{format_size(evidence.reserve_bytes)} kept for the TEE OS leave "
+        f"a reserve of {format_size(evidence.reserve_bytes)} leaves "
         f"{format_size(capacity_bytes)}, which are {units.units_in(capacity_bytes, unit_bytes)} "
         f"units of {format_size(unit_bytes)}"
     )
     if not memory.free_bytes:
-        return warning(text, "free secure memory: end trusted applications that are not needed")
+        return warning(text, Exhausted.default_fix)
     return ok(text)
 
 
@@ -87,8 +87,8 @@ def reserve(evidence: Evidence) -> Outcome:
         )
         enough = flag_size(-(-unallocated_bytes // _MIB) * _MIB)
         fix = (
-            "end trusted applications outside Kubernetes, and pods that take more than they asked "
-            f"for; if there are none, the TEE OS needs more: --reserve {enough}"
+            "end what uses the TEE's memory outside Kubernetes, and pods that take more than they "
+            f"asked for; if there is none, the TEE itself needs more: --reserve {enough}"
         )
         return warning(text, fix)
     if not (unused_bytes := reserve_bytes - unallocated_bytes):
@@ -142,14 +142,15 @@ def allocated_unit_size(evidence: Evidence) -> Outcome:
     others = {size: count for size, count in by_size.items() if size != evidence.unit_bytes}
     if others:
         sizes = " and ".join(
-            f"{allocated} units of {format_size(size)}" for size, allocated in others.items()
+            f"{units.counted(allocated, 'unit')} of {format_size(size)}"
+            for size, allocated in others.items()
         )
         text = f"pods hold {sizes}, which count as {format_size(evidence.unit_bytes)} now"
         fix = "start these pods anew, or give each precision a --resource-name of its own"
         return warning(text, fix)
     if not by_size:
         return ok("no pod is known to hold units")
-    return ok(f"pods hold {sum(by_size.values())} units of this size")
+    return ok(f"pods hold {units.counted(sum(by_size.values()), 'unit')} of this size")
 
 
 def _units_by_size(

@@ -7,11 +7,17 @@ from pathlib import Path
 import pytest
 
 from teeplugin.commands.doctor import examine as order
-from teeplugin.commands.doctor.evidence import Answer, DirectorySeen, RecordsSeen
+from teeplugin.commands.doctor.evidence import (
+    Answer,
+    DirectorySeen,
+    RecordedAllocation,
+    RecordsSeen,
+)
 from teeplugin.commands.doctor.model import Line, Report
 from teeplugin.commands.doctor.report import as_json, as_text
 from teeplugin.kubelet.registration_status import no_directory
 from teeplugin.kubelet.socket_probe import SocketState
+from teeplugin.policy.device_list import IdSet
 from teeplugin.primitives.document import SCHEMA_VERSION
 from teeplugin_backends.base import Finding
 from teeplugin_backends.libteec import abi
@@ -20,7 +26,7 @@ from teeplugin_backends.libteec.checks import Way
 from teeplugin_backends.libteec.client import ITRUSTEE
 from teeplugin_backends.libteec.options import Options
 from teeplugin_backends.libteec.results import error_of
-from tests.doctoring import directory, judged, page, sockets
+from tests.doctoring import answer, directory, judged, page, sockets
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "doctor.md"
 
@@ -211,14 +217,44 @@ def test_checks_that_do_not_apply_are_told_together_with_each_reason_once() -> N
     ]
 
 
-def test_a_fix_is_said_once() -> None:
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("no libteec.so", "fix: that of library"),
+        ("unreachable: no libteec.so", "fix: that of library"),
+        ("bad-reply: another thing", "fix: mount it"),
+    ],
+)
+def test_a_fix_is_said_once_for_one_cause_and_again_for_another(text: str, fix: str) -> None:
     lines = page_of(
-        Finding.failed("library", "a", "mount it"), Finding.failed("query", "b", "mount it")
+        Finding.failed("library", "no libteec.so", "mount it"),
+        Finding.failed("query", text, "mount it"),
     )
     assert [line.strip() for line in lines if line.strip().startswith("fix:")] == [
         "fix: mount it",
-        "fix: that of library",
+        fix,
     ]
+
+
+@pytest.mark.parametrize("backend", ["libteec", "simulated", "sgx"])
+def test_the_label_of_trustzone_is_for_its_own_nodes_only(backend: str) -> None:
+    fix = judged(("backend", backend)).of("node-label").fix
+    assert ("teetype=trustzone" in fix) == (backend != "sgx")
+    assert ("kubectl label nodes NODE LABEL=VALUE" in fix) == (backend == "sgx")
+
+
+def test_what_containers_lack_has_the_backends_own_fix() -> None:
+    lacking = answer(missing_fix="modprobe sgx")
+    report = judged(missing_paths=("/dev/sgx_enclave",), answer=lacking)
+    assert report.of("containers").fix.startswith("modprobe sgx, or check --host-root")
+    neutral = judged(missing_paths=("/dev/sgx_enclave",)).of("containers").fix
+    assert "OP-TEE" not in neutral
+
+
+def test_one_unit_is_one() -> None:
+    one = RecordedAllocation("ca", IdSet.first(1), 512 * 1024)
+    report = judged(recorded=(one,), records=None)
+    assert report.of("allocated-unit-size").text == "pods hold 1 unit of this size"
 
 
 @pytest.mark.parametrize(
