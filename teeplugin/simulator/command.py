@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from teeplugin.cli.console import complain
 from teeplugin.config.settings import ConfigError, shown_path
 from teeplugin.policy.units import format_size
-from teeplugin.simulator.options import Options, parse_options, parser
+from teeplugin.simulator.options import Options, ignored_variables, parse_options, parser
 from teeplugin.simulator.report import JsonReport, Report, Unwritable
 from teeplugin.simulator.scenario_runner.player import SKIPPED, Result, play
 from teeplugin.simulator.scenario_runner.scenario import Scenario
@@ -41,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Play; 0 if every expectation held, 1 if one broke, 2 for unusable flags or scenarios."""
     try:
         options = parse_options(sys.argv[1:] if argv is None else argv)
+        if ignored := ignored_variables(os.environ):
+            complain(ignored)
         status = _EXIT_FAILED if sys.stdout is None else _played(options)
     except ConfigError as error:
         complain(str(error))

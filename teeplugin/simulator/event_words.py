@@ -3,6 +3,7 @@
 docs/events.md describes the events; those that have no sentence here are shown as they are logged.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -18,11 +19,11 @@ _SENTENCES: Final[Mapping[str, str]] = {
     "units_allocated": "{namespace}/{pod} has {units} units",
     "units_allocated_at_start": "{containers} containers had {units} units before the start",
     "units_released": "{namespace}/{pod} has given back {units} units",
-    "shortage": "shortage: {units} units have no free memory behind them",
+    "shortage": "shortage: {units} units without free memory behind them",
     "shortage_eased": "the shortage eases: {units} units, {was} before",
     "tee_fault_suspected": "the TEE may have failed, asking again: {error}",
     "tee_suspected_fault_over": "the TEE answers, it was no fault",
-    "tee_unhealthy": "the TEE failed ({cause}), all units are unhealthy: {error}",
+    "tee_unhealthy": "{cause}: {error}; all units are unhealthy",
     "tee_recovered": "the TEE answers again",
     "stale_socket_removed": "removed the socket of a plugin that was killed",
     "reload_requested": "reading the settings anew",
@@ -32,10 +33,13 @@ _SENTENCES: Final[Mapping[str, str]] = {
 """By event, with the event's fields in braces."""
 
 
+_ONE: Final = re.compile(r"\b1 (container|unit)s\b")
+
+
 def sentence(fields: Mapping[str, Any]) -> str | None:
     """Write an event of the log as a sentence; None where there is none that fits its fields."""
     template = _SENTENCES.get(str(fields.get("event")))
     try:
-        return template.format_map(fields) if template else None
+        return _ONE.sub(r"1 \1", template.format_map(fields)) if template else None
     except (KeyError, ValueError, AttributeError):
         return None

@@ -4,13 +4,13 @@ import argparse
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from teeplugin.cli.parser import Parser
 from teeplugin.config.given import Given
-from teeplugin.config.settings import ConfigError, Settings, shown
+from teeplugin.config.settings import SETTINGS, ConfigError, Settings, shown
 from teeplugin.config.sources import FlagValue, load
 from teeplugin.config.validators import MAX_BYTES, size
 from teeplugin.policy.units import (
@@ -78,10 +78,19 @@ def parse_options(argv: Sequence[str]) -> Options:
     )
 
 
+def ignored_variables(environment: Mapping[str, str]) -> str:
+    """Say which of the plugin's settings the environment has, of which none is read here."""
+    names = [each.variable for each in SETTINGS.values() if environment.get(each.variable)]
+    if not names:
+        return ""
+    return f"simulate: {', '.join(names)}: not read here: give flags, see simulate --help"
+
+
 def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
     """Lay the flags over the scenario, and the scenario over the defaults.
 
-    A backend of the user's says itself how much memory there is, and what of it is reserved.
+    A backend of the user's says itself how much memory there is; its own reserve holds unless
+    another is given.
     """
     node = scenario or Scenario.model_construct()
     own = _own_backend(flags)
@@ -89,10 +98,10 @@ def _setup(flags: argparse.Namespace, scenario: Scenario | None) -> Setup:
     return Setup(
         total_bytes=own.memory.total_bytes if own else total_bytes,
         precision_kb=node.precision_kb if flags.precision is None else _precision(flags.precision),
-        reserve_bytes=own.reserve_bytes if own else node.reserve_bytes,
+        wanted_reserve_bytes=_reserve(flags.reserve, node.reserve_bytes),
         health_interval_seconds=node.health_interval_seconds,
         listen=_by_the_plugins_rules("listen", flags.listen).listen,
-        resource_name=_by_the_plugins_rules("resource-name", flags.resource_name).resource_name,
+        resource_name=_resource_name(flags.resource_name, node.resource_name),
         profile=node.profile,
         plugin=_command(flags.plugin),
         backend=own,
@@ -179,6 +188,11 @@ def parser() -> Parser:
         help=f"the TEE's memory (default: the scenario's, or {flag_size(DEFAULT_TOTAL_BYTES)})",
     )
     made.add_argument(
+        "--reserve",
+        metavar="SIZE",
+        help="memory that the plugin reserves (default: the scenario's, or the backend's own)",
+    )
+    made.add_argument(
         "--backend",
         metavar="NAME",
         help="use your own backend instead of the simulated TEE; skip steps that control the TEE",
@@ -198,8 +212,7 @@ def parser() -> Parser:
     made.add_argument(
         "--resource-name",
         metavar="NAME",
-        default=DEFAULT_RESOURCE,
-        help=f"resource that pods request ({DEFAULT_RESOURCE})",
+        help=f"resource that pods request (default: the scenario's, or {DEFAULT_RESOURCE})",
     )
     made.add_argument(
         "--listen",
@@ -237,6 +250,16 @@ def _given(flag: str, text: str) -> Given:
 
 def _precision(text: str) -> int:
     return _by_the_plugins_rules("precision", text).precision_kb
+
+
+def _reserve(flag: str | None, scenarios_bytes: int | None) -> int | None:
+    return scenarios_bytes if flag is None else _by_the_plugins_rules("reserve", flag).reserve_bytes
+
+
+def _resource_name(flag: str | None, scenarios: str) -> str:
+    if flag is None:
+        return scenarios
+    return _by_the_plugins_rules("resource-name", flag).resource_name
 
 
 def _by_the_plugins_rules(name: str, text: str) -> Settings:

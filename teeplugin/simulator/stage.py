@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from teeplugin.policy.units import KIB, units_in
+from teeplugin.policy.units import KIB, counted, flag_size, format_size, units_in
 from teeplugin.simulator.admission import Admission
 from teeplugin.simulator.amounts import Figures
 from teeplugin.simulator.child import PluginProcess
@@ -19,7 +19,7 @@ from teeplugin.simulator.kubelet import DEFAULT_RESOURCE, SimulatedKubelet
 from teeplugin.simulator.own_backend import OwnBackend
 from teeplugin.simulator.profile import MODERN, Profile
 from teeplugin.simulator.tee_control import PlayedTee, ReadTee
-from teeplugin.simulator.timeline import ERROR, INFO, PLUGIN, Timeline, readable
+from teeplugin.simulator.timeline import ERROR, INFO, Timeline, readable
 from teeplugin_backends.base import ContainerAccess, Device, Mount
 
 HEALTH_INTERVAL_SECONDS = 0.2
@@ -49,7 +49,10 @@ class Setup:
     total_bytes: int
     precision_kb: int
     plugin: tuple[str, ...]
-    reserve_bytes: int = 0
+    wanted_reserve_bytes: int | None = None
+    """What the plugin is to be given as its reserve; None: nothing, so that it takes the TEE's own.
+    """
+
     health_interval_seconds: float = HEALTH_INTERVAL_SECONDS
     listen: str = "off"
     resource_name: str = DEFAULT_RESOURCE
@@ -64,6 +67,13 @@ class Setup:
     def access(self) -> ContainerAccess:
         """What a container with units has to get, by the backend."""
         return self.backend.access if self.backend else _SIMULATED_ACCESS
+
+    @property
+    def reserve_bytes(self) -> int:
+        """What is kept of the memory, by the plugin's setting or by the backend."""
+        if self.wanted_reserve_bytes is not None:
+            return self.wanted_reserve_bytes
+        return self.backend.reserve_bytes if self.backend else 0
 
     @property
     def unit_bytes(self) -> int:
@@ -176,6 +186,25 @@ class Stage:
             if path.is_socket() and path != self.kubelet.socket
         )
 
+    @property
+    def shortage_text(self) -> str:
+        """Why units are short, by the plugin's log, with a fix; empty where none is."""
+        short = self.timeline.shortage
+        if short is None:
+            return ""
+        reserve_bytes = self.setup.reserve_bytes
+        kept_bytes = reserve_bytes + short.allocated_units * self.setup.unit_bytes
+        beyond_bytes = max(0, self.tee.total_bytes - short.free_bytes - kept_bytes)
+        pods = f" and {counted(short.allocated_units, 'unit')} of pods"
+        text = (
+            f"{counted(short.units, 'unit')} short: {format_size(beyond_bytes)} used beyond a "
+            f"reserve of {format_size(reserve_bytes)}{pods if short.allocated_units else ''}"
+        )
+        if self.tee.is_played:
+            return text
+        fix = f"end what uses it, or give --reserve {flag_size(reserve_bytes + beyond_bytes)}"
+        return f"{text}: {fix}"
+
     # The kubelet and its pods
 
     async def restart_kubelet(self) -> None:
@@ -213,24 +242,30 @@ class Stage:
                 at.unlink(missing_ok=True)
 
     def _said(self, line: str) -> None:
-        self.last_lines.append(readable(line))
-        self.timeline.plugin(line)
-        self.tee.follow(self.timeline.last_fault)
-        self._on_line(self.last_lines[-1])
+        if self.timeline.plugin(line):
+            self.last_lines.append(readable(line))
+            self._on_line(self.last_lines[-1])
+        self._follow()
+
+    def _follow(self) -> None:
+        fault = self.timeline.fault
+        self.tee.follow(fault.kind if fault else None, self.timeline.reading)
         self.kubelet.log.wake()
 
     def _ended(self) -> None:
         code = self.plugin.exit_code if self.plugin is not None else None
-        level = ERROR if self.plugin_wanted else INFO
-        self.timeline.add(PLUGIN, f"ended with exit {code}", level)
-        self.kubelet.log.wake()
+        self.timeline.ended(code, ERROR if self.plugin_wanted else INFO)
+        self._follow()
 
     def _command(self) -> list[str]:
         setup = self.setup
-        backend = setup.backend.flags if setup.backend else self._simulated_flags()
+        # Only the debug log has each reading; what is played is known without it.
+        own = setup.backend and (*setup.backend.flags, "--log-level", "debug")
+        reserve_bytes = setup.wanted_reserve_bytes
         return [
             *setup.plugin,
-            *backend,
+            *(own or self._simulated_flags()),
+            *(() if reserve_bytes is None else ("--reserve", str(reserve_bytes))),
             *("--precision", str(setup.precision_kb)),
             *("--health-interval", str(setup.health_interval_seconds)),
             *("--kubelet-dir", str(self.kubelet.kubelet_dir)),
@@ -246,7 +281,6 @@ class Stage:
             *("--backend-option", f"total={self.setup.total_bytes}"),
             *("--backend-option", "access=itrustee"),
             *("--backend-option", f"state={self.tee.state}"),
-            *("--reserve", str(self.setup.reserve_bytes)),
         ]
 
 

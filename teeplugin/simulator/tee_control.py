@@ -3,6 +3,7 @@
 The plugin's backend `simulated` reads the file again at every query.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from teeplugin_backends.base import TEE_ERRORS, TeeMemory
@@ -35,9 +36,10 @@ class PlayedTee:
         return sum(self.pods.values())
 
     @property
-    def free_bytes(self) -> int:
-        """What nobody uses."""
-        return max(0, self.total_bytes - self.pods_bytes - self.others_bytes)
+    def uses(self) -> Mapping[str, int] | None:
+        """Who uses how many bytes; None while that isn't known."""
+        free_bytes = max(0, self.total_bytes - self.pods_bytes - self.others_bytes)
+        return {"pods": self.pods_bytes, "others": self.others_bytes, "free": free_bytes}
 
     def play(
         self,
@@ -58,8 +60,8 @@ class PlayedTee:
             self.fault = fault
         self._write()
 
-    def follow(self, fault: str | None) -> None:
-        """Take note of a fault that the plugin logs: here it is one that is played."""
+    def follow(self, fault: str | None, memory: TeeMemory | None) -> None:
+        """Take note of what the plugin logs of the TEE: here it is what is played."""
 
     def use(self, pod: str, size_bytes: int) -> None:
         """Have a pod's TAs use so much."""
@@ -82,21 +84,30 @@ class PlayedTee:
 
 
 class ReadTee(PlayedTee):
-    """A TEE that a backend of the user's reads: what it said first, and what the plugin logs of it.
+    """A TEE that a backend of the user's reads: what the plugin logs of it. Nothing is played.
 
-    Nothing of it can be played. Pods are taken to use what they asked for; `others_bytes` is what
-    was used at the first reading.
+    `total_bytes` is that of the first reading until the plugin has logged one.
     """
 
     is_played = False
 
     def __init__(self, memory: TeeMemory) -> None:
         super().__init__(Path(), memory.total_bytes)
-        self.others_bytes = memory.total_bytes - memory.free_bytes
+        self._read: TeeMemory | None = None
 
-    def follow(self, fault: str | None) -> None:
-        """Take note of a fault that the plugin logs, or of its end."""
-        self.fault = fault or NO_FAULT
+    @property
+    def uses(self) -> Mapping[str, int] | None:
+        """What was used and free at the last reading; None before the first and during a fault."""
+        if self._read is None or self.fault in FAULTS:
+            return None
+        used_bytes = self._read.total_bytes - self._read.free_bytes
+        return {"used": used_bytes, "free": self._read.free_bytes}
+
+    def follow(self, fault: str | None, memory: TeeMemory | None) -> None:
+        """Take note of a fault that the plugin logs, of its last reading, and of its end."""
+        self.fault, self._read = fault or NO_FAULT, memory
+        if memory is not None:
+            self.total_bytes = memory.total_bytes
 
     def _write(self) -> None:
         """Tell nobody."""

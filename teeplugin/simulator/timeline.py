@@ -3,6 +3,7 @@
 The kubelet, the plugin's log and whoever plays tell it; one entry is one line.
 """
 
+import contextlib
 import json
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Any
 
 from teeplugin.simulator.event_words import sentence
 from teeplugin.simulator.events import Event, EventKind
+from teeplugin_backends.base import TeeMemory
 
 KUBELET, PLUGIN, PLAYED = "kubelet", "plugin", "played"
 """Who tells: the simulated kubelet, the plugin's log, and what a key or a step did."""
@@ -22,12 +24,31 @@ _MAX_ENTRIES = 200
 _HEADED = {"timestamp", "level", "event"}
 _LEVELS = {"warning": WARNING, "error": ERROR, "critical": ERROR}
 _FAULT_EVENTS = ("tee_unhealthy", "tee_recovered", "stopped")
+_SHORTAGE_EVENTS = ("shortage", "shortage_eased")
 _BAD_NEWS = {
     EventKind.KILLED: WARNING,
     EventKind.STREAM_ENDED: WARNING,
     EventKind.REGISTRATION_REFUSED: ERROR,
     EventKind.POD_REFUSED: ERROR,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault that stands, by the plugin's log: its kind, what happened, and what to do."""
+
+    kind: str
+    error: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShortUnits:
+    """A shortage by the plugin's log: how many units, with so much free and so many allocated."""
+
+    units: int
+    free_bytes: int
+    allocated_units: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +69,17 @@ class Entry:
 class Timeline:
     """The last entries, oldest first, and the names of all `events` of the plugin's log.
 
-    `last_fault` is the kind of the TEE's fault by the log, None where there is none, and
-    `last_refusal` why the kubelet refused a pod the last time.
+    By the log: `fault` and `shortage` are those that stand, None where there is none, and `reading`
+    is the TEE's memory at the last reading, where the plugin logs each at the level debug.
+    `last_refusal` is why the kubelet refused a pod the last time.
     """
 
     def __init__(self) -> None:
         self.entries: deque[Entry] = deque(maxlen=_MAX_ENTRIES)
         self.events: list[str] = []
-        self.last_fault: str | None = None
+        self.fault: Fault | None = None
+        self.shortage: ShortUnits | None = None
+        self.reading: TeeMemory | None = None
         self.last_refusal: str | None = None
 
     def add(self, source: str, text: str, level: str = INFO, words: str | None = None) -> None:
@@ -77,17 +101,38 @@ class Timeline:
         words = f"{event.kind}: the plugin closed it" if was_closed else None
         self.add(KUBELET, text, _BAD_NEWS.get(event.kind, INFO), words)
 
-    def plugin(self, line: str) -> None:
-        """Add a line of the plugin's log."""
+    def plugin(self, line: str) -> bool:
+        """Add a line of the plugin's log; False for one of the level debug, which isn't shown."""
         fields = _fields(line)
         if fields is None:
             self.add(PLUGIN, line)
-            return
-        self.events.append(str(fields.get("event", "")))
-        if self.events[-1] in _FAULT_EVENTS:
-            self.last_fault = fields.get("cause")
+            return True
+        event = str(fields.get("event", ""))
+        self._follow(event, fields)
+        if fields.get("level") == "debug":
+            return False
+        self.events.append(event)
         level = _LEVELS.get(str(fields.get("level")), INFO)
         self.add(PLUGIN, log_text(fields), level, sentence(fields))
+        return True
+
+    def ended(self, code: int | None, level: str) -> None:
+        """Add the plugin's end, after which nothing asks the TEE."""
+        self.fault = self.shortage = self.reading = None
+        self.add(PLUGIN, f"ended with exit {code}", level)
+
+    def _follow(self, event: str, fields: Mapping[str, Any]) -> None:
+        """Take note of what stands now; a line with a field missing or wrong says nothing."""
+        with contextlib.suppress(KeyError, TypeError, ValueError):
+            if event in _FAULT_EVENTS:
+                cause, error, fix = (str(fields.get(key, "")) for key in ("cause", "error", "fix"))
+                self.fault = Fault(cause, error, fix) if cause else None
+            elif event in _SHORTAGE_EVENTS:
+                named = (int(fields[key]) for key in ("units", "free_bytes", "allocated_units"))
+                short = ShortUnits(*named)
+                self.shortage = short if short.units else None
+            elif event == "reading":
+                self.reading = TeeMemory(int(fields["total_bytes"]), int(fields["free_bytes"]))
 
 
 def readable(line: str) -> str:

@@ -25,10 +25,14 @@ class Report:
     ) -> None:
         """Log what is new in a decision; `allocated_units` are allocated at the moment."""
         self._faults(previous, now)
-        _shortage(previous, now, allocated_units)
+        if now.memory is not None and now.memory != previous.memory:
+            _log.debug(
+                "reading", total_bytes=now.memory.total_bytes, free_bytes=now.memory.free_bytes
+            )
         if now.device_list is not None and now.memory is not None:
             before = 0 if previous.device_list is None else len(previous.device_list.ids)
             _capacity(now.memory, policy_settings, before, len(now.device_list.ids))
+        _shortage(previous, now, allocated_units)
 
     def _faults(self, previous: Decision, now: Decision) -> None:
         # By their kinds: the words of one and the same fault may name a pid or a path.

@@ -132,6 +132,34 @@ async def test_without_a_terminal_each_change_is_a_line(scratch: Path) -> None:
     assert_nothing_left(scratch)
 
 
+async def test_the_memory_of_a_backend_of_ones_own_is_its_last_reading(
+    scratch: Path, tmp_path: Path
+) -> None:
+    state = tmp_path / "state"
+    state.write_text("others=4MiB\n")
+    flags = ("--backend", "simulated", "--backend-option", f"state={state}", "--reserve", "4MiB")
+    node = ("--backend-option", "total=64MiB", "--host-root", str(tmp_path))
+    with LiveTerminal(
+        scratch, *flags, *node, columns=160, environment={"TERM": "dumb"}
+    ) as terminal:
+        await terminal.shows("0 listed, .*TEE memory: unknown")
+        await terminal.shows("120 listed, .*TEE memory: used 4 MiB, free 60 MiB")
+        terminal.press("a")
+        await terminal.shows("10 allocated, .*TEE memory: used 4 MiB, free 60 MiB")
+        state.write_text("others=32MiB\n")
+        await terminal.shows("TEE memory: used 32 MiB, free 32 MiB")
+        state.write_text("fault=unreachable\n")
+        await terminal.shows("120 unhealthy; TEE memory: unknown")
+        state.write_text("others=2MiB\n")
+        await terminal.shows("110 free, 0 unhealthy; TEE memory: used 2 MiB, free 62 MiB")
+        terminal.press("p")
+        await terminal.shows("ended with exit 0(.|\n)*TEE memory: unknown")
+        terminal.press("q")
+        assert await terminal.ended() == 0
+        assert "plugin  reading" not in terminal.text()
+    assert_nothing_left(scratch)
+
+
 async def test_a_dumb_terminal_gets_lines_and_takes_keys(scratch: Path) -> None:
     with LiveTerminal(scratch, environment={"TERM": "dumb"}) as terminal:
         await terminal.shows("units +128 listed, 0 allocated")

@@ -97,7 +97,7 @@ class Controls:
             *(playing if stage.tee.is_played else ()),
             Key("k", f"{'stop' if stage.kubelet.running else 'start'} the kubelet"),
             Key("p", f"{'end' if stage.plugin_runs else 'start'} the plugin"),
-            Key("w", "back to the events" if self.shows_reason else "why a pod was refused"),
+            Key("w", "back to the events" if self.shows_reason else self._why),
             *([Key("s", f"speed: {self.pace.name}")] if self.pace.plays else ()),
             Key(QUIT, "quit"),
         )
@@ -121,6 +121,11 @@ class Controls:
             return  # told by the kubelet
         except (ConfigError, ContainerStartError, OSError) as error:
             self._stage.timeline.played(str(error), ERROR)
+
+    @property
+    def _why(self) -> str:
+        fault = self._stage.timeline.fault
+        return "the fault and its fix" if fault else "why a pod was refused"
 
     @property
     def _large_units(self) -> int:

@@ -40,8 +40,7 @@ class Lines:
                 self._last_entry = entry.number
         units = (
             f"{len(picture.marks)} listed, {picture.allocated} allocated, {picture.free} free, "
-            f"{picture.unhealthy} unhealthy; TEE memory: pods {format_size(picture.pods_bytes)}, "
-            f"others {format_size(picture.others_bytes)}, free {format_size(picture.free_bytes)}"
+            f"{picture.unhealthy} unhealthy; TEE memory: {_memory(picture)}"
         )
         if units != self._last_units:
             self._last_units = units
@@ -52,6 +51,12 @@ class Lines:
             print(text, file=self._output, flush=True)
         except OSError as error:
             raise Unwritable from error
+
+
+def _memory(picture: Picture) -> str:
+    if picture.uses is None:
+        return "unknown"
+    return ", ".join(f"{user} {format_size(count)}" for user, count in picture.uses.items())
 
 
 def clock(at: float) -> str:

@@ -5,14 +5,14 @@ The view draws it, the lines tell it.
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.tee_control import NO_FAULT
-from teeplugin.simulator.timeline import Entry
+from teeplugin.simulator.timeline import Entry, Timeline
 
 HISTORY_SECONDS = 60
 _NO_REFUSAL = "no pod was refused yet"
@@ -53,9 +53,14 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """One moment: units by the simulated kubelet, memory in bytes by the simulated TEE."""
+    """One moment: units by the simulated kubelet, memory in bytes by the TEE.
+
+    `backend` is the name of a backend of the user's, empty for the simulated TEE. `uses` says who
+    uses how many bytes of the memory; None: unknown, as there is no reading.
+    """
 
     resource: str
+    backend: str
     unit_bytes: int
     states: Sequence[State]
     marks: Sequence[Mark]
@@ -63,14 +68,13 @@ class Picture:
     free: int
     unhealthy: int
     total_bytes: int
-    pods_bytes: int
-    others_bytes: int
-    free_bytes: int
+    uses: Mapping[str, int] | None
     pods: Sequence[tuple[str, int]]
     entries: Sequence[Entry]
     keys: Sequence[Key]
     reason: str | None = None
-    """Why the last pod was refused, in full, where that is to be shown in place of the events."""
+    """The fault that stands with its fix, and why the last pod was refused: in full, where that is
+    to be shown in place of the events."""
 
     history: Sequence[Counts] = ()
     """The units of the last minute, one entry a second, the oldest first."""
@@ -88,7 +92,7 @@ class Photographer:
         self._history_ends = 0.0
 
     def take(self, keys: Sequence[Key], *, with_reason: bool = False) -> Picture:
-        """Look at the stage now; `with_reason` shows why the last pod was refused."""
+        """Look at the stage now; `with_reason` shows the fault and why a pod was refused."""
         stage, kubelet, tee = self._stage, self._stage.kubelet, self._stage.tee
         book = kubelet.devices.resources.get(kubelet.resource)
         pods = kubelet.allocated()
@@ -101,6 +105,7 @@ class Photographer:
             self._counts = Counter(self._marks)
         return Picture(
             resource=kubelet.resource,
+            backend=stage.setup.backend.name if stage.setup.backend else "",
             unit_bytes=stage.setup.unit_bytes,
             states=_states(stage),
             marks=self._marks,
@@ -110,13 +115,11 @@ class Photographer:
             free=self._counts[Mark.FREE],
             unhealthy=self._counts[Mark.UNHEALTHY] + self._counts[Mark.ALLOCATED_UNHEALTHY],
             total_bytes=tee.total_bytes,
-            pods_bytes=tee.pods_bytes,
-            others_bytes=tee.others_bytes,
-            free_bytes=tee.free_bytes,
+            uses=tee.uses if tee.is_played or stage.plugin_runs else None,
             pods=[(pod, len(own)) for pod, own in pods.items()],
             entries=tuple(stage.timeline.entries),
             keys=keys,
-            reason=(stage.timeline.last_refusal or _NO_REFUSAL) if with_reason else None,
+            reason=_reason(stage.timeline) if with_reason else None,
             history=self._remembered(Counts(len(healthy), len(allocated))),
         )
 
@@ -131,6 +134,15 @@ class Photographer:
         else:
             self._history[-1] = now
         return tuple(self._history)
+
+
+def _reason(timeline: Timeline) -> str:
+    """Write the fault that stands, with its fix, and why the kubelet refused the last pod."""
+    refusal = timeline.last_refusal or _NO_REFUSAL
+    if timeline.fault is None:
+        return refusal
+    fault = timeline.fault
+    return f"{fault.kind}: {fault.error}\nfix: {fault.fix}\n\n{refusal}"
 
 
 def _number(name: str) -> tuple[int, str]:
@@ -152,12 +164,16 @@ def _states(stage: Stage) -> Sequence[State]:
         plugin = "not started"
     else:
         plugin = f"ended with exit {stage.plugin.exit_code}"
+    if not (tee.is_played or stage.plugin_runs):
+        answers = State("TEE", "not asked", ok=False)
+    elif tee.fault == NO_FAULT:
+        answers = State("TEE", "answers", ok=True)
+    else:
+        answers = State("TEE", tee.fault, ok=False)
     return (
         State("kubelet", f"runs {stage.setup.profile.version}", ok=True)
         if kubelet.running
         else State("kubelet", "stopped", ok=False),
         State("plugin", plugin, ok=stage.registered),
-        State("TEE", "answers", ok=True)
-        if tee.fault == NO_FAULT
-        else State("TEE", tee.fault, ok=False),
+        answers,
     )

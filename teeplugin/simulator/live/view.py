@@ -18,7 +18,7 @@ from rich.live import Live
 from rich.panel import Panel
 from rich.text import Text
 
-from teeplugin.policy.units import format_size
+from teeplugin.policy.units import counted, format_size
 from teeplugin.simulator.live.lines import clock
 from teeplugin.simulator.live.picture import HISTORY_SECONDS, Key, Mark, Picture
 from teeplugin.simulator.timeline import ERROR, KUBELET, PLAYED, PLUGIN, WARNING, Entry
@@ -44,9 +44,12 @@ _UNITS: Mapping[Mark, _Look] = {
     Mark.UNHEALTHY: _Look("×", "x", "bold red", "unhealthy"),
     Mark.ALLOCATED_UNHEALTHY: _Look("▣", "%", "bold magenta", "allocated, unhealthy"),
 }
-_PODS = _Look("█", "#", "cyan", "pods")
-_OTHERS = _Look("▓", "+", "yellow", "others")
-_FREE = _Look("░", ".", "green", "free")
+_USES: Mapping[str, _Look] = {
+    "pods": _Look("█", "#", "cyan", "pods"),
+    "others": _Look("▓", "+", "yellow", "others"),
+    "used": _Look("▓", "+", "yellow", "used"),
+    "free": _Look("░", ".", "green", "free"),
+}
 
 _LEVEL_STYLES = {WARNING: "yellow", ERROR: "bold red"}
 _SOURCE_STYLES = {KUBELET: "blue", PLUGIN: "magenta", PLAYED: "bold"}
@@ -123,14 +126,14 @@ class View:
             Layout(Text("\n").join(keys), size=len(keys)),
         )
         above.split_row(
-            Layout(_framed(_counted(len(picture.marks), "unit"), _UnitMap(picture.marks))),
+            Layout(_framed(counted(len(picture.marks), "unit"), _UnitMap(picture.marks))),
             Layout(
-                _framed(f"TEE memory {format_size(picture.total_bytes)}", _Memory(picture)),
+                _framed(_memory_title(picture), _Memory(picture)),
                 size=_MEMORY_COLUMNS,
             ),
         )
         below.split_row(
-            Layout(_framed(_counted(len(picture.pods), "pod"), _pods(picture)), size=_PODS_COLUMNS),
+            Layout(_framed(counted(len(picture.pods), "pod"), _pods(picture)), size=_PODS_COLUMNS),
             Layout(_events(picture)),
         )
         yield root
@@ -160,16 +163,17 @@ class _UnitMap:
 
     def _legend(self, each: int, *, ascii_only: bool) -> Text:
         counts = Counter(self.marks)
-        legend = Text(no_wrap=True, overflow="ellipsis")
+        parts = []
         # The fourth comes only with a fault, which leaves none of the others but the third.
         usual = not counts[Mark.ALLOCATED_UNHEALTHY]
         for mark, look in _UNITS.items():
             if counts[mark] or (usual and mark is not Mark.ALLOCATED_UNHEALTHY):
-                legend.append(*look.drawn(ascii_only=ascii_only))
-                legend.append(f" {counts[mark]} {look.name}{_KEY_GAP}")
+                glyph, style = look.drawn(ascii_only=ascii_only)
+                parts.append(Text.assemble((glyph, style), f" {counts[mark]} {look.name}"))
         if each > 1:
-            legend.append(f"one mark is {each}")
-        return legend
+            parts.append(Text(f"one mark is {each}"))
+        # No gap behind the last one: where there is no room for it, it would look cut.
+        return Text(_KEY_GAP, no_wrap=True, overflow="ellipsis").join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +185,10 @@ class _Memory:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         del console
         picture, width = self.picture, options.max_width
-        shares = (
-            (_PODS, picture.pods_bytes),
-            (_OTHERS, picture.others_bytes),
-            (_FREE, picture.free_bytes),
-        )
+        if picture.uses is None:
+            yield Text("unknown: no reading", no_wrap=True, overflow="ellipsis")
+            return
+        shares = [(_USES[user], size_bytes) for user, size_bytes in picture.uses.items()]
         bar, told, drawn = Text(no_wrap=True, overflow="crop"), 0, 0
         for look, size_bytes in shares:
             told += size_bytes
@@ -214,14 +217,16 @@ def _framed(title: str, content: "_UnitMap | _Memory | _Last | Text") -> Panel:
     return Panel(content, title=f"[bold]{title}[/bold]", title_align="left", border_style="dim")
 
 
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
+def _memory_title(picture: Picture) -> str:
+    known = picture.uses is not None
+    return f"TEE memory {format_size(picture.total_bytes)}" if known else "TEE memory"
 
 
 def _header(picture: Picture, width: int, *, ascii_only: bool) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     text.append(f" {picture.resource}", "bold")
-    text.append(f" of {format_size(picture.unit_bytes)} each, on a simulated node\n")
+    backend = f", backend {picture.backend}" if picture.backend else ""
+    text.append(f" of {format_size(picture.unit_bytes)} each, on a simulated node{backend}\n")
     for state in picture.states:
         text.append(f" {state.name} ")
         text.append(state.text, "green" if state.ok else "bold red")
@@ -246,7 +251,7 @@ def _bars(counts: Sequence[int], most: int, bars: str, columns: int) -> str:
 
 def _events(picture: Picture) -> Panel:
     if picture.reason is not None:
-        return _framed("why a pod was refused", Text(picture.reason))
+        return _framed("why", Text(picture.reason))
     return _framed("last events", _Last([_event(each) for each in picture.entries]))
 
 

@@ -15,6 +15,10 @@ PROBE = "next"
 """The pod that is only tried: no other may have its name."""
 
 
+_LONG = ("TEE_RAM_UNITS_", "TEE_RAM_UNIT_BYTES_", "TEE_RAM_BYTES_")
+"""How the variables begin that end with the resource's name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What an action has to achieve by itself and what it did, in words; `note` tells more."""
@@ -242,11 +246,10 @@ def handed_text(admission: Admission) -> str:
     ]
     parts += [f"device {one.container_path} {one.permissions}" for one in admission.devices]
     # The same figures are there under longer names, which end with the resource's.
-    parts += [
-        f"{key}={value}"
-        for key, value in sorted(admission.envs.items())
-        if not key.startswith(("TEE_RAM_UNITS_", "TEE_RAM_UNIT_BYTES_", "TEE_RAM_BYTES_"))
-    ]
+    plain = {key: value for key, value in admission.envs.items() if not key.startswith(_LONG)}
+    parts += [f"{key}={value}" for key, value in sorted(plain.items())]
+    if longer := sorted(admission.envs.keys() - plain.keys()):
+        parts.append(f"the same as {', '.join(longer)}")
     return f"handed to the container: {', '.join(parts) or 'nothing'}"
 
 

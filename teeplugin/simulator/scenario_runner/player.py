@@ -109,6 +109,8 @@ async def _looked(step: Step, trial: Trial) -> Done:
     seen = ", ".join(dict.fromkeys(each.seen(trial) for each in step.expectations))
     if [type(each) for each in step.expectations] == [Health]:
         expected, seen = f"{expected} healthy", f"{seen} healthy"
+    if not met and stage.shortage_text:
+        seen = f"{seen}; {stage.shortage_text}"
     if ends:
         stage.plugin_wanted = False
     elif stage.plugin_end:

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from teeplugin.policy.units import KIB, MAX_UNITS, MIN_PRECISION_KB
 from teeplugin.simulator.amounts import ALL, Figures
+from teeplugin.simulator.kubelet import DEFAULT_RESOURCE
 from teeplugin.simulator.profile import MODERN, NEWEST, OLD, Profile
 from teeplugin.simulator.scenario_runner import actions, expectations, values
 from teeplugin.simulator.scenario_runner.actions import KUBELET_VERBS, PLUGIN_VERBS, Action, Verb
@@ -203,7 +204,10 @@ class Scenario(Part):
     precision_kb: Annotated[int, values.setting("precision")] = Field(
         default=MIN_PRECISION_KB, alias="precision"
     )
-    reserve_bytes: Annotated[int, values.setting("reserve")] = Field(default=0, alias="reserve")
+    reserve_bytes: Annotated[int, values.setting("reserve")] = Field(default=UNSET, alias="reserve")
+    resource_name: Annotated[str, values.setting("resource-name")] = Field(
+        default=DEFAULT_RESOURCE, alias="resource-name"
+    )
     health_interval_seconds: Annotated[float, values.setting("health-interval")] = Field(
         default=HEALTH_INTERVAL_SECONDS, alias="health-interval"
     )

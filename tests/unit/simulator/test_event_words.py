@@ -25,5 +25,8 @@ def test_what_has_no_sentence_or_lacks_a_field_stays_a_log_line() -> None:
     assert sentence({"event": "no_such_event"}) is None
     assert sentence({"event": "shortage"}) is None
     assert sentence({"event": "shortage", "units": 3}) == (
-        "shortage: 3 units have no free memory behind them"
+        "shortage: 3 units without free memory behind them"
     )
+    told = {"event": "units_allocated", "namespace": "default", "pod": "a"}
+    assert sentence(told | {"units": 1}) == "default/a has 1 unit"
+    assert sentence(told | {"units": 11}) == "default/a has 11 units"

@@ -96,14 +96,68 @@ def test_what_a_container_should_have_got_is_by_the_backends_access() -> None:
         assert part in missing
 
 
-def test_a_fault_is_followed_by_the_plugins_log() -> None:
+def test_memory_and_faults_are_followed_by_the_plugins_log() -> None:
     timeline, tee = Timeline(), ReadTee(TeeMemory(100, 60))
-    assert (tee.others_bytes, tee.free_bytes, tee.fault) == (40, 60, NO_FAULT)
-    for line, fault in (
-        ('{"event": "tee_unhealthy", "cause": "unreachable"}', "unreachable"),
-        ('{"event": "registered"}', "unreachable"),
-        ('{"event": "tee_recovered"}', NO_FAULT),
+    reading = '{"event": "reading", "level": "debug", "total_bytes": %d, "free_bytes": %d}'
+    for line, fault, uses in (
+        ('{"event": "starting"}', NO_FAULT, None),
+        (reading % (100, 60), NO_FAULT, {"used": 40, "free": 60}),
+        (reading % (80, 60), NO_FAULT, {"used": 20, "free": 60}),
+        ('{"event": "reading", "total_bytes": 0}', NO_FAULT, {"used": 20, "free": 60}),
+        ('{"event": "tee_unhealthy", "cause": "unreachable"}', "unreachable", None),
+        ('{"event": "registered"}', "unreachable", None),
+        ('{"event": "tee_recovered"}', NO_FAULT, {"used": 20, "free": 60}),
+        ('{"event": "tee_unhealthy", "cause": "missing-on-node"}', "missing-on-node", {"used": 20}),
     ):
         timeline.plugin(line)
-        tee.follow(timeline.last_fault)
-        assert tee.fault == fault
+        tee.follow(timeline.fault.kind if timeline.fault else None, timeline.reading)
+        assert (tee.fault, tee.uses and tee.uses["used"]) == (fault, uses and uses["used"]), line
+    assert tee.total_bytes == 80
+    timeline.ended(1, "error")
+    tee.follow(timeline.fault.kind if timeline.fault else None, timeline.reading)
+    assert (tee.fault, tee.uses) == (NO_FAULT, None)
+
+
+def test_what_is_logged_for_debugging_is_not_shown() -> None:
+    timeline = Timeline()
+    assert not timeline.plugin('{"event": "reading", "level": "debug"}')
+    assert timeline.plugin('{"event": "registered", "level": "info"}')
+    assert [entry.text for entry in timeline.entries] == ["registered"]
+    assert timeline.events == ["registered"]
+
+
+SHORT = ("--backend-option", "total=16MiB", "--backend-option", "others=4MiB")
+
+
+def test_a_shortage_fails_a_step_with_its_reason_and_a_reserve_mends_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "short.yaml"
+    steps = "steps: [{kubelet: start, plugin: start, within: 2, expect: {healthy: all}}]\n"
+    scenario.write_text(steps)
+    words = (*SIMULATED, *SHORT, "--scenario", str(scenario), "--host-root", str(tmp_path))
+    assert cli.main(words) == 1
+    assert (
+        ", 24 of 32 healthy; 8 units short: 4 MiB used beyond a reserve of 0 B: end what uses "
+        "it, or give --reserve 4MiB"
+    ) in capsys.readouterr().out
+    assert cli.main((*words, "--reserve", "4MiB")) == 0
+    assert "24 of 24 healthy" in capsys.readouterr().out
+    scenario.write_text(f"reserve: 4MiB\nresource-name: intel.example/epc\n{steps}")
+    assert cli.main(words) == 0
+    assert "24 of 24 healthy" in capsys.readouterr().out
+
+
+def test_the_resource_is_the_flags_then_the_scenarios(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "named.yaml"
+    scenario.write_text(
+        "resource-name: intel.example/epc\n"
+        "steps: [{kubelet: start, plugin: start, expect: {registered: yes}}]\n"
+    )
+    assert cli.main(("simulate", "--scenario", str(scenario))) == 0
+    assert "intel.example/epc registered" in capsys.readouterr().out
+    flag = ("--resource-name", "amd.example/epc")
+    assert cli.main(("simulate", "--scenario", str(scenario), *flag)) == 0
+    assert "amd.example/epc registered" in capsys.readouterr().out

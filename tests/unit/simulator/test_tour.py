@@ -9,8 +9,9 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -64,23 +65,29 @@ plugin.run = lambda *words: run(*words) or 7
 """
 
 
-def tour(scratch: Path, *flags: str) -> "subprocess.CompletedProcess[str]":
+def tour(
+    scratch: Path, *flags: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [*TOUR, *flags],
         capture_output=True,
         text=True,
         timeout=50,
         check=False,
-        env={**os.environ, "TMPDIR": str(scratch), "TEEPLUGIN_PRECISION": "bad"},
+        env={**os.environ, "TMPDIR": str(scratch), **environment},
     )
 
 
 def test_a_sound_plugin_passes_every_step(scratch: Path) -> None:
-    ended = tour(scratch)
+    ended = tour(scratch, environment={"TEEPLUGIN_PRECISION": "bad"})
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stderr == ""
+    assert ended.stderr == (
+        "tee-device-plugin: simulate: TEEPLUGIN_PRECISION: not read here: give flags, see simulate"
+        " --help\n"
+    )
     assert "10 of 10 steps ok" in ended.stdout
     assert "handed to the container: mount /var/itrustee/teecd read-only" in ended.stdout
+    assert "TEE_RAM_UNITS=10, TEE_RAM_UNIT_BYTES=524288, the same as TEE_RAM_BYTES_" in ended.stdout
     assert "\x1b" not in ended.stdout
     assert_nothing_left(scratch)
 

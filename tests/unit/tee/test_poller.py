@@ -43,8 +43,9 @@ async def test_failure_and_recovery_are_published_and_logged_once_each() -> None
             await at.answer(GOOD)
             assert (await at.listed(DeviceList(ALL))).fault is None
     assert events(logs) == ["capacity", "tee_unhealthy", "tee_recovered"]
-    assert logs[1]["cause"] == "unreachable"
-    assert logs[1]["fix"]
+    (fault,) = (entry for entry in logs if entry["event"] == "tee_unhealthy")
+    assert fault["cause"] == "unreachable"
+    assert fault["fix"]
 
 
 async def test_another_cause_is_logged_without_a_new_list() -> None:
@@ -57,7 +58,17 @@ async def test_another_cause_is_logged_without_a_new_list() -> None:
             assert at.latest_list.value is not None
             assert at.latest_list.value.frame is frame
             assert "other" in (at.latest_list.value.fault or "")
-    assert [entry.get("cause") for entry in logs[1:]] == ["unreachable", "refused"]
+    assert [entry["cause"] for entry in logs if "cause" in entry] == ["unreachable", "refused"]
+
+
+async def test_each_other_reading_is_logged_once_for_who_debugs() -> None:
+    with capture_logs() as logs:
+        async with watched() as at:
+            for free_bytes in (2 * UNIT, 2 * UNIT, UNIT):
+                await at.answer(TeeMemory(total_bytes=4 * UNIT, free_bytes=free_bytes))
+    readings = [entry for entry in logs if entry["event"] == "reading"]
+    assert {entry["log_level"] for entry in readings} == {"debug"}
+    assert [entry["free_bytes"] for entry in readings] == [2 * UNIT, UNIT]
 
 
 async def test_a_query_that_hangs_is_given_up_at_the_deadline_and_confirmed_at_the_second() -> None:
@@ -306,4 +317,4 @@ async def test_many_units_are_warned_about_with_the_precision_that_gives_fewer()
             await at.answer(TeeMemory(total_bytes=5000 * UNIT, free_bytes=0))
             await at.listed(DeviceList(IdSet.first(5000)))
     assert events(logs) == ["capacity", "many_units"]
-    assert "-precision 2048" in logs[1]["fix"]
+    assert "-precision 2048" in logs[-1]["fix"]

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from teeplugin.kubelet.pod_resources_client import PodResourcesClient
 from teeplugin.policy.allocation_records import Holder
 from teeplugin.policy.device_list import DeviceList, IdSet
 from teeplugin_backends.base import TeeMemory, TimedOut
-from tests.unit.tee.watched_poller import UNIT, Watched, watched
+from tests.unit.tee.watched_poller import UNIT, Watched, events, watched
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -70,6 +71,14 @@ async def test_a_shortage_is_shown_while_each_reading_meets_other_pods() -> None
         # Both pods' units may be in use; of the six others, four are backed.
         listed = await _short_of(at, 2)
         assert listed.ids == ALL
+
+
+async def test_the_capacity_is_logged_before_its_shortage() -> None:
+    with capture_logs() as logs:
+        async with watched(pod_resources=PlayedPodResources()) as at:
+            await at.answer(HALF)
+            await _short_of(at, 4)
+    assert events(logs)[:2] == ["capacity", "shortage"]
 
 
 async def test_a_pod_that_came_and_went_within_a_reading_raises_no_false_alarm() -> None:

@@ -146,4 +146,5 @@ async def watched(
 
 
 def events(logs: list[Any]) -> list[str]:
-    return [entry["event"] for entry in logs]
+    """Name what was logged, without the readings, which only who debugs is told."""
+    return [entry["event"] for entry in logs if entry["event"] != "reading"]
