@@ -6,6 +6,7 @@ set -u
 cd "${1:-$(dirname "$0")}" || exit 2
 machine=${MACHINE:-$(uname -m)}
 failed=0
+absent=0
 
 # ELF's number of the machine, two bytes at offset 18.
 elf_machine() {
@@ -18,6 +19,7 @@ elf_machine() {
 }
 
 missing() { # severity, file, what it is for, where to get it
+  [ "$1" = MISSING ] || absent=1
   printf '%-8s %-20s %s; get it: %s\n' "$1" "$2" "$3" "$4"
 }
 
@@ -69,4 +71,7 @@ look absent libteememca.so "the client library for other programs; the plugin ne
 look absent tlogcat "to read the TEE's log in this image; the plugin needs none" \
   "the node's /usr/bin"
 look_for_machine
+if [ "$absent" = 1 ]; then
+  echo "What is absent is for iTrustee and OP-TEE: a backend for another TEE needs none of it."
+fi
 exit "$failed"

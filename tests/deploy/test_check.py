@@ -60,6 +60,7 @@ def test_what_may_be_mounted_later_is_only_told(complete: Path, file: str, sourc
     line = lines["<uuid>.sec" if file.endswith(".sec") else file]
     assert line.startswith("absent")
     assert source in line
+    assert [*lines.values()][-1].endswith("a backend for another TEE needs none of it.")
 
 
 def test_op_tees_library_stands_for_itrustees(complete: Path) -> None:

@@ -1,12 +1,14 @@
 """`make image`: which builder it takes, and what it gives it."""
 
+import platform
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.deploy.files import DEPLOY, checkout, elf, run
+from tests.deploy.files import DEPLOY, ROOT, checkout, elf, run
+from tests.needs import need
 
 TOOLS = ("sh", "cp", "uname", "od", "tr", "printf", "dirname", "cat")
 RECORDS = '#!/bin/sh\nprintf "%s\\n" "${0##*/}" "$@"\n'
@@ -52,6 +54,22 @@ def test_it_takes_the_builder_that_is_there(
     assert result.returncode == 0
     assert called == [taken, "build", "-t", "tee-device-plugin:latest", "deploy/docker"]
     assert (source / "deploy" / "docker" / "tee-device-plugin").exists()
+
+
+def test_what_it_copies_is_no_change_of_the_checkout(source: Path) -> None:
+    need("git")
+    folder = source / "deploy" / "docker"
+    for name in ("tee-limit", "libteememca.so", "libteememca.so.1"):
+        (source / "pkg" / name).write_bytes(elf(platform.machine()))
+    before = {path.name for path in folder.iterdir()}
+    assert build(source, "docker")[0].returncode == 0
+    copied = sorted({path.name for path in folder.iterdir()} - before)
+    assert {"tee-device-plugin", "limits.sh", "tee-limit", "tee-limit.path"} <= {*copied}
+    shutil.copy(ROOT / ".gitignore", source)
+    assert run("git", "init", "-q", cwd=source).returncode == 0
+    asked = [f"deploy/docker/{name}" for name in copied]
+    ignored = run("git", "check-ignore", *asked, cwd=source)
+    assert ignored.stdout.splitlines() == asked
 
 
 def test_builder_name_and_base_can_be_chosen(source: Path) -> None:
