@@ -45,6 +45,8 @@ OWN_CONTAINER = {
     "env": [{"name": "TZ", "value": "Asia/Shanghai"}],
     "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
 }
+ACME_VOLUME = {"name": "acme", "hostPath": {"path": "/run/acme", "type": "Directory"}}
+ACME_MOUNT = {"name": "acme", "mountPath": "/host/run/acme", "readOnly": True}
 CASES = {
     "itrustee": Case({}, {"resources": ["../itrustee"]}),
     "optee": Case({"flavour": "optee"}, {"resources": ["../optee"]}),
@@ -56,6 +58,27 @@ CASES = {
         {"flavour": "other", "backend": "acme", "backendOptions": {"device": "/dev/acme0"}},
         {"resources": ["../simulated"]},
         config(**{"backend": "acme", "backend-options": {"device": "/dev/acme0"}}),
+    ),
+    "what-a-backend-needs": Case(
+        {
+            "flavour": "other",
+            "backend": "acme",
+            "extraVolumes": [ACME_VOLUME],
+            "extraVolumeMounts": [ACME_MOUNT],
+            "privileged": True,
+        },
+        {"resources": ["../simulated"]},
+        config(**{"backend": "acme", "backend-options": {}}),
+        patch={
+            "volumes": [ACME_VOLUME],
+            "containers": [
+                {
+                    "name": CONTAINER,
+                    "volumeMounts": [ACME_MOUNT],
+                    "securityContext": {"privileged": True, "allowPrivilegeEscalation": None},
+                }
+            ],
+        },
     ),
     "node-libraries": Case(
         {"nodeLibraries": {"enabled": True}},

@@ -119,6 +119,12 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"nodeLibraries": {"names": ["/usr/lib/a.so"]}}, "is no file name, or too much like anot"),
     ({"nodeLibraries": {"names": ["config.so"]}}, "is no file name, or too much like another;"),
     ({"nodeLibraries": {"names": ["a.so.1", "a-so.1"]}}, "is no file name, or too much like ano"),
+    ({"extraVolumes": [{"name": "dev"}]}, '"dev" is no name, or that of another volume; fix: gi'),
+    ({"extraVolumes": [{"emptyDir": {}}]}, '"" is no name, or that of another volume; fix: give'),
+    (
+        {"extraVolumeMounts": [{"name": "acme", "mountPath": "/host/run/acme"}]},
+        '"acme" is no volume of extraVolumes; fix: add the volume there, or correct the name',
+    ),
     (
         {"podLabels": {"name": "x"}},
         "podLabels.name: the chart sets it; fix: remove it",

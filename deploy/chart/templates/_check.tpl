@@ -22,7 +22,7 @@ Each line is written in English and in Chinese; `language` chooses.
 
 {{/* The names of all values, but for maps of the user's own. values.yaml has the same: a test compares. */}}
 {{- define "tee.known" -}}
-"": affinity backend backendOptions enabled env extraArgs flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName resourceName resources seLinuxType serve serviceAccountName settings telemetry test tolerations
+"": affinity backend backendOptions enabled env extraArgs extraVolumeMounts extraVolumes flavour fullnameOverride global image imagePullSecrets kubelet language limits minReadySeconds monitoring networkPolicy nfd nodeLibraries nodeSelector podAnnotations podLabels priorityClassName privileged resourceName resources seLinuxType serve serviceAccountName settings telemetry test tolerations
 image: registry repository tag digest pullPolicy
 nodeLibraries: enabled directory names
 kubelet: devicePluginsDir podResourcesDir
@@ -274,7 +274,7 @@ test: enabled units
 {{- end -}}
 {{- end }}
 
-{{/* Each file is a volume with a name of its own. */}}
+{{/* Each file is a volume with a name of its own, and so is each of extraVolumes. */}}
 {{- define "tee.checkLibraries" -}}
 {{- $names := list "config" "device-plugins" "pod-resources" "itrustee" "node" "dev" "cdi" "limits" "plugins" "plugins-registry" -}}
 {{- range .Values.nodeLibraries.names -}}
@@ -285,6 +285,25 @@ test: enabled units
   (printf "nodeLibraries.names：%q 不是文件名，或与另一个过于相似" .) "使用类似 libteec.so 的名称，目录写入 nodeLibraries.directory") -}}
 {{- end -}}
 {{- $names = append $names $name -}}
+{{- end -}}
+{{- $own := list -}}
+{{- range .Values.extraVolumes -}}
+{{- $name := toString (get . "name" | default "") -}}
+{{- if or (eq $name "") (has $name $names) -}}
+{{- include "tee.refuse" (list $
+  (printf "extraVolumes: %q is no name, or that of another volume" $name) "give the volume another name"
+  (printf "extraVolumes：%q 不是名称，或与其他卷同名" $name) "换一个名称") -}}
+{{- end -}}
+{{- $names = append $names $name -}}
+{{- $own = append $own $name -}}
+{{- end -}}
+{{- range .Values.extraVolumeMounts -}}
+{{- $name := toString (get . "name" | default "") -}}
+{{- if not (has $name $own) -}}
+{{- include "tee.refuse" (list $
+  (printf "extraVolumeMounts: %q is no volume of extraVolumes" $name) "add the volume there, or correct the name"
+  (printf "extraVolumeMounts：extraVolumes 中没有卷 %q" $name) "在 extraVolumes 中添加该卷，或改正名称") -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 

@@ -105,14 +105,17 @@ volumes:
       type: File
   {{- end }}
   {{- end }}
+  {{- with .Values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- end }}
 
 {{- define "tee.container" -}}
 image: {{ include "tee.image" . | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
-  {{- if eq .Values.flavour "optee" }}
-  # A client of OP-TEE opens /dev/tee0, which only a privileged container may.
+  {{- if or .Values.privileged (eq .Values.flavour "optee") }}
+  # A client that opens a device node, as OP-TEE's opens /dev/tee0, needs a privileged container.
   privileged: true
   {{- else }}
   privileged: false
@@ -203,6 +206,9 @@ volumeMounts:
   mountPath: {{ printf "/opt/tee/%s" . | quote }}
   readOnly: true
 {{- end }}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
 {{- end }}
 {{- end }}
 
