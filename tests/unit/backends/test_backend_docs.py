@@ -59,6 +59,20 @@ def test_every_kind_of_fault_has_its_row_and_there_is_no_other() -> None:
     assert first_cells("kind | raise it when") == kinds
 
 
+def test_the_default_fixes_are_the_codes() -> None:
+    table = text(PAGE).partition("| kind | raise it when |")[2].partition("\n\n")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    assert {cells[0].strip("`"): cells[-1] for cells in rows} == {
+        kind.__name__: kind.default_fix for kind in base.TEE_ERRORS
+    }
+
+
+def test_the_properties_are_marked() -> None:
+    told = re.findall(r"^\| `(\w+)` \(property\) \|", text(PAGE), re.MULTILINE)
+    properties = [name for name, value in vars(TeeBackend).items() if isinstance(value, property)]
+    assert sorted(told) == sorted(properties)
+
+
 def test_every_member_of_a_backend_has_its_row_and_there_is_no_other() -> None:
     assert first_cells("member | when the plugin calls it") == {
         *own_members(TeeBackend),
