@@ -18,8 +18,8 @@ from teeplugin_backends.libteec.process import HelperProcesses
 from tests.contract.under_test import Simulated
 from tests.http import get, telemetry_of
 from tests.monitoring import expressions
+from tests.monitoring.files import ROOT, queries, readme, rule_file
 from tests.monitoring.files import expressions as all_expressions
-from tests.monitoring.files import queries, readme, rule_file
 from tests.monitoring.node import (
     AT_TIMES,
     PROMETHEUS_METRICS,
@@ -178,7 +178,8 @@ def test_every_metric_that_the_readme_names_is_told() -> None:
     assert named - labels_of_metrics().keys() == set()
 
 
-def test_the_readme_tells_what_to_do_for_each_cause() -> None:
-    section = readme().partition("### TeePluginTeeUnhealthy")[2].partition("\n### ")[0]
+def test_the_page_that_the_alert_leads_to_says_what_to_do_for_each_cause() -> None:
+    page = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+    section = page.partition("### The causes of a fault")[2].partition("\n### ")[0]
     told = re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)
     assert sorted(told) == sorted({*KINDS, *OF_THE_NODE, KUBELET_WITHOUT_CDI})
