@@ -144,9 +144,10 @@ def test_the_scrape_configuration_of_the_readme_does_what_the_pod_monitor_does()
     assert job["scrape_interval"] == endpoint["interval"]
     assert job.get("metrics_path", "/metrics") == endpoint["path"]
     kept, *made = job["relabel_configs"]
-    (label,) = monitor["selector"]["matchLabels"].items()
-    assert kept["source_labels"][0] == f"__meta_kubernetes_pod_label_{label[0]}"
-    assert kept["regex"] == f"{label[1]};{endpoint['port']}"
+    # The pod monitor's label has the DaemonSet's name; this one is the same with the chart.
+    name = daemon_set()["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/name"]
+    assert kept["source_labels"][0] == "__meta_kubernetes_pod_label_app_kubernetes_io_name"
+    assert kept["regex"] == f"{name};{endpoint['port']}"
     labels = {each["target_label"]: each["source_labels"] for each in made}
     assert labels.keys() | {"job", "instance"} == TARGET.keys()
     (node,) = endpoint["relabelings"]
