@@ -15,7 +15,7 @@ CHANGES: dict[str, Callable[[str], str]] = {
     "a heading": lambda page: page.replace("\n## ", "\n### ", 1),
     "a row": lambda page: re.sub(r"\n\| 1 GiB .*", "", page, count=1),
     "a link": lambda page: page.replace("](metrics.md)", "](events.md)", 1),
-    "an anchor": lambda page: page.replace("#the-tee)", "#the-kubelet)", 1),
+    "an anchor": lambda page: page.replace("#tee)", "#kubelet)", 1),
     "a name in code type": lambda page: page.replace("`--reserve`", "`--reserved`"),
 }
 
