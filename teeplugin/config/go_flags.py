@@ -132,6 +132,8 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
     rows = list(_help_rows())
     column = max(len(left) for left, _ in rows)
     flags = "".join(f"  {left.ljust(column)}  {right}\n" for left, right in rows)
+    rare = ", ".join(each.flags[0] for each in SETTINGS.values() if each.rare)
+    flags += f"  {rare}  rarely needed\n"
     switches = ", ".join(f"--{name}" for name in SWITCHES)
     flags += f"  {switches}  print {', '.join(SWITCHES.values())}\n"
     names = max(map(len, commands))
@@ -140,11 +142,10 @@ def help_text(program: str, commands: Mapping[str, str]) -> str:
     pairs = zip_longest(texts[::2], texts[1::2], fillvalue="")
     listed = "".join(f"  {left.ljust(38)} {right}".rstrip() + "\n" for left, right in pairs)
     return (
-        f"usage: {program} [FLAGS]            run the device plugin (default)\n"
-        f"       {program} COMMAND [FLAGS]    run a command (see help COMMAND)\n"
+        f"usage: {program} [COMMAND] [FLAGS]    default: run the device plugin\n"
         "flags (defaults); each also as YAML key or as TEEPLUGIN_NAME in the environment:\n"
         f"{flags}"
-        "commands:\n"
+        "commands (see help COMMAND):\n"
         f"{listed}"
     )
 

@@ -90,10 +90,8 @@ def daemon_help() -> str:
 
 
 def help_flags() -> set[str]:
-    """What stands first in the lines of `--help`, or in a list there; and what it leaves out."""
-    rare = {flag for setting in SETTINGS.values() if setting.rare for flag in setting.flags}
-    shown = re.findall(r"(?:^  |(?<=, ))(--?[a-z][a-z-]*)", daemon_help(), re.MULTILINE)
-    return {*shown, *rare}
+    """What stands first in the lines of `--help`, or in a list there."""
+    return set(re.findall(r"(?:^  |(?<=, ))(--?[a-z][a-z-]*)", daemon_help(), re.MULTILINE))
 
 
 @cache

@@ -13,7 +13,7 @@ from teeplugin import __version__
 from teeplugin.cli import main as cli
 from teeplugin.cli.console import PROGRAM
 from teeplugin.config.go_flags import help_text, read_flags
-from teeplugin.config.settings import ConfigError, Settings
+from teeplugin.config.settings import SETTINGS, ConfigError, Settings
 from tests.plugin_process import plain_environment
 
 COMMANDS = {"simulate": "try it"}
@@ -149,6 +149,8 @@ def test_the_help_fits_a_screen_of_80_by_24() -> None:
     assert "simulate" in text
     assert "-precision KB" in text
     assert "(the backend's own)" in text
+    for setting in SETTINGS.values():
+        assert all(f" {flag}" in text for flag in setting.flags)
 
 
 @pytest.mark.parametrize("flag", ["--help", "-help", "-h", "--h"])
