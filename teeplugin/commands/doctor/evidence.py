@@ -248,6 +248,9 @@ class RunningProcess:
     settings: Settings | None
 
 
+_OUR_BACKENDS = ("libteec", "simulated")
+
+
 @dataclass(slots=True)
 class Evidence:
     """All that was seen; filled part by part."""
@@ -278,6 +281,11 @@ class Evidence:
         if self.loaded is None:
             raise NotSeenError("the settings")
         return self.loaded.settings
+
+    @property
+    def backend_is_ours(self) -> bool:
+        """Whether the backend is one of the plugin's own package, for TrustZone."""
+        return self.settings.backend in _OUR_BACKENDS
 
     @property
     def in_dra_mode(self) -> bool:

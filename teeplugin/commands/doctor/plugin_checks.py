@@ -17,9 +17,6 @@ from teeplugin.policy.units import counted, format_size
 _LIVE = (SocketState.LISTENS, SocketState.FULL)
 _KUBELET_DOWN = (SocketState.MISSING, SocketState.REFUSES, SocketState.FULL)
 _LABEL = "teetype=trustzone"
-_LABELLED = ("libteec", "simulated")
-"""The backends whose nodes have that label in the manifests and the chart."""
-
 _OWN_VIEW = (
     f"wait {FAULT_SECONDS:g} s for the plugin's next query; if the fault stays, its service or pod "
     "may not see a device or a file that doctor sees: restart it:\n"
@@ -244,7 +241,7 @@ def node_label(evidence: Evidence) -> Outcome:
     A foreign backend's DaemonSet selects nodes by a label of its own: with ours such a node would
     get the plugin of iTrustee.
     """
-    is_ours = evidence.settings.backend in _LABELLED
+    is_ours = evidence.backend_is_ours
     label = _LABEL if is_ours else "LABEL=VALUE"
     which = "the label" if is_ours else "the label of the DaemonSet's nodeSelector"
     fix = (

@@ -115,12 +115,15 @@ def preload(evidence: Evidence) -> Outcome:
 
     It reads that variable only; /etc/ld.so.preload doesn't disturb it.
     """
-    if evidence.preloaded:
+    is_ours = evidence.loaded is None or evidence.backend_is_ours
+    if evidence.preloaded and is_ours:
         text = (
             f"LD_PRELOAD={evidence.preloaded} is set: the plugin keeps it from its helper, but "
             "iTrustee's library ends other clients that have it"
         )
         return warning(text, "start the plugin, and clients of the TEE, without LD_PRELOAD")
+    if evidence.preloaded:
+        return not_applicable("LD_PRELOAD disturbs iTrustee's library only")
     return ok("LD_PRELOAD isn't set")
 
 

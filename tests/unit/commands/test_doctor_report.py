@@ -19,7 +19,7 @@ from teeplugin.kubelet.registration_status import no_directory
 from teeplugin.kubelet.socket_probe import SocketState
 from teeplugin.policy.device_list import IdSet
 from teeplugin.primitives.document import SCHEMA_VERSION
-from teeplugin_backends.base import Finding
+from teeplugin_backends.base import Finding, Result
 from teeplugin_backends.libteec import abi
 from teeplugin_backends.libteec.checks import CHECKS as LIBTEEC_CHECKS
 from teeplugin_backends.libteec.checks import Way
@@ -241,6 +241,12 @@ def test_the_label_of_trustzone_is_for_its_own_nodes_only(backend: str) -> None:
     fix = judged(("backend", backend)).of("node-label").fix
     assert ("teetype=trustzone" in fix) == (backend != "sgx")
     assert ("kubectl label nodes NODE LABEL=VALUE" in fix) == (backend == "sgx")
+
+
+def test_ld_preload_is_a_matter_of_our_own_backends() -> None:
+    foreign = judged(("backend", "sgx"), preloaded="/x.so").of("preload")
+    assert foreign.result is Result.NOT_APPLICABLE
+    assert judged(preloaded="/x.so").of("preload").result is Result.WARNING
 
 
 def test_what_containers_lack_has_the_backends_own_fix() -> None:
