@@ -128,6 +128,10 @@ async def test_a_fault_of_a_backend_of_ones_own_is_shown_with_its_fix(
         screen = await terminal.shows("× 8 unhealthy +│")
         assert "on a simulated node, backend simulated" in screen
         assert re.search("▓ used +4 MiB(.|\n)*░ free +60 MiB", screen)
+        terminal.press("w")
+        await terminal.shows("8 units short: 4 MiB used (.|\n)*--reserve 4MiB")
+        terminal.press("w")
+        await terminal.shows("w why units are short")
         state.write_text("fault=unreachable\n")
         await terminal.shows("TEE memory ─(.|\n)*unknown: no reading")
         await terminal.shows("w the fault and its fix")

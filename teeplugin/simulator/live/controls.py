@@ -124,8 +124,10 @@ class Controls:
 
     @property
     def _why(self) -> str:
-        fault = self._stage.timeline.fault
-        return "the fault and its fix" if fault else "why a pod was refused"
+        timeline = self._stage.timeline
+        if timeline.fault:
+            return "the fault and its fix"
+        return "why units are short" if timeline.shortage else "why a pod was refused"
 
     @property
     def _large_units(self) -> int:

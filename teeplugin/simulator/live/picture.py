@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from teeplugin.simulator.stage import Stage
 from teeplugin.simulator.tee_control import NO_FAULT
-from teeplugin.simulator.timeline import Entry, Timeline
+from teeplugin.simulator.timeline import Entry
 
 HISTORY_SECONDS = 60
 _NO_REFUSAL = "no pod was refused yet"
@@ -73,8 +73,8 @@ class Picture:
     entries: Sequence[Entry]
     keys: Sequence[Key]
     reason: str | None = None
-    """The fault that stands with its fix, and why the last pod was refused: in full, where that is
-    to be shown in place of the events."""
+    """The fault that stands with its fix, or the shortage, and why the last pod was refused: in
+    full, where that is to be shown in place of the events."""
 
     history: Sequence[Counts] = ()
     """The units of the last minute, one entry a second, the oldest first."""
@@ -119,7 +119,7 @@ class Photographer:
             pods=[(pod, len(own)) for pod, own in pods.items()],
             entries=tuple(stage.timeline.entries),
             keys=keys,
-            reason=_reason(stage.timeline) if with_reason else None,
+            reason=_reason(stage) if with_reason else None,
             history=self._remembered(Counts(len(healthy), len(allocated))),
         )
 
@@ -136,13 +136,13 @@ class Photographer:
         return tuple(self._history)
 
 
-def _reason(timeline: Timeline) -> str:
-    """Write the fault that stands, with its fix, and why the kubelet refused the last pod."""
-    refusal = timeline.last_refusal or _NO_REFUSAL
-    if timeline.fault is None:
-        return refusal
-    fault = timeline.fault
-    return f"{fault.kind}: {fault.error}\nfix: {fault.fix}\n\n{refusal}"
+def _reason(stage: Stage) -> str:
+    """Write the fault with its fix or the shortage, and why the kubelet refused the last pod."""
+    standing, fault = stage.shortage_text, stage.timeline.fault
+    if fault is not None:
+        standing = f"{fault.kind}: {fault.error}\nfix: {fault.fix}"
+    refusal = stage.timeline.last_refusal or _NO_REFUSAL
+    return f"{standing}\n\n{refusal}" if standing else refusal
 
 
 def _number(name: str) -> tuple[int, str]:
