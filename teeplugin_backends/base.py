@@ -182,7 +182,7 @@ class Busy(TeeError):
     """The TEE has no session for us at the moment."""
 
     kind = "busy"
-    default_fix = "usually none: it is asked again; else look for clients that hold sessions"
+    default_fix = "usually none: the plugin retries; otherwise find clients that hold sessions"
 
 
 class TimedOut(TeeError):

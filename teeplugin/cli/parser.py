@@ -195,7 +195,7 @@ class CommandParser(Parser):
             return None
         if line.switches:
             raise ConfigError(
-                f"--{min(line.switches)}: is the daemon's alone: see {self.prog} --help"
+                f"--{min(line.switches)}: is a flag of the daemon only: see {self.prog} --help"
             )
         return flags, line.values
 

@@ -22,7 +22,7 @@ events. Of the daemon's flags, --listen, or the file that sets it, gives the plu
 exit status is 1 if pods can't get units now."""
 
 _SHOWN_EVENTS = 8
-_START = "start it, or give the address that its log names in telemetry_listening"
+_START = "start the plugin, or give the address in its log line telemetry_listening"
 
 
 def parser() -> CommandParser:
@@ -59,8 +59,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _no_plugin(listen: str) -> ConfigError:
     return ConfigError(
-        f"{SETTINGS['listen'].flags[0]} {listen}: what answers there is no tee-device-plugin, or "
-        "one of another version: give the address that its log names in telemetry_listening"
+        f"{SETTINGS['listen'].flags[0]} {listen}: the server there is not a tee-device-plugin, or "
+        "has another version: give the address in the plugin's log line telemetry_listening"
     )
 
 
@@ -85,7 +85,7 @@ def _asked(listen: str) -> dict[str, Any]:
     setting = SETTINGS["listen"]
     if not listen:
         raise ConfigError(
-            f"{setting.flags[0]} off: the plugin answers nowhere: give it an address, "
+            f"{setting.flags[0]} off: the plugin has no telemetry: give it an address, "
             f"e.g. {setting.flags[0]} {setting.example}"
         )
     try:
@@ -119,7 +119,7 @@ def lines(status: Mapping[str, Any]) -> Iterator[str]:
     if dra:
         yield from _dra_lines(dra)
     if not status["pod_resources_readable"]:
-        yield "            doesn't tell which pods hold units: no shortage is shown"
+        yield "            allocation records unreadable: no shortage is shown"
     # A plugin of an older version doesn't have it, and most TEEs limit nobody.
     if (limits := status.get("limits")) is not None:
         yield from _limit_lines(limits)
@@ -170,7 +170,7 @@ def _tee_line(tee: Mapping[str, Any] | None) -> str:
         f"{format_size(tee['total_bytes'])} in all",
         f"{format_size(tee['free_bytes'])} free",
         f"{format_size(tee['reserve_bytes'])} reserved",
-        f"at least {format_size(external)} used by others" if external is not None else "",
+        f"external use at least {format_size(external)}" if external is not None else "",
         f"read {tee['last_reading']}" if tee["last_reading"] else "",
     ]
     return ", ".join(filter(None, parts))

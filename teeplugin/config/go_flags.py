@@ -116,14 +116,14 @@ def _unknown(flag: str, name: str, others: Collection[str], program: str) -> Con
 def _stray(word: str, commands: Mapping[str, str]) -> ConfigError:
     """Refuse a word that is no flag: an unknown command, or a known one in the wrong place."""
     if not commands:
-        return ConfigError(f"{shown(word)}: is no flag: --help lists them")
+        return ConfigError(f"{shown(word)}: is not a flag: --help lists them")
     if word in commands:
         return ConfigError(f"{word}: must be the first word: give its flags after it")
     meant = nearest(word, commands)
     guess = f"did you mean {meant}? " if meant else ""
     return ConfigError(
         f"{shown(word)}: unknown command: {guess}"
-        f"the commands are {', '.join(commands)}; without one this is the device plugin"
+        f"the commands are {', '.join(commands)}; without a command, the device plugin runs"
     )
 
 

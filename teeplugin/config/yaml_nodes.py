@@ -78,7 +78,7 @@ def parsed(name: str, text: str) -> yaml.Node | None:
         mark = error.problem_mark or error.context_mark
         line = f" line {mark.line + 1}" if mark else ""
         problem = error.problem or error.context or "unreadable"
-        raise ConfigError(f"{name}{line}: broken YAML: {problem}: mend the line") from None
+        raise ConfigError(f"{name}{line}: broken YAML: {problem}: correct the line") from None
     except yaml.reader.ReaderError as error:
         line_number = text.count("\n", 0, error.position) + 1
         raise ConfigError(

@@ -92,8 +92,8 @@ class Reloader:
         _log.error(
             "reload_rejected",
             error=problem,
-            effect="those from before stay in force, all of them",
-            fix=f"mend what the error names; their file is read again every {LOOK_SECONDS:g} s",
+            effect="all previous settings stay in force",
+            fix=f"correct the settings; the plugin reads their file again every {LOOK_SECONDS:g} s",
         )
 
     def _applied(self, wanted: Settings) -> Settings:
@@ -125,7 +125,7 @@ class Reloader:
             _log.warning(
                 "settings_need_restart",
                 settings=list(self.waiting),
-                effect="they stay as they were, while the rest is in force",
+                effect="these settings keep their old values; all other changes are in force",
                 fix="restart the plugin",
             )
         changed = differing(self.settings, settings)
@@ -160,6 +160,6 @@ def warn_without_interval(settings: Settings) -> None:
     if not settings.health_interval_seconds:
         _log.warning(
             "health_checks_off",
-            effect="the TEE is asked at the start and on SIGHUP, and while a fault stands: "
-            "else the list does not follow it",
+            effect="the plugin queries the TEE at the start, on SIGHUP and during a fault only: "
+            "the list does not follow other changes",
         )

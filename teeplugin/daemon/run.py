@@ -76,7 +76,7 @@ def _check_socket_paths(settings: Settings) -> None:
     if not socket_path_fits(directory):
         raise ConfigError(
             f"--kubelet-dir {settings.kubelet_dir}: a socket's path there would be over "
-            f"{LONGEST_SOCKET_PATH} bytes, the longest there is: give a shorter directory"
+            f"{LONGEST_SOCKET_PATH} bytes, the limit of Linux: give a shorter directory"
         )
 
 
@@ -189,8 +189,8 @@ def _exit_after_timeout(
             _log.warning(
                 "shutdown_timed_out",
                 waits_for=waits_for,
-                effect="the process ends without waiting",
-                fix="report it to the author of what is named here",
+                effect="the process exits without waiting",
+                fix="report it to the author of the code in waits_for",
             )
 
         end_process(0, log, LAST_LINE_SECONDS)
@@ -245,6 +245,6 @@ def _announce(settings: Settings, simulated: bool) -> None:
     if simulated:
         _log.warning(
             "simulated_tee",
-            effect="the units listed stand for no memory: never use this where pods are to run",
+            effect="the listed units have no memory behind them: use this on test machines only",
         )
     warn_without_interval(settings)

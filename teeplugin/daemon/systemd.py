@@ -58,8 +58,8 @@ def _send(address: str, state: str) -> bool:
             "systemd_not_notified",
             state=state,
             error=error.strerror,
-            effect="systemd may take the plugin for hung and start it again",
-            fix="see whether systemd is overloaded: journalctl -b -u init.scope",
+            effect="systemd may consider the plugin hung and restart it",
+            fix="check whether systemd is overloaded: journalctl -b -u init.scope",
         )
         return False
     return True

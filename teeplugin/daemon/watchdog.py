@@ -65,8 +65,8 @@ def _end(loops_thread: int, blocked_seconds: float) -> None:
             "event_loop_blocked",
             where=where,
             seconds=blocked_seconds,
-            effect="the process ends, and is to be started again",
-            fix="report it to the author of what is named here",
+            effect="the process exits; the kubelet or systemd starts it again",
+            fix="report it to the author of the code in where",
         )
 
     end_process(EXIT_BLOCKED, log, _LOG_SECONDS)

@@ -35,12 +35,12 @@ _CLAIM = create_namespaced_resource("resource.k8s.io", "v1", "ResourceClaim", "r
 _NODE = create_global_resource("", "v1", "Node", "nodes")
 
 _FIXES: Final = {
-    _UNAUTHORIZED: "give the plugin's pod its ServiceAccount; outside of a pod see KUBECONFIG",
+    _UNAUTHORIZED: "give the plugin's pod its ServiceAccount; outside a pod set KUBECONFIG",
     _FORBIDDEN: "apply the manifests of DRA mode, which have the ServiceAccount's rights",
     _NOT_FOUND: "use Kubernetes 1.36 or newer, which serves resource.k8s.io/v1",
-    _TOO_MANY: "none: the plugin waits; the API server is overloaded",
+    _TOO_MANY: "none: the API server is overloaded, and the plugin retries",
 }
-_AWAY = "see whether the API server runs and can be reached from this node"
+_AWAY = "check that the API server runs and is reachable from this node"
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -220,7 +220,7 @@ def _as_api_error(error: Exception) -> ApiError:
             return ApiError(text, _FIXES[_UNAUTHORIZED])
         case _:
             text = f"the API server's answer can't be read: {type(error).__name__}: {error}"
-            return ApiError(text, "see what answers at the API server's address")
+            return ApiError(text, "find the server that answers at the API server's address")
 
 
 def _retry_after(response: httpx2.Response | None) -> float | None:

@@ -51,8 +51,8 @@ def prepared_of(
     uid = (claim.get("metadata") or {}).get("uid")
     if uid != reference.uid:
         raise ClaimError(
-            f"the claim's uid is {uid}, not {reference.uid}: it was deleted and made again; "
-            "delete the pod, its successor gets the new claim"
+            f"the claim's uid is {uid}, not {reference.uid}: it was deleted and created again: "
+            "delete the pod; its successor gets the new claim"
         )
     allocation = (claim.get("status") or {}).get("allocation") or {}
     results = (allocation.get("devices") or {}).get("results") or ()
@@ -63,7 +63,7 @@ def prepared_of(
     units = max(1, -(-amount // unit_bytes))
     if units > cdi.MOST_AMOUNTS:
         raise ClaimError(
-            f"the claim has {units} units: a container gets at most {cdi.MOST_AMOUNTS}; ask for "
+            f"the claim has {units} units: a container gets at most {cdi.MOST_AMOUNTS}; request "
             "less, or give the plugin a larger -precision"
         )
     # Where a request has alternatives, the kubelet knows it by its own name.

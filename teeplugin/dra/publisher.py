@@ -231,7 +231,7 @@ class Publisher:
             _log.warning(
                 "slice_altered",
                 slice=self.name,
-                effect="the scheduler sees another device than the plugin publishes",
+                effect="the scheduler sees a different device than the plugin publishes",
                 fix="look for an admission policy or webhook that changes ResourceSlices",
             )
 
@@ -280,7 +280,7 @@ class Publisher:
             _log.warning(
                 "api_server_failed",
                 error=str(error),
-                effect="the node's slice stays as it is; pods that run are not affected",
+                effect="the node's slice stays as it is; running pods are not affected",
                 fix=error.fix,
             )
         self.error = str(error)
@@ -309,7 +309,7 @@ class Publisher:
                     _log.warning(
                         "slice_not_watched",
                         error=str(error),
-                        effect=f"a change by others is seen up to {LOOK_SECONDS:g} s later",
+                        effect=f"changes by others are noticed up to {LOOK_SECONDS:g} s later",
                         fix=error.fix,
                     )
                 await anyio.sleep(_back_off_seconds(failures))

@@ -189,7 +189,7 @@ class DevicePluginService(v1beta1.DevicePluginBase):
         published_list = self._latest_list.value
         if published_list is None:
             raise GRPCError(
-                Status.UNAVAILABLE, "the TEE has not answered yet, no unit is listed: try later"
+                Status.UNAVAILABLE, "the TEE has not answered yet, so no unit is listed: try later"
             )
         return published_list
 
@@ -281,5 +281,7 @@ def _take_id(text: bytes, published_list: PublishedList, ids: dict[int, None]) -
             "watch the list and ask for one of them",
         )
     if device_id in ids:
-        raise GRPCError(Status.INVALID_ARGUMENT, f"device {device_id} is named twice: name it once")
+        raise GRPCError(
+            Status.INVALID_ARGUMENT, f"device {device_id} is requested twice: request it once"
+        )
     ids[device_id] = None

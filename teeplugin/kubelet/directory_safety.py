@@ -58,8 +58,8 @@ def weakness_of(directory: Path) -> Weakness | None:
         owners = {0, os.geteuid()} if is_last else {0, os.geteuid(), *_unknown_owner()}
         if status.st_uid not in owners:
             return Weakness(
-                f"{step} belongs to uid {status.st_uid}: must be root's or the plugin's user's, "
-                "or others could be the plugin to the kubelet",
+                f"{step} belongs to uid {status.st_uid}: must be owned by root or the plugin's "
+                "user, or other users could impersonate the plugin",
                 shlex.join(["chown", "-h", "root", str(step)]),
                 "give the kubelet's own directory as --kubelet-dir",
             )
@@ -67,7 +67,7 @@ def weakness_of(directory: Path) -> Weakness | None:
         if stat.S_ISDIR(status.st_mode) and _others_may_write(status) and not is_sticky:
             return Weakness(
                 f"{step} is {stat.filemode(status.st_mode)}: must be writable for its owner only, "
-                "or others could be the plugin to the kubelet",
+                "or other users could impersonate the plugin",
                 shlex.join(["chmod", "go-w", str(step)]),
             )
     return None

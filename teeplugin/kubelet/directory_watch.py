@@ -89,7 +89,7 @@ class DirectoryWatch:
             _log.warning(
                 "directory_not_watched",
                 error=str(error),
-                effect="a kubelet's restart is noticed up to a second later",
+                effect="the plugin notices a restart of the kubelet up to a second later",
                 fix="raise fs.inotify.max_user_instances",
             )
         self._arm()

@@ -208,8 +208,8 @@ def remove_socket(path: Path, *, telling: bool = True) -> bool:
                 "socket_left",
                 socket=str(path),
                 error=error.strerror,
-                effect="none: nobody listens behind it",
-                fix="a plugin that runs here removes it, once the directory can be written",
+                effect="none: no process listens behind it",
+                fix="make the directory writable; a running plugin then removes the socket",
             )
         return False
     return True

@@ -118,8 +118,8 @@ def _in_words(error: Exception) -> str:
         case StreamTerminatedError():
             return f"it ended the call: {error}"
         case NotImplementedError():
-            return "it answered with a compressed message, which was not asked for"
+            return "it answered with a compressed message, which the plugin did not request"
         case AssertionError():
-            return "its answer was cut short"
+            return "its answer was truncated"
         case _:
             return f"its answer breaks gRPC's rules: {type(error).__name__}: {error}"

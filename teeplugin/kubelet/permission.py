@@ -15,21 +15,21 @@ def who_refuses(path: Path) -> str:
     """Say why EACCES or EPERM came for a path, and what to do; one line."""
     uid = os.geteuid()
     if uid != 0:
-        return f"run the plugin as root, it runs as uid {uid}"
+        return f"run the plugin as root: it runs as uid {uid}"
     if in_user_namespace():
         return (
-            "this root is only a user namespace's: run the plugin without one (hostUsers: true, no "
+            "the plugin is root only in a user namespace: run it without one (hostUsers: true, no "
             "PrivateUsers= and no rootless runtime)"
         )
     look = f"ls -ldZ {path}"
     if ":" in _label():
         return (
-            f"SELinux refuses it to {_label()}: run the container as container_device_plugin_t, "
-            f"and look with: ausearch -m avc -ts recent; {look}"
+            f"SELinux denies it to {_label()}: run the container as container_device_plugin_t; "
+            f"to check: ausearch -m avc -ts recent; {look}"
         )
     return (
-        "the plugin's root has no capabilities, so owner and mode count, and AppArmor or SELinux "
-        f"may refuse it as well: look with: {look}; dmesg | grep -i denied"
+        "the plugin is root without capabilities: correct the owner or the mode; AppArmor or "
+        f"SELinux may also deny it: to check: {look}; dmesg | grep -i denied"
     )
 
 

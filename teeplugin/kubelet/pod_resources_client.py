@@ -71,22 +71,22 @@ def unreadable_fix(socket: Path, error: CallError) -> str:
     """Say what to do when the allocation records can't be read, by what hinders it."""
     match error:
         case CallRefused(status=Status.UNIMPLEMENTED):
-            fix = "take Kubernetes 1.20 or newer, whose kubelet serves PodResources v1"
+            fix = "use Kubernetes 1.20 or newer, whose kubelet serves PodResources v1"
         case CallRefused(status=Status.RESOURCE_EXHAUSTED):
-            fix = "find out who else on the node asks PodResources so often: the kubelet limits it"
+            fix = "find the program on the node that queries PodResources too often (rate limit)"
         case CallTimedOut():
             fix = f"{_SEE_WHY}; restart it if it hangs"
         case NoAnswer(errno=errno.ECONNREFUSED):
             # Also what a kubelet leaves behind that has another root directory now.
-            fix = f"start the kubelet: nobody listens there; {_WITH_ROOT_DIR}"
+            fix = f"start the kubelet: no process listens there; {_WITH_ROOT_DIR}"
         case NoAnswer(errno=number) if number in REFUSED:
             fix = "do what the error says at its end"
         case NoAnswer(errno=number) if number in _ABSENT and socket.parent.is_dir():
-            fix = f"start the kubelet, which makes it; {_WITH_ROOT_DIR}"
+            fix = f"start the kubelet, which creates it; {_WITH_ROOT_DIR}"
         case NoAnswer(errno=number) if number in _ABSENT:
-            fix = f"start the kubelet, which makes it; in a container {_ROOT_DIR}"
+            fix = f"start the kubelet, which creates it; in a container {_ROOT_DIR}"
         case _:
-            fix = f"see what listens there: it must be the kubelet; {_SEE_WHY}"
+            fix = f"find the process that listens there: it must be the kubelet; {_SEE_WHY}"
     return fix
 
 
@@ -200,7 +200,7 @@ class PodResourcesClient:
                     await anyio.lowlevel.checkpoint()
                     since = monotonic()
         except ValueError as error:
-            raise NoAnswer(f"{len(data)} bytes are no PodResources answer: {error}") from error
+            raise NoAnswer(f"{len(data)} bytes are not a PodResources answer: {error}") from error
         self._answer, self._parsed = data, tuple(holders)
         return self._parsed
 
@@ -224,9 +224,9 @@ class PodResourcesClient:
                 "pod_resources_unreadable",
                 socket=str(self._socket),
                 error=str(error),
-                effect="shortage is not shown until it can be read"
+                effect="no shortage is shown until the allocation records can be read"
                 if self._records.holders is None
-                else "what was read last goes on counting, and a shortage stays as it is shown",
+                else "the last records stay in force, and the shortage stays as it is",
                 fix=unreadable_fix(self._socket, error),
             )
 

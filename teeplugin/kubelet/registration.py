@@ -78,11 +78,11 @@ async def missing_directory(directory: Path) -> NotRegistered | None:
     """
     if await is_dead_mount(directory):
         raise DirectoryLostError(
-            f"{directory} was deleted and made again, and this mount of it is dead: "
-            "restart the plugin's pod, it mounts the new one"
+            f"{directory} was deleted and created again, and this mount of it is dead: "
+            "restart the plugin's pod to mount the new one"
         )
     if is_missing(directory):
-        return NotRegistered(f"{no_directory(directory)}: the kubelet makes it")
+        return NotRegistered(f"{no_directory(directory)}: start the kubelet, which creates it")
     return None
 
 
@@ -193,16 +193,14 @@ class Registration:
         while not register.streams:
             if file_identity(self._kubelet_socket) != kubelet or not self._endpoint.in_place:
                 # A kubelet that dies before it answers may leave the call pending for ever.
-                return NotRegistered(
-                    "a socket went while the kubelet was registering us", may_pass=True
-                )
+                return NotRegistered("a socket disappeared during the registration", may_pass=True)
             if register.ended.is_set():
                 if reason := self._failure(register):
                     return reason
             elif register.pending_seconds >= SLOW_SECONDS:
                 self.status.waiting(
                     NotRegistered(
-                        f"the kubelet has not answered Register in {SLOW_SECONDS:g} s: "
+                        f"the kubelet has not answered Register within {SLOW_SECONDS:g} s: "
                         "waiting for it"
                     )
                 )
@@ -226,7 +224,8 @@ class Registration:
         seconds = LOCKED_SECONDS if is_connected else SLOW_SECONDS
         if monotonic() - register.ended_at >= seconds:
             return NotRegistered(
-                f"the kubelet answered Register and opened no ListAndWatch stream in {seconds:g} s"
+                "the kubelet answered Register but opened no ListAndWatch stream within "
+                f"{seconds:g} s"
             )
         return None
 
@@ -293,13 +292,13 @@ class Registration:
         if self._asked and register.ended.is_set() and monotonic() - since >= STEADY_SECONDS:
             return "asked to"
         if file_identity(self._kubelet_socket) != kubelet:
-            return "the kubelet's socket is another one or gone"
+            return "the kubelet's socket was replaced or removed"
         if not self._endpoint.in_place:
-            return "our socket is gone"
+            return "the plugin's socket was removed"
         if register.is_refused:
             return f"the kubelet refused the registration: {register.error}"
         if any(stream.ended.is_set() for stream in register.streams):
-            return "the kubelet's stream ended"
+            return "the kubelet's ListAndWatch stream ended"
         return None
 
     async def _wait_for_change(

@@ -150,7 +150,7 @@ def mismatch(
     """
     devices = _devices(document)
     if devices is None:
-        return Mismatch(f"is no CDI specification of the kind {KIND}", _WRITE)
+        return Mismatch(f"is not a CDI specification of the kind {KIND}", _WRITE)
     for amount in range(1, units + 1):
         if (edits := devices.get(str(amount))) is None:
             have = f"it has {len(devices)} amounts"
@@ -163,7 +163,7 @@ def mismatch(
     return None
 
 
-_WRITE: Final = "write it anew: tee-device-plugin cdi"
+_WRITE: Final = "write it again: tee-device-plugin cdi"
 
 
 def _devices(document: object) -> dict[str, Mapping[str, Any]] | None:

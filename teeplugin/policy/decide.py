@@ -263,7 +263,7 @@ def missing_on_node(missing: Sequence[str], fix: str) -> Cause | None:
         return None
     return Cause(
         MISSING_ON_NODE,
-        f"containers need {', '.join(missing)}, which this node lacks",
+        f"containers need {', '.join(missing)}, which are missing on this node",
         missing_fix(fix),
     )
 

@@ -42,7 +42,7 @@ def load_backend(name: str, options: Mapping[str, str]) -> TeeBackend:
     if not (isinstance(backend, type) and issubclass(backend, TeeBackend)):
         raise ConfigError(
             f"{place}: {target} is not a backend: it must be a subclass of"
-            f" {TeeBackend.__module__}.{TeeBackend.__name__}: mend its entry point"
+            f" {TeeBackend.__module__}.{TeeBackend.__name__}: correct its entry point"
         )
     try:
         return backend.from_options(options)
@@ -51,7 +51,7 @@ def load_backend(name: str, options: Mapping[str, str]) -> TeeBackend:
     except Exception as error:
         raise ConfigError(
             f"{place}: {target} can't be made from its options ({error_text(error)}):"
-            " mend the options or the backend"
+            " correct the options or the backend"
         ) from error
 
 

@@ -83,7 +83,7 @@ class LimitsWatch:
                 "limits_unreadable",
                 directory=str(self._directory),
                 error=words,
-                effect="it is not known which containers the TEE limits",
+                effect="the plugin does not know which containers the TEE limits",
                 fix=f"in a container mount {DIRECTORY} of the node below --host-root, and run as "
                 "root",
             )
@@ -94,10 +94,10 @@ class LimitsWatch:
             _log.warning(
                 "limits_unset",
                 containers=seen.unset,
-                effect="a restart of the TEE took their limits: they may use any amount of its "
+                effect="a restart of the TEE removed their limits: they may use any amount of its "
                 "memory",
-                fix="see why tee-limit did not set them again (journalctl -u tee-limit), or run "
-                "it: systemctl start tee-limit",
+                fix="set them again: systemctl start tee-limit; to see why tee-limit did not run: "
+                "journalctl -u tee-limit",
             )
         elif before and not seen.unset:
             _log.info("limits_set", containers=seen.limited)

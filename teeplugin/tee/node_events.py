@@ -88,6 +88,6 @@ def _not_watched(error: str, fix: str) -> None:
     _log.warning(
         "node_not_watched",
         error=error,
-        effect="a fault of the TEE is noticed by the next query, up to a health interval later",
+        effect="faults of the TEE are noticed at the next query, up to a health interval later",
         fix=fix,
     )

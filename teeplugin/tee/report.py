@@ -87,9 +87,9 @@ def _capacity(memory: TeeMemory, policy_settings: PolicySettings, before: int, c
         _log.warning(
             "many_units",
             units=count,
-            effect="the kubelet handles each change of health and each restart in a time that "
-            "grows with units times allocated units, seconds of it under its own lock",
-            fix=f"-precision {precision_kb} under a resource name of its own",
+            effect="each change of health and each restart costs the kubelet time that grows "
+            "with units times allocated units, up to seconds under its lock",
+            fix=f"give -precision {precision_kb} with a resource name of its own",
         )
 
 

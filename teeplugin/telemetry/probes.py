@@ -58,7 +58,9 @@ def _stuck_query(parts: PluginParts) -> str | None:
     since = parts.poller.queries.under_way_since
     if since is None or monotonic() - since <= STUCK_SECONDS:
         return None
-    return f"a query of the TEE goes on for {monotonic() - since:.0f} s: the backend can't end it"
+    return (
+        f"a query of the TEE has run for {monotonic() - since:.0f} s: the backend can't cancel it"
+    )
 
 
 async def _silent_socket(parts: PluginParts) -> str | None:

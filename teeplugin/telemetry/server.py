@@ -85,8 +85,8 @@ async def _listeners(address: str) -> list[socket.socket]:
                     "telemetry_unavailable",
                     address=address,
                     error=problem,
-                    effect="no metrics and probes; everything else goes on, and it is tried again",
-                    fix="give another address with --listen, or end what listens there",
+                    effect="no metrics and probes; the rest of the plugin works, and it retries",
+                    fix="give another address with --listen, or stop what listens there",
                 )
             told = problem
         await anyio.sleep(RETRY_SECONDS)

@@ -19,14 +19,14 @@ from teeplugin_backends.libteec.client import OPEN, OPTEE, VENDORS
 from teeplugin_backends.libteec.process import WRONG_INTERPRETER, Ended
 from teeplugin_backends.libteec.results import FIXES, error_of
 
-_NAME_LIBRARY = "name the one that fits: --backend-option library=/usr/lib64/libteec.so"
+_NAME_LIBRARY = "name the right one: --backend-option library=/usr/lib64/libteec.so"
 _UNMOVED = (
-    "run the plugin with a Python that stands where it was built for, such as the distribution's: "
-    "a moved one doesn't find its library under the helper's name"
+    "run the plugin with a Python at the path that it was built for, such as the distribution's: "
+    "a moved Python doesn't find its library"
 )
 _RUN_AS = (
     "run the plugin as the user that the trusted application admits, or give "
-    "--backend-option user= as it admits it"
+    "--backend-option user= with that user"
 )
 
 PROBLEMS: Final[Mapping[str, tuple[type[TeeError], str]]] = MappingProxyType(
@@ -39,7 +39,7 @@ PROBLEMS: Final[Mapping[str, tuple[type[TeeError], str]]] = MappingProxyType(
         "symbol": (Unreachable, f"install the libteec of this node's TEE, or {_NAME_LIBRARY}"),
         "vendor": (
             Unreachable,
-            f"give --backend-option flavour= as this node's TEE is, or {_NAME_LIBRARY}",
+            f"give --backend-option flavour= of this node's TEE, or {_NAME_LIBRARY}",
         ),
         "preload": (Unreachable, "start the plugin without LD_PRELOAD"),
         "identity": (
@@ -48,12 +48,12 @@ PROBLEMS: Final[Mapping[str, tuple[type[TeeError], str]]] = MappingProxyType(
         ),
         "nobody": (
             Refused,
-            "put an /etc/passwd with our user into the plugin's container",
+            "put an /etc/passwd with the plugin's user into its container",
         ),
         "user": (Refused, _RUN_AS),
         "rejected": (
             BadReply,
-            "check that library, trusted application and plugin fit each other",
+            "check that library, trusted application and plugin match each other",
         ),
     }
 )
@@ -174,8 +174,8 @@ def timed_out(told: Mapping[str, str], step: str, seconds: float = 0) -> TimedOu
         return TimedOut(
             f"{words}: calls are stuck in the TEE, or OP-TEE has no statistics pseudo-TA and looks "
             "for it through tee-supplicant, which doesn't run",
-            fix="start tee-supplicant on the node; if the query is refused then, build OP-TEE with "
-            "CFG_WITH_STATS=y; else look for calls stuck in the TEE",
+            fix="start tee-supplicant on the node; if the TEE then refuses the query, build OP-TEE "
+            "with CFG_WITH_STATS=y; otherwise look for calls stuck in the TEE",
         )
     return TimedOut(words, fix=FIXES[TimedOut])
 
@@ -187,24 +187,24 @@ def _unfinished(ended: Ended) -> TeeError:
     if ended.status == WRONG_INTERPRETER:
         found = ended.told.get("interpreter", "another")
         return Unreachable(
-            f"the helper's Python is {found}, not the plugin's: that was replaced or moved",
+            f"the helper's Python is {found}, not the plugin's, which was replaced or moved",
             fix=f"restart the plugin; if that doesn't help, {_UNMOVED}",
         )
     if ended.signal_name is not None:
         where = f"in {step}" if step else "while it started"
         return BadReply(
             f"{ended.signal_name} ended the helper {where}{quote}",
-            fix="look for a crash of libteec, or for the node's memory running out, in its log",
+            fix="check the node's log for a crash of libteec, or for a lack of memory",
         )
     if step is not None and step.startswith(_LOADING):
         return Unreachable(
             f"{step.removeprefix(_LOADING)} ended the helper with status {ended.status} while "
             f"it was loaded{quote}",
-            fix=f"install the vendor's library anew, or {_NAME_LIBRARY}",
+            fix=f"reinstall the vendor's library, or {_NAME_LIBRARY}",
         )
     if step is None:
         return Unreachable(
-            f"the helper can't start, its status is {ended.status}{quote}",
+            f"the helper can't start: exit status {ended.status}{quote}",
             fix=_UNMOVED,
         )
     words = f"status {ended.status} ended the helper in {step}{quote}"

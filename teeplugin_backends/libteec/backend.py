@@ -132,13 +132,13 @@ class LibTeec(TeeBackend):
             raise TimedOut(
                 f"an earlier query's helper (process {stuck.pid}) can't be ended: it is "
                 f"in {stuck.step or 'its start'} since",
-                fix="look for what holds the call in the TEE; the helper ends when that returns, "
-                "and the TEE is asked again",
+                fix="find out what blocks the call in the TEE; when it returns, the helper ends "
+                "and the plugin queries the TEE again",
             ) from None
         except OSError as failed:
             raise BadReply(
                 f"the helper process can't be started: {failed}",
-                fix="look for the plugin's limits of processes and memory",
+                fix="check the plugin's limits of processes and memory",
             ) from failed
         except TeeError as failed:
             error = failed

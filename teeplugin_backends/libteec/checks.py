@@ -47,7 +47,7 @@ _POOL_END = 2 * 1024**2
 
 _RECENT_SECONDS, _MOST_CALLS = 3600, 5
 
-_NOT_SO_FAR = "the query didn't come so far"
+_NOT_SO_FAR = "the query didn't get this far"
 
 
 class Way:
@@ -89,7 +89,7 @@ class Way:
         elif self._vendor == OPTEE:
             yield self._device()
             yield self._supplicant()
-            yield Finding.not_applicable("identity", "OP-TEE asks nobody who they are")
+            yield Finding.not_applicable("identity", "OP-TEE does not check its callers")
             yield self._pseudo_application()
             yield from self._pools()
 
@@ -105,19 +105,19 @@ class Way:
     def _loading(self) -> Finding:
         check, step = "loading", self._told.get("step", "")
         if "library" in self._told:
-            return Finding.ok(check, "with all the libraries it needs")
+            return Finding.ok(check, "loaded with all libraries that it needs")
         found = files.find_library(self._options.libraries(self._vendor or AUTO))
         if not found:
-            return Finding.not_applicable(check, "there is nothing to load")
+            return Finding.not_applicable(check, "no library to load")
         if self._problem == "library":
             fix = (
-                "install beside it what is named, as the TEE's vendor has it, and in a container "
-                f"mount that as well; to list all that it needs:\n{shlex.join(['ldd', str(found)])}"
+                "install the named library from the TEE's vendor beside it, and in a container "
+                f"mount it too; to list all that it needs:\n{shlex.join(['ldd', str(found)])}"
             )
             return Finding.failed(check, self._told["words"], fix)
         if step.startswith("dlopen "):
             text = f"loading {step.removeprefix('dlopen ')} ended the helper, or didn't return"
-            return Finding.failed(check, text, "install the vendor's library anew")
+            return Finding.failed(check, text, "reinstall the vendor's library")
         return Finding.not_applicable(check, f"{_NOT_SO_FAR}: see query")
 
     def _flavour(self) -> Finding:
@@ -125,12 +125,12 @@ class Way:
         if self._problem in ("vendor", "symbol"):
             return Finding.failed(check, self._told["words"], PROBLEMS[self._problem][1])
         if vendor := self._told.get("vendor"):
-            how = "as it was given" if self._options.flavour == vendor else "by its symbols"
+            how = "as configured" if self._options.flavour == vendor else "by its symbols"
             return Finding.ok(check, f"{vendor}, {how}")
         if self._vendor:
-            text = f"{self._vendor} was given, and no library was loaded"
+            text = f"configured as {self._vendor}, but no library was loaded"
         else:
-            text = "the library would tell it; what depends on it isn't looked at without it"
+            text = "unknown without the library; checks that depend on it are skipped"
         return Finding.not_applicable(check, text)
 
     # ---- iTrustee
@@ -143,7 +143,7 @@ class Way:
             return Finding.ok(check, f"the TEE was reached, though {node} isn't seen")
         fix = (
             "load iTrustee's driver (tzdriver) on the node; in a container mount the node's /dev "
-            "where --host-root has it"
+            "below --host-root"
         )
         return Finding.failed(check, f"there is no {node}", fix)
 
@@ -152,17 +152,17 @@ class Way:
         if os.path.lexists(node):
             return Finding.ok(check, f"{node} is there")
         if not self._options.confidential_node:
-            return Finding.not_applicable(check, f"there is no {node}, and containers get none")
+            return Finding.not_applicable(check, f"there is no {node}, and containers don't get it")
         fix = (
             "install a TEE OS and a driver with confidential containers; in a container mount the "
-            "node's /dev where --host-root has it"
+            "node's /dev below --host-root"
         )
         return Finding.failed(check, f"there is no {node}, which only a confidential OS has", fix)
 
     def _teecd(self) -> Finding:
         check, socket = "teecd", Path(teecd.SOCKET)
         if self._reached:
-            return Finding.ok(check, "it let the plugin in")
+            return Finding.ok(check, "it admitted the plugin")
         if problem := teecd.problem_of_connecting(socket):
             return Finding.failed(check, problem, teecd.START)
         if self._told.get("step") != INITIALIZE:
@@ -182,7 +182,7 @@ class Way:
             return Finding.failed(check, f"{who}: {error}", error.fix)
         if self._answered:
             return Finding.ok(check, f"{who} is admitted")
-        return Finding.ok(check, f"{who}; whether that is admitted isn't known")
+        return Finding.ok(check, f"{who}; unknown whether the TA admits it")
 
     def _user(self) -> Finding:
         check, uid, meant = "user", os.geteuid(), self._options.user
@@ -201,17 +201,17 @@ class Way:
             return Finding.ok(check, f"{path} answers")
         if problem := files.problem_of_application(path):
             fix = (
-                "put the signed file of this UUID there, readable for the plugin, or name it with "
-                "--backend-option ta-path="
+                "put the signed file of this UUID there, readable by the plugin, or name it "
+                "with --backend-option ta-path="
             )
             return Finding.failed(check, f"{path} {problem}", fix)
         if self._result in results.OF_THE_APPLICATION and (error := self._error()):
             return Finding.failed(check, f"{path}, {error}", error.fix)
         if path.resolve().stem.lower() != uuid:
-            text = f"{path} isn't named by the UUID that is asked for, {uuid}"
-            fix = "give --backend-option uuid= as the file was signed for, or the file of this one"
+            text = f"{path} has another name than the configured UUID, {uuid}"
+            fix = "give --backend-option uuid= with the UUID of the file, or the file of this UUID"
             return Finding.warning(check, text, fix)
-        return Finding.ok(check, f"{path} is there; whether it answers isn't known")
+        return Finding.ok(check, f"{path} exists; unknown whether it answers")
 
     def _versions(self) -> Finding:
         check, told = "versions", self._told
@@ -221,7 +221,7 @@ class Way:
         text = told.get("no-versions") or (
             f"there is no {LOG_NODE} here" if self._answered else _NOT_SO_FAR
         )
-        return Finding.not_applicable(check, f"{text}: the versions can be read there only")
+        return Finding.not_applicable(check, f"{text}: the versions are unknown")
 
     def _long_calls(self) -> Finding:
         """Name who was in the TEE for over 10 s, by the driver's lines in the kernel's log."""
@@ -230,7 +230,7 @@ class Way:
             calls = usage.long_calls(usage.KERNEL_LOG, time.monotonic())
         except OSError as error:
             text = f"{usage.KERNEL_LOG} can't be read ({error.strerror})"
-            fix = "look on the node:\ndmesg | grep cmd_monitor_tick"
+            fix = "run on the node:\ndmesg | grep cmd_monitor_tick"
             return Finding.not_applicable(check, text, fix)
         recent = [call for call in calls if call.ago_seconds < _RECENT_SECONDS]
         if not recent:
@@ -241,7 +241,9 @@ class Way:
         )
         if self._answered:
             return Finding.ok(check, text)
-        fix = "see the TEE's own log of then, /var/log/tee/last_teemsg, and end these processes"
+        fix = (
+            "see the TEE's own log of that time, /var/log/tee/last_teemsg, and end these processes"
+        )
         return Finding.warning(check, text, fix)
 
     # ---- OP-TEE
@@ -252,16 +254,16 @@ class Way:
             return Finding.ok(check, "the library has opened it")
         if not os.path.lexists(device):
             fix = (
-                "load the kernel's driver optee; in a container give it the device, which only a "
-                "privileged one may open; where it has another name: --backend-option device="
+                "load the kernel's driver optee; a container needs the device, and must be "
+                "privileged to open it; if it has another name: --backend-option device="
             )
             return Finding.failed(check, f"there is no {device}", fix)
         if self._told.get("failed") == INITIALIZE:
             fix = (
-                "run the plugin as root; in a container as a privileged one, or the kernel lets "
-                "nobody open a device node"
+                "run the plugin as root; a container must also be privileged, or the kernel denies "
+                "opening the device node"
             )
-            return Finding.failed(check, f"{device} is there, but can't be opened", fix)
+            return Finding.failed(check, f"{device} exists, but can't be opened", fix)
         return Finding.ok(check, f"{device} is there")
 
     def _supplicant(self) -> Finding:
@@ -270,16 +272,16 @@ class Way:
             return Finding.ok(check, f"{_SUPPLICANT} runs")
         if not os.path.lexists(node):
             fix = (
-                f"install and start {_SUPPLICANT} on the node: the plugin's query needs none, but "
-                "loading the trusted applications of pods does"
+                f"install and start {_SUPPLICANT} on the node: the plugin doesn't need it, but "
+                "pods need it to load trusted applications"
             )
             return Finding.warning(check, f"there is no {node}", fix)
         if files.sees_all_processes():
             text = f"{_SUPPLICANT} doesn't run: opening a TA that isn't loaded hangs until it does"
-            fix = f"start it, and find out why it ended:\nsystemctl restart {_SUPPLICANT}"
+            fix = f"start it again, and find out why it ended:\nsystemctl restart {_SUPPLICANT}"
             return Finding.warning(check, text, fix)
-        text = f"{node} is there; from here it isn't seen whether {_SUPPLICANT} runs"
-        fix = f"look on the node:\nsystemctl status {_SUPPLICANT}"
+        text = f"{node} exists; doctor can't see whether {_SUPPLICANT} runs"
+        fix = f"run on the node:\nsystemctl status {_SUPPLICANT}"
         return Finding.not_applicable(check, text, fix)
 
     def _pseudo_application(self) -> Finding:
@@ -307,8 +309,8 @@ class Way:
             if free_bytes > _POOL_END:
                 yield Finding.ok("pool-end", text)
                 return
-            text += ": a trusted application of 1 MiB may be refused, though units are healthy"
-            fix = "end trusted applications, or give a --reserve that is larger by 2MiB"
+            text += ": a trusted application of 1 MiB may be refused, although units are healthy"
+            fix = "end trusted applications, or increase --reserve by 2MiB"
             yield Finding.warning("pool-end", text, fix)
 
     # ---- what the helper told

@@ -53,9 +53,9 @@ def problem_of_application(path: Path) -> str:
     except FileNotFoundError:
         return "isn't there"
     except OSError as error:
-        return f"can't be looked at ({error.strerror})"
+        return f"can't be inspected ({error.strerror})"
     problems = {
-        "is no file": not stat.S_ISREG(status.st_mode),
+        "is not a file": not stat.S_ISREG(status.st_mode),
         "is empty": not status.st_size,
         "can't be read by the plugin's user": not os.access(path, os.R_OK),
         f"is a link to {real}, which doesn't end in .sec": real.suffix != ".sec",
@@ -86,10 +86,10 @@ def _damage(path: Path) -> str:
         return f"is damaged: it has {there} bytes"
     *magic, version, content = _SIGNED.unpack(head)
     if tuple(magic) != _MAGIC or version < _OLDEST_VERSION:
-        return "is no file that the signing tool made, or it is damaged: its first bytes are others"
+        return "is not a file of the signing tool, or is damaged: its first bytes are wrong"
     if (meant := content + _HEADER_BYTES) > _LARGEST_BYTES:
-        return f"is too large: {meant} bytes, and the library reads {_LARGEST_BYTES} at most"
-    return f"is cut: {there} of {meant} bytes" if there < meant else ""
+        return f"is too large: {meant} bytes, and the library reads at most {_LARGEST_BYTES}"
+    return f"is truncated: {there} of {meant} bytes" if there < meant else ""
 
 
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC

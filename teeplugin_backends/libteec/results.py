@@ -36,39 +36,41 @@ FIXES: Final[Mapping[type[TeeError], str]] = MappingProxyType(
         Unreachable: "check that the TEE OS and its daemon run on this node",
         Refused: "check the plugin's identity, its user and the trusted application's allowlist",
         TimedOut: "look for calls stuck in the TEE, and for its supplicant or daemon",
-        BadReply: "check that the trusted application and the client library fit this plugin",
+        BadReply: "check that the trusted application and the client library match this plugin",
         Exhausted: "free secure memory: end trusted applications that are not needed",
     }
 )
 """What to do about a fault of a kind, where nothing more is known of it."""
 
-_FITS = "check that library, trusted application and plugin fit each other"
-_INSTALL_TA = "put the signed <uuid>.sec of this UUID where --backend-option ta-path= names it"
-_SIGN_AGAIN = "sign the trusted application with a certificate this TEE knows, for this very UUID"
+_FITS = "check that library, trusted application and plugin match each other"
+_INSTALL_TA = "put the signed <uuid>.sec of this UUID at the path of --backend-option ta-path="
+_SIGN_AGAIN = "sign the trusted application for this UUID, with a certificate that this TEE knows"
 _WHITE_LIST = (
-    "let the trusted application admit what `tee-device-plugin identity` prints, "
-    "or give --backend-option identity= and user= as it admits them"
+    "add the output of `tee-device-plugin identity` to the trusted application's allowlist, "
+    "or give --backend-option identity= and user= from its allowlist"
 )
 
 MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
     {
         abi.ERROR_GENERIC: Meaning("GENERIC", BadReply, "it failed without a reason"),
         abi.ERROR_ACCESS_DENIED: Meaning(
-            "ACCESS_DENIED", Refused, "we may not do this", _WHITE_LIST
+            "ACCESS_DENIED", Refused, "the plugin lacks the permission", _WHITE_LIST
         ),
-        abi.ERROR_CANCEL: Meaning("CANCEL", BadReply, "it was cancelled, not by us"),
+        abi.ERROR_CANCEL: Meaning("CANCEL", BadReply, "it was cancelled, but not by the plugin"),
         abi.ERROR_ACCESS_CONFLICT: Meaning(
-            "ACCESS_CONFLICT", Busy, "somebody else uses it in a way that excludes us"
+            "ACCESS_CONFLICT", Busy, "another client has exclusive access"
         ),
-        abi.ERROR_EXCESS_DATA: Meaning("EXCESS_DATA", BadReply, "it was too much", _FITS),
-        abi.ERROR_BAD_FORMAT: Meaning("BAD_FORMAT", BadReply, "what was sent is malformed", _FITS),
+        abi.ERROR_EXCESS_DATA: Meaning(
+            "EXCESS_DATA", BadReply, "the request has too much data", _FITS
+        ),
+        abi.ERROR_BAD_FORMAT: Meaning("BAD_FORMAT", BadReply, "the request is malformed", _FITS),
         abi.ERROR_BAD_PARAMETERS: Meaning(
             "BAD_PARAMETERS",
             BadReply,
-            "the parameters were refused, or the session has vanished",
+            "the parameters are invalid, or the session is gone",
             _FITS,
         ),
-        abi.ERROR_BAD_STATE: Meaning("BAD_STATE", BadReply, "not in this state"),
+        abi.ERROR_BAD_STATE: Meaning("BAD_STATE", BadReply, "not possible in this state"),
         abi.ERROR_ITEM_NOT_FOUND: Meaning(
             "ITEM_NOT_FOUND", Refused, "there is no such trusted application", _INSTALL_TA
         ),
@@ -88,20 +90,20 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
         abi.ERROR_BUSY: Meaning(
             "BUSY",
             Busy,
-            "somebody has the only session",
+            "another client has the only session",
             "build the trusted application with multi_session true",
         ),
         abi.ERROR_COMMUNICATION: Meaning(
-            "COMMUNICATION", Unreachable, "the way to the TEE is broken"
+            "COMMUNICATION", Unreachable, "the connection to the TEE is broken"
         ),
         abi.ERROR_SECURITY: Meaning(
             "SECURITY",
             Refused,
-            "the trusted application's file was changed, cut, renamed, or is not signed for here",
+            "the trusted application's file was changed, cut, renamed, or signed for another TEE",
             _SIGN_AGAIN,
         ),
         abi.ERROR_SHORT_BUFFER: Meaning(
-            "SHORT_BUFFER", BadReply, "the answer is longer than ours", _FITS
+            "SHORT_BUFFER", BadReply, "the answer is longer than the plugin's buffer", _FITS
         ),
         abi.ERROR_TARGET_DEAD: Meaning(
             "TARGET_DEAD",
@@ -113,7 +115,7 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
             "SERVICE_NOT_EXIST", Refused, "there is no such trusted application", _INSTALL_TA
         ),
         abi.ERROR_SESSION_MAXIMUM: Meaning(
-            "SESSION_MAXIMUM", Busy, "the trusted application has all the sessions it can"
+            "SESSION_MAXIMUM", Busy, "the trusted application has no free session"
         ),
         abi.ERROR_TRUSTED_APP_LOAD_ERROR: Meaning(
             "TRUSTED_APP_LOAD_ERROR",
@@ -140,7 +142,7 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
         abi.ERROR_CA_AUTH_FILE: Meaning(
             "CA_AUTH_FILE",
             Refused,
-            "the TEE misses its file of admitted clients",
+            "the TEE's file of admitted clients is missing",
             "install the vendor's client authentication file on the node",
         ),
         abi.ERROR_CA_CALLER_ACCESS_DENIED: Meaning(
@@ -156,7 +158,7 @@ MEANINGS: Final[Mapping[int, Meaning]] = MappingProxyType(
             "TEE_REBOOTING",
             Unreachable,
             "the TEE OS is restarting",
-            "usually none: it is asked again until it answers",
+            "usually none: the plugin retries until the TEE answers",
         ),
     }
 )
@@ -193,13 +195,13 @@ _IN_CALL: Final[Mapping[tuple[str, str, int], Meaning]] = MappingProxyType(
         (ITRUSTEE, "TEEC_OpenSession", abi.ERROR_GENERIC): Meaning(
             "GENERIC",
             BadReply,
-            "the driver failed to open a session, whatever its reason",
-            "look for the driver's reason in the kernel's log (dmesg)",
+            "the driver failed to open a session, for an unknown reason",
+            "find the driver's reason in the kernel's log (dmesg)",
         ),
         (OPTEE, "TEEC_InitializeContext", abi.ERROR_ITEM_NOT_FOUND): Meaning(
             "ITEM_NOT_FOUND",
             Unreachable,
-            "there is no device of OP-TEE's driver here, or we may not open it",
+            "the device of OP-TEE's driver is missing, or the plugin may not open it",
             "load the driver optee, and give the plugin's container /dev/tee0",
         ),
         (OPTEE, "TEEC_OpenSession", abi.ERROR_ITEM_NOT_FOUND): Meaning(
@@ -216,7 +218,7 @@ _EFAULT = Meaning(
     BadReply,
     "the driver could not copy the query or its answer (EFAULT): no allowlist refused it",
     "check that another trusted application doesn't have this UUID, and that libteec, driver and "
-    "plugin fit each other",
+    "plugin match each other",
 )
 """iTrustee's library makes ACCESS_DENIED of the driver's EFAULT, with the driver as its origin."""
 
@@ -229,7 +231,7 @@ _ORIGINS: Final[Mapping[int, str]] = MappingProxyType(
     }
 )
 
-_UNKNOWN = Meaning("unknown", BadReply, "no result that is known here")
+_UNKNOWN = Meaning("unknown", BadReply, "an unknown result")
 
 
 def result_of(told: Mapping[str, str]) -> int | None:

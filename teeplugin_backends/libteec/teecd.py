@@ -28,12 +28,12 @@ _YOUNG_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.02
 
 START: Final = (
-    f"start teecd on the node (systemctl start teecd); in a container mount {TEECD} from there, "
-    "and restart the pod if the node made that directory anew"
+    f"start teecd on the node (systemctl start teecd); in a container mount {TEECD} from the node, "
+    "and restart the pod if the node created that directory again"
 )
 _BUSY = (
-    "look for clients that keep connections to teecd without using them, as it serves one at a "
-    f"time and waits 3 s for each (ss -xp | grep {SOCKET}); if there is none, restart teecd"
+    f"find clients with idle connections to teecd (ss -xp | grep {SOCKET}): it serves one "
+    "at a time and waits 3 s for each; if there is none, restart teecd"
 )
 _ONE_RELEASE = (
     "install libteec and teecd of one release; in a container mount the node's own libteec"
@@ -48,13 +48,13 @@ def problem_of_socket(path: Path) -> str:
     """What is wrong with a socket and its directory, without connecting; empty if nothing is."""
     try:
         if not path.parent.stat().st_nlink:
-            return f"{path.parent} was deleted and made anew, and this mount of it is dead"
+            return f"{path.parent} was deleted and created again, and this mount of it is dead"
         is_socket = stat.S_ISSOCK(path.stat().st_mode)
     except FileNotFoundError:
         return f"there is no {path}"
     except OSError as error:
-        return f"{path} can't be looked at ({error.strerror})"
-    return "" if is_socket else f"{path} is no socket"
+        return f"{path} can't be inspected ({error.strerror})"
+    return "" if is_socket else f"{path} is not a socket"
 
 
 def problem_of_connecting(path: Path) -> str:
@@ -69,7 +69,7 @@ def problem_of_connecting(path: Path) -> str:
             # Somebody listens, and has more connections waiting than it takes.
             return ""
         except ConnectionRefusedError:
-            return f"nobody listens at {path}"
+            return f"no process listens at {path}"
         except OSError as error:
             return f"{path} can't be connected to ({error.strerror})"
     return ""
@@ -129,7 +129,7 @@ def explain_login(error: TeeError, told: Mapping[str, str], said: str) -> TeeErr
     if result_of(told) != ERROR_GENERIC:
         return error
     if "version" in said:
-        return Unreachable(f"{error}: libteec and teecd don't fit", fix=_ONE_RELEASE)
+        return Unreachable(f"{error}: libteec and teecd don't match", fix=_ONE_RELEASE)
     return Refused(f"{error}, though teecd runs", fix=_LOGIN)
 
 

@@ -243,7 +243,7 @@ async def test_a_slow_tee(node: Node) -> None:
 
 async def test_a_reserve_that_leaves_nothing(node: Node) -> None:
     report = await node.examined("--reserve", "64MiB")
-    assert "leave --reserve out" in broken(report, "reserve", "nothing is left for units")
+    assert "leave out --reserve" in broken(report, "reserve", "nothing is left for units")
     assert report.exit_status == 2
     mended(await node.examined(), "reserve")
 
@@ -252,7 +252,7 @@ async def test_a_reserve_that_is_too_small(node: Node) -> None:
     await node.kubelet.admit("vault", 10)
     node.plugin.play(pods=10 * UNIT_BYTES, others=20 * UNIT_BYTES + 17)
     report = await node.examined()
-    fix = warned(report, "reserve", "others than pods use at least 10485777 B: 21 of 128 units")
+    fix = warned(report, "reserve", "external use is at least 10485777 B: 21 of 128 units")
     mended(await node.examined(*flag_in(fix, "--reserve")), "reserve")
 
 
@@ -262,7 +262,7 @@ async def test_more_units_than_the_kubelet_takes(node: Node) -> None:
     fix = broken(report, "precision", "226601 units of 512 KiB: the kubelet takes at most 226600")
     assert report.exit_status == 2
     report = await node.examined(*flag_in(fix, "-precision"))
-    fix = warned(report, "precision", "cost the kubelet seconds")
+    fix = warned(report, "precision", "costs the kubelet seconds")
     mended(await node.examined(*flag_in(fix, "-precision")), "precision")
 
 
@@ -278,8 +278,8 @@ async def test_pods_that_hold_units_of_another_size(node: Node) -> None:
     mended(await node.examined("-precision", "1024"), "allocated-unit-size")
     node.plugin.kill()
     report = await node.examined("-precision", "1024")
-    fix = warned(report, "allocated-unit-size", "10 units of 512 KiB, which count as 1 MiB now")
-    assert "start these pods anew" in fix
+    fix = warned(report, "allocated-unit-size", "10 units of 512 KiB, which now count as 1 MiB")
+    assert "create these pods again" in fix
     await node.kubelet.remove("vault")
     mended(await node.examined("-precision", "1024"), "allocated-unit-size")
 

@@ -78,7 +78,7 @@ async def test_a_directory_below_one_that_others_may_write_to(node: Node) -> Non
 async def test_no_kubelet(node: Node) -> None:
     await node.kubelet.stop()
     # A real one leaves its socket, and so does this.
-    fix = broken(await node.examined(), "kubelet-socket", "nobody listens at")
+    fix = broken(await node.examined(), "kubelet-socket", "no process listens at")
     assert "start the kubelet" in fix
     (node.directory / "kubelet.sock").unlink()
     broken(await node.examined(), "kubelet-socket", "there is no")
@@ -116,7 +116,7 @@ async def test_the_original_plugin(stopped: Node) -> None:
         original.bind(str(stopped.directory / "tee-ram.sock"))
         original.listen()
         fix = broken(await stopped.examined(), "plugin", "the original plugin listens at")
-        assert "remove its DaemonSet or end its process" in fix
+        assert "remove its DaemonSet or stop its process" in fix
     await stopped.starts()
     mended(await stopped.examined(), "plugin")
 
@@ -159,8 +159,8 @@ async def test_units_that_a_shortage_has_marked(node: Node) -> None:
 async def test_a_kubelet_without_pod_resources(kubelet_dir: Path) -> None:
     flags = ("--kubelet-dir", kubelet_dir, "--listen", "off", "--backend", "simulated")
     async with SimulatedKubelet(kubelet_dir, profile=OLD) as kubelet:
-        fix = warned(await examined(*flags), "pod-resources", "isn't there: no shortage is shown")
-        assert fix.startswith("start the kubelet, which makes it; ")
+        fix = warned(await examined(*flags), "pod-resources", "is missing: no shortage is shown")
+        assert fix.startswith("start the kubelet, which creates it; ")
         await kubelet.stop()
         kubelet.profile = replace(OLD, serves_pod_resources=True)
         await kubelet.start()
@@ -191,22 +191,22 @@ async def test_somebody_else_at_the_telemetrys_port(stopped: Node) -> None:
     async with await asyncio.start_server(answers, host, int(port)):
         stopped.plugin.start()
         await stopped.kubelet.has(UNITS)
-        fix = broken(await stopped.examined(), "telemetry", "is no tee-device-plugin")
-        assert "end what listens there" in fix
+        fix = broken(await stopped.examined(), "telemetry", "is not a tee-device-plugin")
+        assert "stop the process that listens there" in fix
     await telemetry_of(stopped.plugin)
     mended(await stopped.examined(), "telemetry")
 
 
 async def test_a_telemetry_address_of_another_machine(node: Node) -> None:
     report = await node.examined("--listen", "192.0.2.1:9840")
-    fix = broken(report, "telemetry", "is no address of this machine")
-    assert ":PORT stands for all addresses" in fix
+    fix = broken(report, "telemetry", "is not an address of this machine")
+    assert ":PORT means all addresses" in fix
     mended(await node.examined("--listen", f":{node.listen.split(':')[1]}"), "telemetry")
 
 
 async def test_another_telemetry_address_than_the_plugins(node: Node) -> None:
     report = await node.examined("--listen", free_address())
-    fix = warned(report, "telemetry", "a plugin runs, and nobody answers")
+    fix = warned(report, "telemetry", "a plugin runs, but no server answers")
     assert "the plugin's --listen" in fix
     mended(await node.examined("--listen", node.listen), "telemetry")
     text = "the kubelet has 128 healthy units of huawei.com/tee-ram"

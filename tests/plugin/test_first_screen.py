@@ -82,7 +82,7 @@ async def test_the_log_fits_as_well_in_a_step_that_fails(scratch: Path) -> None:
 def test_in_a_pipe_each_step_and_its_note_are_one_line() -> None:
     lines = piped("simulate")
     assert len(lines) == len(["heading", "", "columns", *range(10), "note", "", "summary"])
-    (note,) = (line for line in lines if "handed to the container" in line)
+    (note,) = (line for line in lines if "given to the container" in line)
     assert len(note) > 160
 
 

@@ -181,7 +181,7 @@ async def test_the_kubelet_and_the_plugin_are_broken_and_mended(scratch: Path) -
         screen = await terminal.shows("kubelet stopped +plugin not registered")
         assert "k start the kubelet" in screen
         terminal.press("a")
-        await terminal.shows("the kubelet is stopped: pods neither come nor go")
+        await terminal.shows("the kubelet is stopped: no pod can start or end")
         terminal.press("k")
         await terminal.shows("kubelet runs (.|\n)*■ 10 allocated +□ 118 free +× 0 unhealthy")
         terminal.press("p")

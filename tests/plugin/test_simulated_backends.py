@@ -59,7 +59,7 @@ async def test_one_that_is_simulated_is_warned_of(kubelet_dir: Path, tmp_path: P
         warning = await plugin.logged("simulated_tee")
         assert warning["level"] == "warning"
         assert plugin.stop() == 0
-    assert "toy: its units stand for no memory" in plugin.doctor()
+    assert "toy: its units have no memory behind them" in plugin.doctor()
 
 
 async def test_one_that_is_not_is_not_warned_of(kubelet_dir: Path, tmp_path: Path) -> None:

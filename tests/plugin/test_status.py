@@ -40,7 +40,7 @@ async def test_it_tells_units_holders_and_events(kubelet: Simulated, tmp_path: P
     assert lines[0] == "huawei.com/tee-ram, 512 KiB a unit, backend simulated"
     assert lines[1] == "units       128 listed, 108 healthy, 10 allocated, 20 unhealthy (shortage)"
     assert "64 MiB in all, 49 MiB free" in lines[2]
-    assert "at least 10 MiB used by others" in lines[2]
+    assert "external use at least 10 MiB" in lines[2]
     assert "kubelet     watches the list" in lines
     assert any(line.split()[:2] == ["10", "default/vault"] for line in lines)
     assert any(" warning shortage units=20 was=0 " in line for line in lines)
@@ -82,7 +82,7 @@ async def test_nobody_there_is_one_line_with_the_fix() -> None:
     assert (shown.returncode, shown.stdout) == (1, "")
     assert shown.stderr == (
         f"tee-device-plugin: --listen {address}: no plugin answers (Connection refused): "
-        "start it, or give the address that its log names in telemetry_listening\n"
+        "start the plugin, or give the address in its log line telemetry_listening\n"
     )
 
 
@@ -109,13 +109,13 @@ async def test_somebody_else_there_is_told_apart(body: bytes) -> None:
             shown = await status("--listen", f"127.0.0.1:{port}")
             tasks.cancel_scope.cancel()
     assert shown.returncode == 2
-    assert "what answers there is no tee-device-plugin" in shown.stderr
+    assert "the server there is not a tee-device-plugin" in shown.stderr
 
 
 async def test_an_address_that_is_off_is_told() -> None:
     shown = await status("--listen", "off")
     assert shown.returncode == 2
-    assert "--listen off: the plugin answers nowhere: give it an address" in shown.stderr
+    assert "--listen off: the plugin has no telemetry: give it an address" in shown.stderr
 
 
 @pytest.mark.slow
@@ -133,8 +133,8 @@ async def test_units_that_are_all_short_are_not_well(kubelet: Simulated, tmp_pat
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["extra"], "extra: is no flag: --help lists them"),
-        (["--print-config"], "--print-config: is the daemon's alone"),
+        (["extra"], "extra: is not a flag: --help lists them"),
+        (["--print-config"], "--print-config: is a flag of the daemon only"),
     ],
 )
 async def test_words_that_status_does_not_take_are_told(words: list[str], says: str) -> None:

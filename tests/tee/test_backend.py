@@ -90,13 +90,13 @@ FAULTS: list[Fault] = [
     ("itrustee", {"fault": "open:result:0xFFFF9117"}, "refused", "identity"),
     ("itrustee", {"fault": "open:result:0xFFFF000D"}, "busy", "multi_session"),
     ("itrustee", {"fault": "invoke:result:0xFFFF3024"}, "bad-reply", "tlogcat"),
-    ("itrustee", {"reply_unit": 0}, "bad-reply", "fit"),
-    ("itrustee", {"reply_free": GIB + 1}, "bad-reply", "fit"),
+    ("itrustee", {"reply_unit": 0}, "bad-reply", "match"),
+    ("itrustee", {"reply_free": GIB + 1}, "bad-reply", "match"),
     ("itrustee", {"fault": "invoke:crash"}, "bad-reply", "crash"),
     ("itrustee", {"fault": "load:exit"}, "unreachable", "vendor's library"),
     ("optee", {"fault": "init:result:0xFFFF0008"}, "unreachable", "/dev/tee0"),
     ("optee", {"ta_present": 0}, "refused", "CFG_WITH_STATS=y"),
-    ("optee", {"reply_size": 8}, "bad-reply", "fit"),
+    ("optee", {"reply_size": 8}, "bad-reply", "match"),
 ]
 
 

@@ -132,7 +132,7 @@ async def test_a_library_that_doesnt_survive_its_loading(
     site.tee.play(fault=f"load:{fault}")
     report = await site.examined()
     fix = broken(report, "loading", "ended the helper, or didn't return")
-    assert "install the vendor's library anew" in fix
+    assert "reinstall the vendor's library" in fix
     site.tee.play()
     mended(await site.examined(), "loading")
 
@@ -148,14 +148,14 @@ async def test_a_library_that_lacks_a_function(site: Site, vendor: str) -> None:
 async def test_another_vendors_library_than_was_said(site: Site) -> None:
     report = await site.examined("optee", flavour="itrustee")
     fix = broken(report, "flavour", "is optee's library, not itrustee's")
-    assert "flavour= as this node's TEE is" in fix
+    assert "flavour= of this node's TEE" in fix
     mended(await site.examined("optee", flavour="optee"), "flavour")
 
 
 async def test_a_library_that_is_nobodys(site: Site) -> None:
     other = site.tee.built.libteememca
     fix = broken(await site.examined(library=other), "flavour", "neither iTrustee's nor OP-TEE's")
-    assert "name the one that fits" in fix
+    assert "name the right one" in fix
     mended(await site.examined(), "flavour")
 
 
@@ -166,7 +166,7 @@ async def test_a_library_that_is_nobodys(site: Site) -> None:
 async def test_a_device_that_isnt_there_or_may_not_be_opened(site: Site, *, there: bool) -> None:
     device = "/dev/null" if there else "/dev/tee-nowhere"
     site.tee.play(fault="init:result:0xFFFF0008")
-    words = "is there, but can't be opened" if there else f"there is no {device}"
+    words = "exists, but can't be opened" if there else f"there is no {device}"
     fix = broken(await site.examined("optee", device=device), "device", words)
     assert "privileged" in fix
     site.tee.play()
@@ -182,7 +182,7 @@ async def test_no_supplicant(site: Site, monkeypatch: pytest.MonkeyPatch) -> Non
     unseen = (await site.examined("optee")).of("supplicant")
     assert (unseen.result, unseen.fix) == (
         Result.NOT_APPLICABLE,
-        "look on the node:\nsystemctl status tee-supplicant",
+        "run on the node:\nsystemctl status tee-supplicant",
     )
     own = Path("/proc/self/comm").read_text().strip()
     monkeypatch.setattr(checks, "_SUPPLICANT", own)
@@ -265,7 +265,7 @@ async def test_a_busy_tee_is_a_warning(site: Site) -> None:
 async def test_a_trusted_application_that_answers_something_else(site: Site) -> None:
     site.tee.play(reply_size=8)
     fix = broken(await site.examined(), "query", "8 bytes came back, not 16")
-    assert "fit each other" in fix
+    assert "match each other" in fix
     site.tee.play()
     mended(await site.examined(), "query")
 

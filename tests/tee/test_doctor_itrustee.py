@@ -28,9 +28,9 @@ from tests.tee.teecd import MockTeecd
 HEAD = struct.Struct("<IHHII")
 DAMAGED = {
     "is damaged: it has 10 bytes": bytes(10),
-    "its first bytes are others": bytes(80),
+    "its first bytes are wrong": bytes(80),
     "is too large": HEAD.pack(0xA5A55A5A, 0x55AA, 4, 9 << 20, 0) + bytes(64),
-    "is cut: 64 of 80 bytes": HEAD.pack(0xA5A55A5A, 0x55AA, 4, 64, 0) + bytes(48),
+    "is truncated: 64 of 80 bytes": HEAD.pack(0xA5A55A5A, 0x55AA, 4, 64, 0) + bytes(48),
 }
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -56,7 +56,7 @@ async def test_an_os_that_isnt_confidential(site: Site) -> None:
     node.unlink()
     report = await site.examined()
     fix = broken(report, "confidential-os", "which only a confidential OS has")
-    assert "where --host-root has it" in fix
+    assert "below --host-root" in fix
     assert "containers" in report.failures
     without = await site.examined(confidential_node="false")
     assert not {"confidential-os", "containers"} & {*without.failures}
@@ -79,8 +79,8 @@ async def test_a_teecd_that_is_not_running(
     words = {
         "no socket": f"there is no {path}",
         "no directory": "none/teecd.sock",
-        "a file": "is no socket",
-        "nobody listens": f"nobody listens at {path}",
+        "a file": "is not a socket",
+        "nobody listens": f"no process listens at {path}",
     }[what]
     report = await site.examined()
     assert "systemctl start teecd" in broken(report, "teecd", words)
@@ -95,7 +95,7 @@ async def test_a_teecd_that_is_kept_busy(site: Site, monkeypatch: pytest.MonkeyP
     with site.teecd.kept_busy():
         report = await site.examined()
     fix = broken(report, "teecd", "though teecd accepts connections")
-    assert "keep connections to teecd without using them" in fix
+    assert "clients with idle connections to teecd" in fix
     assert report.of("query").text.startswith("timed-out: TEEC_InitializeContext did not return")
 
 
@@ -164,15 +164,21 @@ async def test_a_user_without_a_name(site: Site, monkeypatch: pytest.MonkeyPatch
         patched.setattr(checks, "passwd_name", lambda _: None)
         report = await site.examined()
         assert report.of("user").result is Result.FAILED
-        assert "put an /etc/passwd with our user" in report.of("user").fix
+        assert "put an /etc/passwd with the plugin's user" in report.of("user").fix
     mended(await site.examined(), "user")
 
 
 @pytest.mark.parametrize(
     "what",
     [
-        *("isn't there", "is empty", "is no file", "is a link to", "is damaged: it has 10 bytes"),
-        *("its first bytes are others", "is too large", "is cut: 64 of 80 bytes"),
+        *(
+            "isn't there",
+            "is empty",
+            "is not a file",
+            "is a link to",
+            "is damaged: it has 10 bytes",
+        ),
+        *("its first bytes are wrong", "is too large", "is truncated: 64 of 80 bytes"),
     ],
 )
 async def test_a_trusted_application_whose_file_cant_be_one(site: Site, what: str) -> None:
@@ -180,7 +186,7 @@ async def test_a_trusted_application_whose_file_cant_be_one(site: Site, what: st
     path.unlink()
     if what == "is empty":
         path.touch()
-    elif what == "is no file":
+    elif what == "is not a file":
         path.mkdir()
     elif content := DAMAGED.get(what):
         path.write_bytes(content)
@@ -221,7 +227,7 @@ async def test_a_trusted_application_of_another_name(site: Site) -> None:
     other = site.application.with_name("ours.sec")
     site.application.rename(other)
     site.tee.play(fault="open:result:0xFFFF000D")
-    fix = warned(await site.examined(ta_path=other), "trusted-application", "isn't named by")
+    fix = warned(await site.examined(ta_path=other), "trusted-application", "has another name than")
     assert "--backend-option uuid=" in fix
     other.rename(site.application)
     mended(await site.examined(), "trusted-application")

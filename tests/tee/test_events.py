@@ -121,5 +121,5 @@ async def test_a_teecd_that_does_not_answer_is_told_from_a_hung_tee(
             entry = await plugin.logged("tee_fault_suspected")
             assert entry["cause"] == "timed-out"
             assert "though teecd accepts connections" in entry["error"]
-            assert "keep connections to teecd" in entry["fix"]
+            assert "idle connections to teecd" in entry["fix"]
         await plugin.logged("tee_suspected_fault_over", deadline_seconds=30)

@@ -75,7 +75,7 @@ async def test_as_another_user_it_doesnt_even_try(tee: Tee) -> None:
     assert f"is {USER} in /etc/passwd, not tee" in str(error)
     assert "user=" in error.fix
     assert "init" not in tee.calls()
-    # OP-TEE asks nobody who they are.
+    # OP-TEE does not check its callers.
     assert await tee.backend("optee", user="tee", identity="/x").memory() == DEFAULT
 
 

@@ -28,7 +28,7 @@ async def look_at_records(path: Path, settings: Settings) -> RecordsSeen:
                 key = (holder.namespace, holder.pod, holder.container)
                 allocated[key] = allocated.get(key, IdSet()) | holder.ids
     except ValueError as error:
-        words = f"gives no answer of PodResources ({error})"
+        words = f"gives no valid PodResources answer ({error})"
         return RecordsSeen(error=words, fix=unreadable_fix(path, NoAnswer(words)))
     except CallError as error:
         return RecordsSeen(
@@ -56,7 +56,7 @@ def _in_words(error: CallError) -> str:
         case CallTimedOut():
             return f"didn't answer within {CALL_SECONDS:g} s"
         case NoAnswer(errno=errno.ENOENT):
-            return "isn't there"
+            return "is missing"
         case _:
             return f"doesn't answer ({error})"
 

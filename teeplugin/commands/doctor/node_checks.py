@@ -12,7 +12,7 @@ from teeplugin.policy.cdi_spec import FILE
 from teeplugin.policy.decide import missing_fix
 
 _WHERE = (
-    "device-plugins is in /var/lib/kubelet whatever the kubelet's --root-dir is, so leave "
+    "device-plugins is always in /var/lib/kubelet, also with another --root-dir: leave "
     "--kubelet-dir out"
 )
 
@@ -21,14 +21,16 @@ def containers(evidence: Evidence) -> Outcome:
     """Every mount and device node that containers are promised is on the node."""
     answer = evidence.answer
     if answer is None or answer.host_paths is None:
-        return not_applicable("what containers need is known once the TEE has answered: see query")
+        return not_applicable("known only after an answer of the TEE: see query")
     root = evidence.settings.host_root
     if evidence.missing_paths:
-        text = f"{', '.join(evidence.missing_paths)}, which containers need, aren't below {root}"
-        fix = "in a container mount the node's paths where --host-root has them"
+        text = (
+            f"{', '.join(evidence.missing_paths)}, which containers need, are missing below {root}"
+        )
+        fix = "in a container mount the node's paths below --host-root"
         return failed(text, f"{missing_fix(answer.missing_fix)}; {fix}")
     if not answer.host_paths:
-        return ok("containers need nothing of the node")
+        return ok("containers need no paths of the node")
     return ok(f"{', '.join(answer.host_paths)}: all there")
 
 
@@ -37,11 +39,11 @@ def cdi(evidence: Evidence) -> Outcome:
     if evidence.settings.cdi == "off":
         return not_applicable("cdi: off: the kubelet passes mounts and device nodes on itself")
     if evidence.reading is None:
-        return not_applicable("what pods could ask for is known once the TEE has answered")
+        return not_applicable("known only after an answer of the TEE: see query")
     if (problem := evidence.specification) is not None:
         return failed(problem.problem, problem.fix)
     answer = evidence.answer
-    limits = "limits containers" if answer and answer.limited_containers else "limits nobody"
+    limits = "limits containers" if answer and answer.limited_containers else "limits no containers"
     return ok(f"{FILE} fits the settings, and {limits}")
 
 
@@ -50,16 +52,18 @@ def kubelet_directory(evidence: Evidence) -> Outcome:
     directory = seen(evidence.directory, "the kubelet's directory")
     path = directory.path
     if directory.is_missing:
-        fix = f"start the kubelet, which makes it; in a container mount it from the node; {_WHERE}"
+        fix = (
+            f"start the kubelet, which creates it; in a container mount it from the node; {_WHERE}"
+        )
         return failed(no_directory(path), fix)
     if directory.problem:
         return failed(f"{path}: {directory.problem}", directory.refused_by or _WHERE)
     if directory.is_dead_mount:
-        text = f"{path} was deleted and made again, and this mount of it is dead"
+        text = f"{path} was deleted and created again, and this mount of it is dead"
         return failed(text, "restart the plugin's pod, which mounts the new one")
     if not directory.is_writable:
         fix = directory.refused_by or "in a container don't mount the directory read-only"
-        return failed(f"{path} can't be written to", fix)
+        return failed(f"{path} is not writable", fix)
     if directory.weakness:
         weakness = directory.weakness
         other = f"{weakness.instead}, or change it:" if weakness.instead else "change it:"
@@ -72,9 +76,9 @@ def kubelet_socket(evidence: Evidence) -> Outcome:
     directory = seen(evidence.directory, "the kubelet's directory")
     sockets = seen(evidence.sockets, "the sockets")
     if evidence.in_dra_mode:
-        return not_applicable("a DRA driver calls nobody: the kubelet finds its socket")
+        return not_applicable("not used by a DRA driver: the kubelet finds its socket")
     if directory.is_missing:
-        return not_applicable("there is no directory it could be in: see kubelet-directory")
+        return not_applicable("its directory is missing: see kubelet-directory")
     return _answers(directory.path / "kubelet.sock", sockets.kubelet, sockets.refused_by)
 
 
@@ -82,20 +86,22 @@ def _answers(path: Path, state: SocketState, refused_by: str) -> Outcome:
     start, why = "start the kubelet", "to see why it doesn't run:\nsystemctl status kubelet"
     match state:
         case SocketState.LISTENS:
-            return ok(f"somebody listens at {path}")
+            return ok(f"a process listens at {path}")
         case SocketState.MISSING:
             fix = f"{start}; {_WHERE}; {why}"
             return failed(no_socket(path), fix)
         case SocketState.REFUSES:
             return failed(
-                f"nobody listens at {path}, which an earlier kubelet left", f"{start}; {why}"
+                f"no process listens at {path}, which an earlier kubelet left", f"{start}; {why}"
             )
         case SocketState.FULL:
-            text = f"whoever listens at {path} doesn't accept connections"
-            return failed(text, "restart the kubelet, which seems to hang")
+            text = f"the process that listens at {path} doesn't accept connections"
+            return failed(text, "restart the kubelet: it seems to hang")
         case SocketState.NO_SOCKET:
             remove = shlex.join(["rm", str(path)])
-            return failed(f"{path} is no socket", f"remove it, and restart the kubelet:\n{remove}")
+            return failed(
+                f"{path} is not a socket", f"remove it, and restart the kubelet:\n{remove}"
+            )
         case SocketState.FORBIDDEN:
             return failed(f"{path} can't be connected to", refused_by)
 
@@ -106,9 +112,9 @@ def stale_sockets(evidence: Evidence) -> Outcome:
     stale = [str(path) for path in _stale(sockets)]
     if stale:
         remove = shlex.join(["rm", *stale])
-        fix = f"none is needed, a registered plugin removes them; or remove them:\n{remove}"
-        return warning(f"nobody listens any more at {', '.join(stale)}", fix)
-    return ok("there are none")
+        fix = f"none needed: a registered plugin removes them; to remove them now:\n{remove}"
+        return warning(f"no process listens at {', '.join(stale)}", fix)
+    return ok("none found")
 
 
 def _stale(sockets: SocketsSeen) -> list[object]:

@@ -18,11 +18,11 @@ _LIVE = (SocketState.LISTENS, SocketState.FULL)
 _KUBELET_DOWN = (SocketState.MISSING, SocketState.REFUSES, SocketState.FULL)
 _LABEL = "teetype=trustzone"
 _OWN_VIEW = (
-    f"wait {FAULT_SECONDS:g} s for the plugin's next query; if the fault stays, its service or pod "
-    "may not see a device or a file that doctor sees: restart it:\n"
+    f"wait {FAULT_SECONDS:g} s for the plugin's next query; if the fault stays, the service or "
+    "pod of the plugin may not see a device or a file that doctor sees: restart it:\n"
     "systemctl restart tee-device-plugin"
 )
-_SERVICE = "look at the service:\nsystemctl status tee-limit.path tee-limit.timer"
+_SERVICE = "check the service:\nsystemctl status tee-limit.path tee-limit.timer"
 _NOTHING_YET = "the TEE has not answered the plugin yet: see query"
 
 
@@ -32,11 +32,11 @@ def plugin(evidence: Evidence) -> Outcome:
     live = [path.name for path in sockets.live]
     if sockets.original_state in _LIVE:
         text = f"the original plugin listens at {sockets.original}"
-        fix = "remove its DaemonSet or end its process: of two plugins one loses the registration"
+        fix = "remove its DaemonSet or stop its process: only one of two plugins stays registered"
         return (warning if live else failed)(text, fix)
     if not live and evidence.page is not None and evidence.page.status is not None:
-        text = f"a plugin runs, and doesn't listen: {evidence.page.status.not_registered_reason}"
-        return failed(text, "begin with what failed above, and see the plugin's log")
+        text = f"a plugin runs but doesn't listen: {evidence.page.status.not_registered_reason}"
+        return failed(text, "start with the failures above, and see the plugin's log")
     if not live:
         text = "no plugin listens: there is no live tee-ram-*.sock in the kubelet's directory"
         fix = (
@@ -48,7 +48,7 @@ def plugin(evidence: Evidence) -> Outcome:
         return _silent(sockets)
     if len(live) > 1:
         text = f"{len(live)} plugins listen: {', '.join(live)}"
-        fix = "none while one takes over from another, or each has a --resource-name; else end one"
+        fix = "none during a rollout, or if each has its own --resource-name; otherwise stop one"
         return warning(text, fix)
     return ok(_one(sockets, live[0]))
 
@@ -67,7 +67,7 @@ def _silent(sockets: SocketsSeen) -> Outcome:
         f"{who}: it listens at {path.name} and {silence}; while the kubelet waits for it, no pod "
         "of the node is admitted"
     )
-    fix = "end it: systemd or the kubelet starts it again; its log may say why"
+    fix = "stop it: systemd or the kubelet starts it again; its log may show the cause"
     return failed(text, f"{fix}:\nkill -9 {sockets.pids[0]}" if is_known else fix)
 
 
@@ -83,7 +83,7 @@ def registration(evidence: Evidence) -> Outcome:
     if status.registered:
         return ok(f"the kubelet watches the list of {resource}")
     text = f"{resource} isn't registered: {status.not_registered_reason}"
-    return failed(text, "do what the reason asks for, or see not_registered in the log")
+    return failed(text, "do what the reason says, or see not_registered in the log")
 
 
 def _registered_by_the_kubelet(evidence: Evidence, resource: str) -> Outcome:
@@ -96,7 +96,7 @@ def _registered_by_the_kubelet(evidence: Evidence, resource: str) -> Outcome:
     if records.listed == 0:
         text = f"a plugin listens, and the kubelet has no healthy unit of {resource}"
         return failed(text, "see not_registered and tee_unhealthy in the plugin's log")
-    return not_applicable("neither the plugin nor the kubelet tells: see telemetry")
+    return not_applicable("neither the plugin nor the kubelet reports it: see telemetry")
 
 
 def published_slice(evidence: Evidence) -> Outcome:
@@ -106,8 +106,8 @@ def published_slice(evidence: Evidence) -> Outcome:
         return not_applicable("no plugin of this resource answers: see telemetry")
     told = status.published
     if told is None:
-        text = "the plugin that runs serves devices, not claims"
-        return failed(text, "restart it: serve: dra counts after a restart")
+        text = "the running plugin serves devices, not claims"
+        return failed(text, "restart it: serve: dra applies after a restart")
     for problem in (told.problem, told.api_error):
         if problem is not None:
             fix = "do what the message says; see node_not_served and api_server_failed in the log"
@@ -135,7 +135,7 @@ def listed_units(evidence: Evidence) -> Outcome:
         return _trouble(evidence, status.trouble, healthy)
     if status.allocatable < status.capacity:
         text = f"{healthy}; the cause is {status.unhealthy_cause}"
-        return warning(text, "end who else uses secure memory, or see reserve above")
+        return warning(text, "stop other users of secure memory, or see reserve above")
     allocated = "" if status.allocated is None else f", {status.allocated} are allocated by pods"
     return ok(f"{healthy}{allocated}")
 
@@ -155,15 +155,15 @@ def pod_resources(evidence: Evidence) -> Outcome:
     records = seen(evidence.records, "the kubelet's allocation records")
     path, resource = evidence.settings.pod_resources_socket, evidence.settings.resource_name
     if records.error:
-        lesser = (
-            "no shortage is shown, and a capacity that shrinks may take units that are allocated"
-        )
+        lesser = "no shortage is shown, and a shrinking capacity may remove allocated units"
         if seen(evidence.sockets, "the sockets").kubelet in _KUBELET_DOWN:
             text = f"the kubelet is down, so {path} doesn't answer ({records.error}): {lesser}"
             return warning(text, "start the kubelet: see kubelet-socket")
         if records.is_silent:
             text = f"the kubelet hangs or is overloaded: {path} {records.error}: {lesser}"
-            return failed(text, "see why, and restart it if it hangs:\nsystemctl status kubelet")
+            return failed(
+                text, "find the cause, and restart it if it hangs:\nsystemctl status kubelet"
+            )
         return warning(f"{path} {records.error}: {lesser}", records.fix)
     holders = _counted(len(records.allocated))
     count = records.allocated_units or 0
@@ -177,20 +177,20 @@ def pod_resources(evidence: Evidence) -> Outcome:
 def limits(evidence: Evidence) -> Outcome:
     """With `cdi: on` each container that holds units is limited to them in the TEE."""
     if evidence.settings.cdi == "off":
-        return not_applicable("cdi: off: the TEE limits nobody, units are bookkeeping")
+        return not_applicable("cdi: off: the TEE limits no containers, units are accounting only")
     told = evidence.status.limits if evidence.status else None
     if told is None:
-        return not_applicable("the plugin reports no limits: see telemetry, and cdi above")
+        return not_applicable("the plugin reports no limits: see telemetry and cdi")
     return _limited(told)
 
 
 def _limited(told: LimitsTold) -> Outcome:
     text = f"{told.limited} containers are limited, {told.groups} of {told.groups_max} groups used"
     if told.unset:
-        fix = "see why the host service did not set them again:\njournalctl -u tee-limit"
-        return failed(f"{text}; a restart of the TEE took the limits of {told.unset}", fix)
+        fix = "find out why the host service did not set them again:\njournalctl -u tee-limit"
+        return failed(f"{text}; a restart of the TEE removed the limits of {told.unset}", fix)
     if told.unrecorded:
-        fix = "use a container runtime with CDI, or see why they have not started"
+        fix = "use a container runtime with CDI, or find out why they have not started"
         return failed(f"{text}; {told.unrecorded} hold units and have no TEE access", fix)
     if told.reconcile_problem:
         return warning(f"{text}; the host service: {told.reconcile_problem}", _SERVICE)
@@ -200,7 +200,7 @@ def _limited(told: LimitsTold) -> Outcome:
 
 
 def _counted(containers: int) -> str:
-    return {0: "nobody", 1: "one container"}.get(containers, f"{containers} containers")
+    return {0: "no container", 1: "one container"}.get(containers, f"{containers} containers")
 
 
 def telemetry(evidence: Evidence) -> Outcome:
@@ -213,15 +213,17 @@ def telemetry(evidence: Evidence) -> Outcome:
         case PageState.OURS:
             return ok(f"a plugin answers at {listen}")
         case PageState.SOMEBODY_ELSE:
-            text = f"what answers at {listen} is no tee-device-plugin"
-            return failed(text, f"give another {flag}, or end what listens there")
+            text = f"the server at {listen} is not a tee-device-plugin"
+            return failed(text, f"give another {flag}, or stop the process that listens there")
         case PageState.NO_SUCH_ADDRESS:
-            text = f"{listen} is no address of this machine" + f" ({page.error})" * bool(page.error)
-            return failed(text, f"give a {flag} that is: :PORT stands for all addresses")
+            text = f"{listen} is not an address of this machine" + f" ({page.error})" * bool(
+                page.error
+            )
+            return failed(text, f"give a {flag} of this machine; :PORT means all addresses")
         case PageState.SILENT:
             text = f"{listen}: {page.error}"
             hangs = seen(evidence.sockets, "the sockets").silent
-            fix = f"give another {flag}, or restart what listens there"
+            fix = f"give another {flag}, or restart the process that listens there"
             return failed(text, "see plugin: its process hangs" if hangs else fix)
         case PageState.NOBODY:
             runs = bool(seen(evidence.sockets, "the sockets").live)
@@ -231,8 +233,8 @@ def telemetry(evidence: Evidence) -> Outcome:
 def _nobody(listen: str, flag: str, *, runs: bool) -> Outcome:
     if not runs:
         return ok(f"{listen} is free")
-    fix = f"give doctor the plugin's {flag}, and run it in the plugin's pod if it has one"
-    return warning(f"a plugin runs, and nobody answers at {listen}", fix)
+    fix = f"give doctor the plugin's {flag}; if the plugin runs in a pod, run doctor there"
+    return warning(f"a plugin runs, but no server answers at {listen}", fix)
 
 
 def node_label(evidence: Evidence) -> Outcome:
@@ -249,4 +251,4 @@ def node_label(evidence: Evidence) -> Outcome:
         f"kubectl get nodes -l {label}\n"
         f"kubectl label nodes NODE {label}"
     )
-    return not_applicable("the node's labels can't be seen from here", fix)
+    return not_applicable("doctor can't see the node's labels", fix)

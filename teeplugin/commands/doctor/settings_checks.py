@@ -50,7 +50,7 @@ def configuration(evidence: Evidence) -> Outcome:
     if not evidence.socket_path_fits:
         text = (
             f"a socket's path in {settings.device_plugins_dir} would be over "
-            f"{LONGEST_SOCKET_PATH} bytes, the longest there is"
+            f"{LONGEST_SOCKET_PATH} bytes, the limit of Linux"
         )
         return failed(text, "give a shorter --kubelet-dir, for instance a link to it")
     if evidence.loaded and (doubts := evidence.loaded.doubts):
@@ -61,7 +61,7 @@ def configuration(evidence: Evidence) -> Outcome:
         for key, setting in settings_in_force(evidence).items()
         if setting.origin != "default"
     ]
-    return ok(", ".join([*given, "all else by default"]) if given else "all by default")
+    return ok(", ".join([*given, "defaults for the rest"]) if given else "all defaults")
 
 
 def running_settings(evidence: Evidence) -> Outcome:
@@ -83,10 +83,10 @@ def running_settings(evidence: Evidence) -> Outcome:
         ]
         if others:
             fix = "start doctor with the flags, variables and file of the plugin"
-            return warning(f"the plugin that runs has another {', '.join(others)}", fix)
-        text = "the plugin that runs has the same, as far as it tells"
+            return warning(f"the running plugin has another {', '.join(others)}", fix)
+        text = "the running plugin reports the same settings"
         return _as_reread(status) or ok(text)
-    return not_applicable("no plugin is seen to run")
+    return not_applicable("no running plugin found")
 
 
 def _differing_told(ours: Settings, status: PluginStatus) -> Iterator[str]:
@@ -102,11 +102,11 @@ def _as_reread(status: PluginStatus | None) -> Outcome | None:
     """Tell of settings that the plugin has read since, and that aren't in force."""
     if status is not None and status.settings_waiting:
         waiting = ", ".join(f"{key} {text}" for key, text in status.settings_waiting.items())
-        text = f"the plugin keeps its old settings until it is restarted: {waiting} waits"
+        text = f"new settings need a restart of the plugin: {waiting}"
         return warning(text, "restart the plugin")
     if status is None or status.settings_problem is None:
         return None
-    text = f"the plugin has read them anew and kept the old: {status.settings_problem}"
+    text = f"the plugin rejected a reload and kept the old settings: {status.settings_problem}"
     return warning(text, "do what the message says at its end, and send the plugin SIGHUP")
 
 
@@ -118,7 +118,7 @@ def preload(evidence: Evidence) -> Outcome:
     is_ours = evidence.loaded is None or evidence.backend_is_ours
     if evidence.preloaded and is_ours:
         text = (
-            f"LD_PRELOAD={evidence.preloaded} is set: the plugin keeps it from its helper, but "
+            f"LD_PRELOAD={evidence.preloaded} is set: the plugin removes it for its helper, but "
             "iTrustee's library ends other clients that have it"
         )
         return warning(text, "start the plugin, and clients of the TEE, without LD_PRELOAD")
@@ -138,6 +138,6 @@ def backend(evidence: Evidence) -> Outcome:
         text = f"{name} has bugs: {'; '.join(evidence.answer.bugs)}"
         return warning(text, "report it to the backend's author")
     if evidence.backend_simulated:
-        text = f"{name}: its units stand for no memory"
-        return warning(text, "give --backend libteec wherever pods are to run")
+        text = f"{name}: its units have no memory behind them"
+        return warning(text, "on nodes for pods give --backend libteec")
     return ok(name)

@@ -22,7 +22,7 @@ SLOW_SECONDS = 1.0
 """A query of a fresh helper takes 25 ms: one that takes so long waited for something."""
 
 _MIB = units.KIB**2
-_NO_READING = not_applicable("without a reading nothing is known of it: see query")
+_NO_READING = not_applicable("unknown without a reading: see query")
 
 
 def query(evidence: Evidence) -> Outcome:
@@ -30,14 +30,14 @@ def query(evidence: Evidence) -> Outcome:
     answer = evidence.answer
     if answer is None:
         if evidence.backend_problem:
-            return not_applicable("there is no backend to ask: see backend")
+            return not_applicable("there is no backend: see backend")
         raise NotSeenError("the backend's answer")
     if (error := answer.error) is not None:
         text = f"{error.kind}: {error}"
         # It may just have been asked by the plugin, whose trusted application has one session.
         return (warning if isinstance(error, Busy) else failed)(text, error.fix)
     if answer.seconds > SLOW_SECONDS:
-        text = f"a reading came after {answer.seconds:.1f} s; {QUERY_SECONDS:g} s is the deadline"
+        text = f"a reading came after {answer.seconds:.1f} s; {QUERY_SECONDS:g} s is the timeout"
         return warning(text, TimedOut.default_fix)
     return ok(f"a reading after {answer.seconds * 1000:.0f} ms")
 
@@ -67,12 +67,12 @@ def reserve(evidence: Evidence) -> Outcome:
     kept = f"{format_size(reserve_bytes)} are kept"
     if reserve_bytes >= memory.total_bytes:
         text = f"{kept} of {format_size(memory.total_bytes)}: nothing is left for units"
-        return failed(text, "leave --reserve out, which takes the backend's own, or give less")
+        return failed(text, "leave out --reserve to use the backend's default, or give less")
     used_bytes = memory.total_bytes - memory.free_bytes
     allocated = evidence.allocated_units
     if allocated is None:
         if used_bytes > reserve_bytes:
-            text = f"{kept}, {format_size(used_bytes)} are in use, and who holds units isn't known"
+            text = f"{kept}, {format_size(used_bytes)} are in use, and holders are unknown"
             return not_applicable(text)
         allocated = 0
     unit_bytes = evidence.unit_bytes
@@ -82,19 +82,19 @@ def reserve(evidence: Evidence) -> Outcome:
         count = units.units_in(_capacity_bytes(evidence, memory), unit_bytes)
         short = units.units_short(max(0, count - allocated), memory.free_bytes, unit_bytes)
         text = (
-            f"{kept}, but others than pods use at least {format_size(unallocated_bytes)}: "
+            f"{kept}, but external use is at least {format_size(unallocated_bytes)}: "
             f"{short} of {count} units have no memory behind them"
         )
         enough = flag_size(-(-unallocated_bytes // _MIB) * _MIB)
         fix = (
-            "end what uses the TEE's memory outside Kubernetes, and pods that take more than they "
-            f"asked for; if there is none, the TEE itself needs more: --reserve {enough}"
+            "end what uses the TEE's memory outside Kubernetes, and pods that use more than they "
+            f"requested; if there is none, the TEE itself needs more: --reserve {enough}"
         )
         return warning(text, fix)
     if not (unused_bytes := reserve_bytes - unallocated_bytes):
-        return ok(f"{kept}, and others than pods use no more")
+        return ok(f"{kept}, and external use is not larger")
     unused = format_size(unused_bytes)
-    return ok(f"{kept}, {unused} of them not in use: so much of others' use would go unnoticed")
+    return ok(f"{kept}, {unused} of them unused: this hides the same amount of external use")
 
 
 def precision(evidence: Evidence) -> Outcome:
@@ -109,7 +109,7 @@ def precision(evidence: Evidence) -> Outcome:
     if (refused := _too_many(settings, capacity_bytes, count, made)) is not None:
         return refused
     if not count and evidence.reserve_bytes >= memory.total_bytes:
-        return not_applicable("nothing is left to be divided: see reserve")
+        return not_applicable("no memory is left for units: see reserve")
     if not count:
         text = f"one unit of {format_size(settings.unit_bytes)} is more than the capacity"
         finest = f"-precision {max(units.MIN_PRECISION_KB, capacity_bytes // units.KIB)} or less"
@@ -122,7 +122,7 @@ def precision(evidence: Evidence) -> Outcome:
     if count > units.COSTLY_UNITS:
         comfortable = units.comfortable_precision_kb(capacity_bytes)
         fix = f"give -precision {comfortable}, under a --resource-name of its own"
-        return warning(f"{text}; so many cost the kubelet seconds at each restart", fix)
+        return warning(f"{text}; this number costs the kubelet seconds at each restart", fix)
     return ok(text)
 
 
@@ -145,11 +145,11 @@ def allocated_unit_size(evidence: Evidence) -> Outcome:
             f"{units.counted(allocated, 'unit')} of {format_size(size)}"
             for size, allocated in others.items()
         )
-        text = f"pods hold {sizes}, which count as {format_size(evidence.unit_bytes)} now"
-        fix = "start these pods anew, or give each precision a --resource-name of its own"
+        text = f"pods hold {sizes}, which now count as {format_size(evidence.unit_bytes)}"
+        fix = "create these pods again, or give each precision its own --resource-name"
         return warning(text, fix)
     if not by_size:
-        return ok("no pod is known to hold units")
+        return ok("no pod holds units")
     return ok(f"pods hold {units.counted(sum(by_size.values()), 'unit')} of this size")
 
 

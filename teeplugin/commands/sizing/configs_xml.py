@@ -64,7 +64,7 @@ def read_configs_xml(path: str, content: bytes) -> Description:
         _check_encoding(file, content)
         line = error.getLineNumber() or 1
         raise ConfigError(
-            f"{file} line {line}: broken XML: {error.getMessage()}: mend the file"
+            f"{file} line {line}: broken XML: {error.getMessage()}: correct the file"
         ) from None
     except DefusedXmlException:
         raise handler.fault(
@@ -98,7 +98,7 @@ def _check_encoding(file: str, content: bytes) -> None:
             line = content.count(b"\n", 0, error.start) + 1
         else:
             return
-    names = f"names the encoding {encoding}" if named else "names no encoding, so it is UTF-8"
+    names = f"names the encoding {encoding}" if named else "declares no encoding, so it is UTF-8"
     raise ConfigError(
         f"{file} line {line}: {names}, but its bytes aren't {encoding}: save it as UTF-8 with "
         'encoding="UTF-8" in its first line'
@@ -132,7 +132,7 @@ class _Handler(ContentHandler):
         if not self._path and name != ROOT:
             raise self.fault(f"the outermost tag is {shown(name)}: give a configs.xml, with {ROOT}")
         if self._known():
-            raise self.fault(f"{shown(name)} stands within {self._path[-1]}: give that one value")
+            raise self.fault(f"{shown(name)} is inside {self._path[-1]}: give that one value")
         if len(self._path) == 1:
             self._enter_section(name)
         self._path.append(name)
@@ -140,7 +140,7 @@ class _Handler(ContentHandler):
         if section is None and self._path == [ROOT, _DOUBTED, name]:
             self._doubt(name)
         if section and self._path != [ROOT, section, name]:
-            raise self.fault(f"{name} belongs into {section}: move it there")
+            raise self.fault(f"{name} belongs in {section}: move it there")
         if section:
             if name in self.written:
                 raise self.fault(f"{name} stands in line {self.written[name].line}: remove one")

@@ -62,7 +62,7 @@ class Application:
         if description.uuid is None:
             yield "the UUID isn't given: the TA can't be loaded without one"
         if description.keep_alive:
-            yield "keep-alive: it holds its memory when its sessions are closed, too"
+            yield "keep-alive: it keeps its memory after its sessions are closed"
         if (kind := APP_TARGET_TYPES.get(description.target_type or "")) is not None:
             yield (
                 f"target_type {description.target_type} is {kind}: its interpreter and its files "

@@ -173,7 +173,7 @@ def _overhead(load: Load, suffix: str) -> Iterable[Part]:
         yield Part(
             PartName.OVERHEAD,
             UNSEEN_CODE_BYTES * load.instances,
-            f"code and data, its binary not being given{suffix}",
+            f"code and data, estimated without its binary{suffix}",
             Certainty.ASSUMED,
         )
 

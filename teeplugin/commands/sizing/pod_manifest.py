@@ -134,10 +134,10 @@ def _head(estimate: Estimate) -> Iterator[str]:
         yield from (f"  {note}" for note in each.notes())
     yield (
         f"They need {kib_text(rounded.needed_bytes)}: {rounded.units} units where the plugin's "
-        f"precision is {estimate.precision_kb} KiB, and there only."
+        f"precision is {estimate.precision_kb} KiB, and only there."
     )
-    yield "tee-device-plugin size tells how this comes about, and how sure it is."
-    yield "The image has to bring libteec.so, the libraries it needs, and the signed TAs:"
+    yield "Run tee-device-plugin size to see how this was calculated, and how certain it is."
+    yield "The image must contain libteec.so, the libraries it needs, and the signed TAs:"
     for each in estimate.applications:
         yield f"- {TA_DIRECTORY}/{each.description.uuid or 'UUID'}.sec"
 

@@ -22,8 +22,8 @@ from teeplugin.primitives.document import document
 _MEANINGS: Mapping[Certainty, str] = {
     Certainty.STATED: "it is in the TA's files",
     Certainty.READ: "it is in the TA's binary",
-    Certainty.ESTIMATED: "by a formula that wasn't tried on hardware",
-    Certainty.ASSUMED: "a round figure or a default, to be measured where it matters",
+    Certainty.ESTIMATED: "by a formula not verified on hardware",
+    Certainty.ASSUMED: "an estimate or a default: measure it if it matters",
 }
 _ROUNDING = "rounding"
 _FORMULA = 2

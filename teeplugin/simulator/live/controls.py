@@ -159,7 +159,7 @@ class Controls:
 
     def _kubelet_runs(self) -> bool:
         if not self._stage.kubelet.running:
-            self._stage.timeline.played("the kubelet is stopped: pods neither come nor go")
+            self._stage.timeline.played("the kubelet is stopped: no pod can start or end")
         return self._stage.kubelet.running
 
     async def _more(self) -> None:
@@ -185,7 +185,7 @@ class Controls:
 
     def _play_fault(self, fault: str) -> None:
         self._stage.tee.play(fault=fault)
-        self._stage.timeline.played(f"the TEE plays the fault {fault}")
+        self._stage.timeline.played(f"the TEE simulates the fault {fault}")
 
     async def _kubelet(self) -> None:
         kubelet = self._stage.kubelet

@@ -235,7 +235,7 @@ def _missing(admission: Admission, units: int, unit_bytes: int, access: Containe
     ]
     missing += [f"mount {host}" for host, *_ in sorted(wanted_mounts - mounts)]
     missing += [f"device {host}" for host, *_ in sorted(wanted_devices - devices)]
-    return f"not handed out: {', '.join(missing)}" if missing else ""
+    return f"missing in the allocation: {', '.join(missing)}" if missing else ""
 
 
 def handed_text(admission: Admission) -> str:
@@ -250,7 +250,7 @@ def handed_text(admission: Admission) -> str:
     parts += [f"{key}={value}" for key, value in sorted(plain.items())]
     if longer := sorted(admission.envs.keys() - plain.keys()):
         parts.append(f"the same as {', '.join(longer)}")
-    return f"handed to the container: {', '.join(parts) or 'nothing'}"
+    return f"given to the container: {', '.join(parts) or 'nothing'}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ class Course:
         if key in ("remove", "use", "keeps", "restarts") and word not in self._pods:
             meant = nearest(word, self._pods)
             fix = f"did you mean {shown(meant)}?" if meant else "admit it in a step before"
-            return f"no such pod is there: {fix}"
+            return f"no such pod: {fix}"
         if key in ("remove", "refused"):
             del self._pods[word]
             self._new.discard(word)
@@ -53,7 +53,7 @@ class Course:
         if pod == PROBE:
             return "is the name of the pod that `fits` tries: give it another"
         if pod in self._pods:
-            return "is there already: remove it first, or give it another name"
+            return "exists already: remove it first, or give it another name"
         self._pods[pod] = None
         self._new.add(pod)
         return ""

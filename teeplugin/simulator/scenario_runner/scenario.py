@@ -34,7 +34,7 @@ TOUR = "tour"
 
 _PROFILES = {profile.version: profile for profile in (NEWEST, MODERN, OLD)}
 _NOTHING = "none"
-_NOT_A_PATH = "not a path that containers are promised"
+_NOT_A_PATH = "not a path that containers need"
 
 
 class _Tee(Part):

@@ -139,7 +139,7 @@ async def test_a_helper_that_cant_be_ended_is_told_instead_of_another_query(
     expected = r"earlier query's helper \(process 4711\) can't be ended: .* TEEC_InvokeCommand"
     with pytest.raises(TimedOut, match=expected) as caught:
         await tee.memory()
-    assert "what holds the call" in caught.value.fix
+    assert "what blocks the call" in caught.value.fix
 
 
 async def test_a_helper_that_cant_be_started_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ async def test_a_socket_behind_which_nobody_listens(
     looks = Teecd()
     await looks.look("itrustee")
     looks.suspect = True
-    with pytest.raises(Unreachable, match="teecd is not running: nobody listens") as caught:
+    with pytest.raises(Unreachable, match="teecd is not running: no process listens") as caught:
         await looks.look("itrustee")
     assert "systemctl start teecd" in caught.value.fix
     Path(teecd.SOCKET).unlink()
@@ -165,7 +165,7 @@ async def test_a_socket_behind_which_nobody_listens(
     with pytest.raises(Unreachable, match="there is no"):
         await looks.look("itrustee")
     monkeypatch.setattr(teecd, "SOCKET", "/dev/null")
-    with pytest.raises(Unreachable, match="is no socket"):
+    with pytest.raises(Unreachable, match="is not a socket"):
         await looks.look("itrustee")
 
 

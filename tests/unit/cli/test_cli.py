@@ -314,5 +314,5 @@ def test_a_flag_without_its_dash_is_taken_and_told() -> None:
         ("health-interval", "30"),
     ]
     assert line.without_dash == ("internal=30",)
-    with pytest.raises(ConfigError, match="interal=30: is no flag"):
+    with pytest.raises(ConfigError, match="interal=30: is not a flag"):
         read_flags(["interal=30"], {})

@@ -60,33 +60,33 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "bad-reply: a bug", "report it"),
     ("a backend that blocks", "query", {"answer": None}, "timed out", "blocks"),
     ("a path that is missing", "containers", {"missing_paths": ("/dev/tee0",)},
-     "/dev/tee0, which containers need, aren't below /", "--host-root"),
+     "/dev/tee0, which containers need, are missing below /", "--host-root"),
     ("no directory", "kubelet-directory", {"directory": directory(is_missing=True)},
      "there is no directory /k/device-plugins", "--kubelet-dir"),
     ("a file for a directory", "kubelet-directory",
      {"directory": directory(problem="is no directory")}, "is no directory", "--kubelet-dir"),
     ("a dead mount", "kubelet-directory", {"directory": directory(is_dead_mount=True)},
-     "was deleted and made again", "restart the plugin's pod"),
+     "was deleted and created again", "restart the plugin's pod"),
     ("a read-only mount", "kubelet-directory", {"directory": directory(is_writable=False)},
-     "can't be written to", "read-only"),
+     "is not writable", "read-only"),
     ("a directory that others can change", "kubelet-directory",
      {"directory": directory(weakness=Weakness("/k is drwxrwxrwx: must be", "chmod go-w /k"))},
      "/k is drwxrwxrwx: must be", "chmod go-w /k"),
     ("no kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.MISSING)},
      "there is no /k/device-plugins/kubelet.sock", "start the kubelet"),
     ("a dead kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.REFUSES)},
-     "nobody listens", "start the kubelet"),
+     "no process listens", "start the kubelet"),
     ("a hung kubelet", "kubelet-socket", {"sockets": sockets(kubelet=SocketState.FULL)},
      "doesn't accept", "restart the kubelet"),
     ("a file for the kubelet's socket", "kubelet-socket",
-     {"sockets": sockets(kubelet=SocketState.NO_SOCKET)}, "is no socket",
+     {"sockets": sockets(kubelet=SocketState.NO_SOCKET)}, "is not a socket",
      "rm /k/device-plugins/kubelet.sock"),
     ("a forbidden socket", "kubelet-socket",
      {"sockets": sockets(kubelet=SocketState.FORBIDDEN, refused_by="run it as root")},
      "can't be connected to", "as root"),
     ("a directory that SELinux refuses", "kubelet-directory",
      {"directory": directory(is_writable=False, refused_by="SELinux refuses it: look")},
-     "can't be written to", "SELinux refuses it: look"),
+     "is not writable", "SELinux refuses it: look"),
     ("no plugin", "plugin", {"sockets": sockets(plugins={}), "page": PageSeen(PageState.NOBODY)},
      "no plugin listens", "start it"),
     ("the original plugin", "plugin",
@@ -105,11 +105,11 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("a plugin that was never answered", "plugin",
      {"sockets": sockets(plugins={}),
       "page": page(capacity=0, not_registered_reason="not answered yet")},
-     "a plugin runs, and doesn't listen: not answered yet", "what failed above"),
+     "a plugin runs but doesn't listen: not answered yet", "failures above"),
     ("somebody else at the port", "telemetry", {"page": PageSeen(PageState.SOMEBODY_ELSE)},
-     "is no tee-device-plugin", "another --listen"),
+     "is not a tee-device-plugin", "another --listen"),
     ("an address of another machine", "telemetry", {"page": PageSeen(PageState.NO_SUCH_ADDRESS)},
-     "is no address of this machine", ":PORT"),
+     "is not an address of this machine", ":PORT"),
     ("a plugin that hangs", "plugin",
      {"sockets": sockets(silent={OURS: "did not answer within 2 s"}),
       "page": PageSeen(PageState.SILENT, error="no answer within 3 s")},
@@ -123,7 +123,7 @@ BROKEN: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "do not fit the TEE: --reserve 64MiB: nothing is left", "the plugin's settings"),
     ("a port that swallows", "telemetry",
      {"page": PageSeen(PageState.SILENT, error="no answer within 3 s")},
-     "no answer within 3 s", "restart what listens"),
+     "no answer within 3 s", "restart the process"),
 ]  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def test_the_fix_for_too_many_units_mends_it() -> None:
     tee = answer(total=128 * 1024**3, free=128 * 1024**3)
     fix = broken(judged(answer=tee), "precision", "the kubelet takes at most 226600")
     _, finest = flag_in(fix, "-precision")
-    fix = warned(judged(("precision", finest), answer=tee), "precision", "cost the kubelet")
+    fix = warned(judged(("precision", finest), answer=tee), "precision", "costs the kubelet")
     _, comfortable = flag_in(fix, "-precision")
     mended(judged(("precision", comfortable), answer=tee), "precision")
 
@@ -186,7 +186,7 @@ def test_the_fix_for_too_large_a_unit_mends_it() -> None:
 
 def test_the_fix_for_too_small_a_reserve_mends_it() -> None:
     tee = answer(free=40 * MIB)  # 13 units are allocated, which are 6.5 MiB
-    fix = warned(judged(answer=tee), "reserve", "use at least 17.5 MiB")
+    fix = warned(judged(answer=tee), "reserve", "use is at least 17.5 MiB")
     assert "outside Kubernetes" in fix
     _, enough = flag_in(fix, "--reserve")
     mended(judged(("reserve", enough), answer=tee), "reserve")
@@ -215,20 +215,20 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
     ("a bug beside the reading", "backend", {"answer": answer(bugs=("checks() raised KeyError",))},
      "checks() raised KeyError", "author"),
     ("a busy TEE", "query", {"answer": Answer(error=Busy("no session"))}, "busy: no session",
-     "asked again"),
+     "retries"),
     ("a slow TEE", "query", {"answer": answer(seconds=3.21)}, "after 3.2 s", "calls stuck"),
     ("an exhausted TEE", "figures", {"answer": answer(free=0)}, "0 B free", "free secure memory"),
     ("units of another size", "allocated-unit-size", {"recorded": (OTHERS, ENDED)},
-     "10 units of 1 MiB, which count as 512 KiB now", "start these pods anew"),
+     "10 units of 1 MiB, which now count as 512 KiB", "create these pods again"),
     ("a killed plugin's socket", "stale-sockets",
      {"sockets": sockets(plugins={OURS: SocketState.LISTENS, OLD: SocketState.REFUSES})},
-     f"any more at {OLD}", f"rm {OLD}"),
+     f"no process listens at {OLD}", f"rm {OLD}"),
     ("a killed original's socket", "stale-sockets",
      {"sockets": sockets(original=DIRECTORY / "tee-ram.sock", original_state=SocketState.REFUSES)},
-     "any more at /k/device-plugins/tee-ram.sock", "rm /k/device-plugins/tee-ram.sock"),
+     "no process listens at /k/device-plugins/tee-ram.sock", "rm /k/device-plugins/tee-ram.sock"),
     ("two plugins", "plugin",
      {"sockets": sockets(plugins=dict.fromkeys((OURS, OLD), SocketState.LISTENS))},
-     f"2 plugins listen: {OURS.name}, {OLD.name}", "takes over"),
+     f"2 plugins listen: {OURS.name}, {OLD.name}", "during a rollout"),
     ("the original beside ours", "plugin", {"sockets": sockets(original_state=SocketState.FULL)},
      "the original plugin listens", "remove its DaemonSet"),
     ("a shortage", "listed-units", {"page": page(allocatable=100, unhealthy_cause="shortage")},
@@ -244,11 +244,11 @@ WARNING: list[tuple[str, str, Mapping[str, Any], str, str]] = [
      "mount pod-resources"),
     ("a precision that waits", "running-settings",
      {"page": page(settings_waiting={"precision": "1024"})},
-     "keeps its old settings until it is restarted: precision 1024 waits", "restart the plugin"),
+     "new settings need a restart of the plugin: precision 1024", "restart the plugin"),
     ("a plugin elsewhere", "telemetry", {"page": PageSeen(PageState.NOBODY)},
-     "nobody answers at 127.0.0.1:9840", "the plugin's --listen"),
+     "no server answers at 127.0.0.1:9840", "the plugin's --listen"),
     ("settings that were kept", "running-settings", {"page": page(settings_problem="-p 1: bad")},
-     "kept the old: -p 1: bad", "SIGHUP"),
+     "kept the old settings: -p 1: bad", "SIGHUP"),
     ("another resource", "running-settings", {"page": page(resource="x.y/z", unit_bytes=MIB)},
      "has another resource-name, precision", "flags, variables and file"),
 ]  # fmt: skip
@@ -289,7 +289,7 @@ def test_ended_pods_hold_nothing() -> None:
     ):
         text = judged(recorded=recorded).of("allocated-unit-size").text
         expected = f"pods hold {units} units of this size"
-        assert text == (expected if units else "no pod is known to hold units")
+        assert text == (expected if units else "no pod holds units")
     # Where the kubelet doesn't tell who holds units, all may.
     unread = RecordsSeen(error="isn't there", fix="mount pod-resources")
     warned(judged(recorded=(ENDED,), records=unread), "allocated-unit-size", "40 units of 2 MiB")

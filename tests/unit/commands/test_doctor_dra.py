@@ -58,5 +58,5 @@ def test_a_device_plugin_has_no_slice() -> None:
 @pytest.mark.anyio
 async def test_records_are_read_by_claims(tmp_path: Path) -> None:
     seen = await look_at_records(tmp_path / "none", Settings(serve="dra"))
-    assert seen.error == "isn't there"
+    assert seen.error == "is missing"
     assert seen.listed is None

@@ -42,7 +42,7 @@ def test_a_specification_that_fits_and_limits_that_hold_are_ok() -> None:
 
 def test_a_tee_that_limits_nobody_is_named_as_such() -> None:
     report = judged(ON)
-    assert report.of("cdi").text.endswith("and limits nobody")
+    assert report.of("cdi").text.endswith("and limits no containers")
     assert report.of("limits").result is Result.NOT_APPLICABLE
 
 
@@ -60,7 +60,7 @@ def test_more_units_than_amounts_would_end_the_plugin() -> None:
 @pytest.mark.parametrize(
     ("changes", "words", "fix"),
     [
-        ({"unset": 1}, "took the limits of 1", "journalctl -u tee-limit"),
+        ({"unset": 1}, "removed the limits of 1", "journalctl -u tee-limit"),
         ({"unrecorded": 3}, "3 hold units and have no TEE access", "runtime with CDI"),
     ],
 )

@@ -22,7 +22,7 @@ def test_the_plugin_that_runs_is_compared_setting_by_setting() -> None:
     assert fix.endswith("tee-device-plugin doctor -precision 1024 --config 'a b.yaml'")
     mended(judged(("precision", "1024"), process=process), "running-settings")
     unread = replace(process, settings=None)
-    assert "as far as it tells" in judged(process=unread).of("running-settings").text
+    assert "reports the same" in judged(process=unread).of("running-settings").text
 
 
 def test_units_are_counted_as_the_running_plugin_counts_them() -> None:
@@ -33,9 +33,9 @@ def test_units_are_counted_as_the_running_plugin_counts_them() -> None:
     assert "128 units of 512 KiB" in report.of("figures").text
     # What a restart would make of it.
     assert report.of("precision").text.startswith("64 units of 1 MiB")
-    warned(report, "running-settings", "precision 1024 waits")
+    warned(report, "running-settings", "restart of the plugin: precision 1024")
     report = judged(flags, page=PageSeen(PageState.NOBODY))
-    warned(report, "allocated-unit-size", "13 units of 512 KiB, which count as 1 MiB now")
+    warned(report, "allocated-unit-size", "13 units of 512 KiB, which now count as 1 MiB")
 
 
 def test_units_of_another_resource_arent_taken_for_ours() -> None:

@@ -87,7 +87,7 @@ def test_what_has_to_be_known_is_noted(tmp_path: Path) -> None:
     assert all(f"  note: {note}\n" in size(tmp_path / "app.xml") for note in ta["notes"])
     assert all(f"#   {note}\n" in pod(*IMAGE, tmp_path / "app.xml") for note in ta["notes"])
     assert data(EXAMPLE)["tas"][0]["notes"] == [
-        "keep-alive: it holds its memory when its sessions are closed, too"
+        "keep-alive: it keeps its memory after its sessions are closed"
     ]
 
 

@@ -105,10 +105,10 @@ HOSTILE: dict[str, tuple[bytes, list[str]]] = {
     "truncated": (configs_xml(HEAP).encode()[:150], ["line 4: broken XML"]),
     "cut in a character": (
         "<ConfigInfo>\n<é".encode()[:-1],
-        ["line 2: names no encoding", "its bytes aren't UTF-8"],
+        ["line 2: declares no encoding", "its bytes aren't UTF-8"],
     ),
     "another tag closed": (b"<ConfigInfo>\n<a></b>\n</ConfigInfo>", ["line 2: broken XML"]),
-    "garbage in it": (b"<ConfigInfo>\n\n\x00\x01\xff</ConfigInfo>", ["line 3: names no encoding"]),
+    "garbage in it": (b"<ConfigInfo>\n\n\x00\x01\xff</ConfigInfo>", ["declares no encoding"]),
     "two roots": (configs_xml(HEAP).encode() * 2, ["line 7: broken XML"]),
     "an unknown entity": (configs_xml("<heap_size>&x;</heap_size>").encode(), ["line 4: broken"]),
     "no configs.xml": (b"\n<html><body/></html>", ["line 2: the outermost tag is html", "give"]),
@@ -121,12 +121,12 @@ HOSTILE: dict[str, tuple[bytes, list[str]]] = {
     ),
     "a tag in the wrong part": (
         configs_xml(STACK, basic=HEAP).encode(),
-        ["line 2: heap_size belongs into TA_Manifest_Info"],
+        ["line 2: heap_size belongs in TA_Manifest_Info"],
     ),
-    "a tag too deep": (configs_xml(f"<more>{HEAP}</more>").encode(), ["line 4", "belongs into"]),
+    "a tag too deep": (configs_xml(f"<more>{HEAP}</more>").encode(), ["line 4", "belongs in"]),
     "a tag in a value": (
         configs_xml("<heap_size>8<b/>1920</heap_size>").encode(),
-        ["line 4: b stands within heap_size", "give"],
+        ["line 4: b is inside heap_size", "give"],
     ),
     "GBK that is called UTF-8": (
         "<?xml version='1.0' encoding='UTF-8'?>\n<ConfigInfo>\n<!-- 温 -->".encode("gbk"),

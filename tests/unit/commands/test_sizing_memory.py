@@ -70,7 +70,7 @@ def test_code_is_read_where_its_binary_is_given_and_else_assumed(load: Load) -> 
     code = [part for part in parts_of(load) if part.name is PartName.CODE]
     assert bool(code) == (load.code_bytes is not None)
     assert all(part.certainty is Certainty.READ for part in code)
-    assumed = [part for part in parts_of(load) if "binary not being given" in part.formula]
+    assumed = [part for part in parts_of(load) if "without its binary" in part.formula]
     assert len(assumed) == (load.code_bytes is None)
 
 

@@ -52,7 +52,7 @@ def test_what_cannot_be_prepared_is_told(results: list[dict[str, Any]], words: s
 
 @pytest.mark.parametrize("found", [{}, {"metadata": {"uid": "other"}}])
 def test_a_claim_of_another_uid_is_refused(found: dict[str, Any]) -> None:
-    with pytest.raises(ClaimError, match="not uid-one: it was deleted and made again"):
+    with pytest.raises(ClaimError, match="not uid-one: it was deleted and created again"):
         prepared_of(found, ONE, POOL, UNIT)
 
 

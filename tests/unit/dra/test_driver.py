@@ -100,7 +100,7 @@ async def test_each_claim_has_an_answer_of_its_own(instance: Instance, kubelet: 
         for _ in range(2):
             answers = await kubelet.prepare(good, stale, away)
     assert not answers[good.uid].error
-    assert "deleted and made again" in answers[stale.uid].error
+    assert "deleted and created again" in answers[stale.uid].error
     assert answers[away.uid].error == "the API server is away: it is asked again"
     told = [log["claim"] for log in logs if log["event"] == "claim_not_prepared"]
     assert told == ["stale", "away"]

@@ -187,7 +187,7 @@ async def test_an_id_named_twice_is_refused(served: Served) -> None:
     served.list_units(4)
     error = await served.refusal("Allocate", allocate_request(["1", "2", "1"]))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert "device 1 is named twice" in (error.details() or "")
+    assert "device 1 is requested twice" in (error.details() or "")
 
 
 async def test_allocate_is_refused_while_a_fault_stands_with_cause_and_fix(served: Served) -> None:

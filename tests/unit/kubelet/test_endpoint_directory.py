@@ -222,8 +222,8 @@ async def test_an_unsafe_directory_is_waited_for_until_it_is_mended(
             await eventually("our socket", lambda: ours.endpoint.in_place)
     (told,) = [one for one in logs if one["event"] == "not_registered" and "error" in one]
     assert told["error"] == (
-        f"{directory} is drwxrwxrwx: must be writable for its owner only, or others could be the "
-        f"plugin to the kubelet: chmod go-w {directory}"
+        f"{directory} is drwxrwxrwx: must be writable for its owner only, or other users could "
+        f"impersonate the plugin: chmod go-w {directory}"
     )
 
 

@@ -64,7 +64,7 @@ async def test_whatever_else_is_answered_is_an_error_of_ours_with_a_text(
     ("answer", "text"),
     [
         ("OK without a message", "it answered OK without a message"),
-        ("a message cut short", "its answer was cut short"),
+        ("a message cut short", "its answer was truncated"),
         ("a compressed message", "it answered with a compressed message"),
         ("no HTTP status", "its answer breaks gRPC's rules: KeyError: ':status'"),
         ("a reset", "it ended the call: Stream reset by remote party"),
@@ -190,4 +190,4 @@ async def test_bytes_that_are_no_answer_of_pod_resources_are_told(
     with capture_logs() as logs:
         async with fake_peer(path, answers(message(b"\x0a\x05abc"))):
             assert not await pod_resources.refresh()
-    assert "5 bytes are no PodResources answer" in logs[0]["error"]
+    assert "5 bytes are not a PodResources answer" in logs[0]["error"]

@@ -29,7 +29,7 @@ def label(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_another_user_is_to_be_root(label: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     del label
     monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    assert permission.who_refuses(PATH) == "run the plugin as root, it runs as uid 65534"
+    assert permission.who_refuses(PATH) == "run the plugin as root: it runs as uid 65534"
 
 
 def test_root_that_is_a_user_namespaces_is_told(
@@ -43,7 +43,7 @@ def test_root_that_is_a_user_namespaces_is_told(
 def test_root_that_selinux_confines_is_told_with_the_command_to_run(label: Path) -> None:
     label.write_text("system_u:system_r:container_t:s0:c1,c2\0")
     told = permission.who_refuses(PATH)
-    assert told.startswith("SELinux refuses it to system_u:system_r:container_t:s0:c1,c2: ")
+    assert told.startswith("SELinux denies it to system_u:system_r:container_t:s0:c1,c2: ")
     assert "container_device_plugin_t" in told
     assert "ausearch -m avc -ts recent; ls -ldZ /k/device-plugins" in told
 
@@ -53,7 +53,7 @@ def test_any_other_root_is_told_where_to_look(label: Path, text: str | None) -> 
     if text:
         label.write_text(text)
     told = permission.who_refuses(PATH)
-    assert "no capabilities" in told
+    assert "without capabilities" in told
     assert "ls -ldZ /k/device-plugins" in told
 
 
@@ -62,7 +62,7 @@ FIXES: dict[str, tuple[CallError, str]] = {
     "not permitted": (NoAnswer("Operation not permitted: SELinux", errno.EPERM), "at its end"),
     "hangs": (CallTimedOut("no answer within 2 s"), "restart it if it hangs"),
     "too old": (CallRefused(Status.UNIMPLEMENTED, None), "Kubernetes 1.20 or newer"),
-    "asked too often": (CallRefused(Status.RESOURCE_EXHAUSTED, None), "who else"),
+    "asked too often": (CallRefused(Status.RESOURCE_EXHAUSTED, None), "too often"),
     "refuses": (CallRefused(Status.INTERNAL, None), "see its log"),
     "something else": (NoAnswer("it closed the connection at once"), "it must be the kubelet"),
     "a file": (NoAnswer("Socket operation on non-socket", errno.ENOTSOCK), "must be the kubelet"),
@@ -80,7 +80,9 @@ def test_each_reason_why_records_cannot_be_read_has_the_fix_that_fits(kind: str)
 def test_a_socket_that_is_dead_is_of_a_kubelet_that_is_down_or_has_another_root_directory() -> None:
     dead = NoAnswer("Connection refused", errno.ECONNREFUSED)
     fix = unreadable_fix(Path("/k/pod-resources/kubelet.sock"), dead)
-    assert fix.startswith("start the kubelet: nobody listens there; if it runs with a --root-dir, ")
+    assert fix.startswith(
+        "start the kubelet: no process listens there; if it runs with a --root-dir, "
+    )
     assert "--pod-resources-dir" in fix
 
 
@@ -91,7 +93,7 @@ def test_a_socket_that_is_missing_is_the_kubelets_or_the_directory_is(tmp_path: 
         ("a/s", "in a container"),
     ):
         fix = unreadable_fix(tmp_path / path, missing)
-        assert fix.startswith("start the kubelet, which makes it; ")
+        assert fix.startswith("start the kubelet, which creates it; ")
         assert f"{words}, mount" in fix or f"{words} mount" in fix
         assert "--pod-resources-dir" in fix
 

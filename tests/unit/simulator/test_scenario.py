@@ -165,9 +165,11 @@ async def test_a_container_that_lacks_its_access_is_a_failure(scratch: Path) -> 
     async with staged(scratch) as (stage, _):
         (result,) = await played(stage, scratch, "  - admit: {pod: 2}\n")
     assert result.expected == "2 ids and the TEE access"
-    assert result.seen.startswith("not handed out: TEE_RAM_UNITS=2, TEE_RAM_UNIT_BYTES=524288")
+    assert result.seen.startswith(
+        "missing in the allocation: TEE_RAM_UNITS=2, TEE_RAM_UNIT_BYTES=524288"
+    )
     assert "device /dev/tc_ns_cvm" in result.seen
-    assert result.note.startswith("handed to the container: mount /c read-only, IDS=")
+    assert result.note.startswith("given to the container: mount /c read-only, IDS=")
 
 
 async def test_an_allocation_that_never_ends_is_given_up(

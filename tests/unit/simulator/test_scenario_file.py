@@ -202,9 +202,9 @@ def test_a_mistake_in_the_head_is_told_with_its_line(here: Path, text: str, told
         ("{tee: {latency: long}}", "line 4: latency: long: not a number of seconds"),
         (
             "{missing: /dev/null}",
-            "missing: /dev/null: not a path that containers are promised: giv",
+            "missing: /dev/null: not a path that containers need: giv",
         ),
-        ("{missing: [none, /dev/teelog]}", "missing: none: not a path that containers are promis"),
+        ("{missing: [none, /dev/teelog]}", "missing: none: not a path that containers need"),
         ("{admit: two}", "line 4: admit: must be a mapping"),
         ("{admit: {two: many}}", "two: many: not a number of units: give a whole number, or all,"),
         ("{admit: {two: 12345678}}", "line 4: two: 12345678: not a number of units"),
@@ -212,16 +212,16 @@ def test_a_mistake_in_the_head_is_told_with_its_line(here: Path, text: str, told
         ("{admit: {two: {unit: 1}}}", "line 4: two: unit: unknown key: did you mean units?"),
         ("{admit: {Two: 1}}", "line 4: admit: Two: not a pod's name: give at most 63 lower-case"),
         ("{admit: {next: 1}}", "admit: next: is the name of the pod that `fits` tries: give it"),
-        ("{admit: {one: 1}}", "admit: one: is there already: remove it first, or give it another"),
-        ("{remove: one1}", "line 4: remove: one1: no such pod is there: did you mean one?"),
-        ("{remove: [one, one]}", "line 4: remove: one: no such pod is there: admit it in a step"),
-        ("{use: {two: 1M}}", "line 4: use: two: no such pod is there: admit it in a step before"),
+        ("{admit: {one: 1}}", "admit: one: exists already: remove it first, or give it another"),
+        ("{remove: one1}", "line 4: remove: one1: no such pod: did you mean one?"),
+        ("{remove: [one, one]}", "line 4: remove: one: no such pod: admit it in a step"),
+        ("{use: {two: 1M}}", "line 4: use: two: no such pod: admit it in a step before"),
         ("{expect: {helthy: 1}}", "line 4: expect: helthy: unknown key: did you mean healthy?"),
         ("{expect: {healthy: most}}", "healthy: most: not a number of units: give a whole number"),
         ("{expect: {listed: all + }}", "line 4: listed: 'all +': not a number of units"),
         ("{expect: {registered: 1}}", "registered: 1: not one of its words: give one of yes, true"),
-        ("{expect: {keeps: two}}", "line 4: keeps: two: no such pod is there"),
-        ("{expect: {restarts: [one, two]}}", "line 4: restarts: two: no such pod is there"),
+        ("{expect: {keeps: two}}", "line 4: keeps: two: no such pod"),
+        ("{expect: {restarts: [one, two]}}", "line 4: restarts: two: no such pod"),
         (
             "{expect: {refused: one}}",
             "refused: one: is not admitted in this step: write `admit: {o",
@@ -243,10 +243,10 @@ def test_a_mistake_in_a_step_is_told_with_its_line(here: Path, step: str, told: 
     ("written", "told"),
     [
         ("colour: 1", "line 4: a step: colour: unknown key"),
-        ("admit:\n      two: 1\n      one: 1", "line 6: admit: one: is there already"),
+        ("admit:\n      two: 1\n      one: 1", "line 6: admit: one: exists already"),
         ("admit:\n      two:\n        uses: 1M", "line 6: two: units: is missing"),
         ("admit:\n      two:\n        units: 1\n        use: 1M", "line 7: two: use: unknown key"),
-        ("remove:\n      - one\n      - one", "line 6: remove: one: no such pod is there"),
+        ("remove:\n      - one\n      - one", "line 6: remove: one: no such pod"),
         ("expect:\n      keeps:\n      - one\n      - two", "line 7: keeps: two: no such pod"),
         ("tee:\n      others: 1M\n      fault: sad", "line 6: fault: sad: not one of its words"),
         ("missing:\n    - /dev/teelog\n    - x", "line 6: missing: x: not a path that"),
@@ -279,7 +279,7 @@ steps:
     expect: {refused: one}
   - remove: one
 """
-    assert "s.yaml line 4: remove: one: no such pod is there" in refusal(here, text)
+    assert "s.yaml line 4: remove: one: no such pod" in refusal(here, text)
 
 
 def test_a_plugin_that_ended_by_itself_may_be_started_again(here: Path) -> None:

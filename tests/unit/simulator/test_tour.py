@@ -86,7 +86,7 @@ def test_a_sound_plugin_passes_every_step(scratch: Path) -> None:
         " --help\n"
     )
     assert "10 of 10 steps ok" in ended.stdout
-    assert "handed to the container: mount /var/itrustee/teecd read-only" in ended.stdout
+    assert "given to the container: mount /var/itrustee/teecd read-only" in ended.stdout
     assert "TEE_RAM_UNITS=10, TEE_RAM_UNIT_BYTES=524288, the same as TEE_RAM_BYTES_" in ended.stdout
     assert "\x1b" not in ended.stdout
     assert_nothing_left(scratch)
@@ -96,7 +96,11 @@ def test_a_sound_plugin_passes_every_step(scratch: Path) -> None:
 @pytest.mark.parametrize(
     ("mischief", "step", "seen"),
     [
-        (HANDS_OUT_NOTHING, "step 4 of 10, admit a pod of 10", "not handed out: TEE_RAM_UNITS=10"),
+        (
+            HANDS_OUT_NOTHING,
+            "step 4 of 10, admit a pod of 10",
+            "missing in the allocation: TEE_RAM_UNITS=10",
+        ),
         (NEVER_NOTICES_A_FAULT, "step 6 of 10, the TEE fails", "seen 128 of 128"),
         (DIES_WHEN_THE_KUBELET_RESTARTS, "step 8 of 10, the kubelet restarts", "with exit 3"),
         (EXITS_NON_ZERO, "step 10 of 10, SIGTERM to the plugin", "seen exit 7"),

@@ -44,12 +44,12 @@ def test_one_that_is_not_there_is_named_by_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"\xff", b"[" * 100_000, b"{}", b"null"])
 def test_one_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
     write(tmp_path).write_bytes(content)
-    assert "is no CDI specification" in problem(tmp_path)
+    assert "is not a CDI specification" in problem(tmp_path)
 
 
 def test_one_that_is_too_long_is_not_read(tmp_path: Path) -> None:
     os.truncate(write(tmp_path), LARGEST_BYTES + 1)
-    assert "is no CDI specification" in problem(tmp_path)
+    assert "is not a CDI specification" in problem(tmp_path)
 
 
 def test_a_directory_in_its_place_is_told(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_a_backend_that_fails_to_be_made_is_named(
     line = refusal("acme", a="b")
     assert line.startswith("--backend acme: failing:Failing can't be made from its options (KeyErr")
     assert "of two lines')" in line
-    assert line.endswith("mend the options or the backend")
+    assert line.endswith("correct the options or the backend")
 
 
 def test_an_option_that_the_backend_refuses_is_told() -> None:

@@ -23,7 +23,7 @@ async def test_a_query_that_can_not_be_ended_is_a_reason_to_restart() -> None:
     problem = (await probes.live(parts))["query"]
     assert problem is not None
     assert "31 s" in problem
-    assert "the backend can't end it" in problem
+    assert "the backend can't cancel it" in problem
 
 
 async def test_a_query_that_may_still_be_answered_is_none() -> None:
