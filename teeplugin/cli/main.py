@@ -97,7 +97,7 @@ def _refuse_word(words: Sequence[str]) -> int:
 
     command, word = words[0], words[-1] if words[0] == VERSION else words[1]
     if command == VERSION or word in COMMANDS:
-        raise ConfigError(f"{command} {shown(words[-1])}: takes no such word: leave it out")
+        raise ConfigError(f"{command} {shown(words[-1])}: unexpected word: leave it out")
     meant = nearest(word, COMMANDS)
     guess = f"did you mean {meant}? " if meant else ""
     raise ConfigError(

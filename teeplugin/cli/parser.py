@@ -88,7 +88,7 @@ class Parser(argparse.ArgumentParser):
         is_flag = flag.startswith("-") and flag != "-"
         meant = nearest(flag, [name for each in self.flags for name in each.option_strings])
         guess = f"did you mean {meant}? " if meant and is_flag else ""
-        what = "unknown flag" if is_flag else "takes no such word"
+        what = "unknown flag" if is_flag else "unexpected word"
         raise ConfigError(
             f"{self.command}: {shown(flag if is_flag else word)}: {what}: {guess}"
             f"{self.prog} --help lists the flags"

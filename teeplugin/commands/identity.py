@@ -36,8 +36,8 @@ def main(argv: Sequence[str]) -> int:
         if as_json:
             _put_json(dict.fromkeys(Identity._fields))
         raise ConfigError(
-            f"--backend {settings.backend}: its TEE asks nobody who they are: "
-            "there is nothing to admit anywhere"
+            f"--backend {settings.backend}: its TEE does not check its callers: "
+            "no allowlist needs an entry"
         )
     facts = identity._asdict()
     if as_json:

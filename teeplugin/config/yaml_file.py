@@ -42,14 +42,13 @@ def _check_whole(name: str, text: str, before: str) -> None:
     """Refuse a file that lost its end: what the rest of it set would fall back to the defaults."""
     if not text.strip(" \t\r\n\0"):
         raise ConfigError(
-            f"{name}: nothing is in it: write at least a comment where all settings are to be the "
-            "defaults"
+            f"{name}: is empty: write at least a comment if all settings are to have their defaults"
         )
     if before.endswith("\n") and not text.endswith("\n"):
         line = text.count("\n") + 1
         raise ConfigError(
-            f"{name} line {line}: ends within a line, as a file does that was cut short: write it "
-            "whole, with a line break at its end"
+            f"{name} line {line}: ends without a line break, so it may be truncated: "
+            "write the whole file, with a line break at its end"
         )
 
 

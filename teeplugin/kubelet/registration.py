@@ -290,7 +290,7 @@ class Registration:
 
     def _lost(self, register: RegisterCall, kubelet: FileIdentity, since: float) -> str | None:
         if self._asked and register.ended.is_set() and monotonic() - since >= STEADY_SECONDS:
-            return "asked to"
+            return "SIGHUP"
         if file_identity(self._kubelet_socket) != kubelet:
             return "the kubelet's socket was replaced or removed"
         if not self._endpoint.in_place:

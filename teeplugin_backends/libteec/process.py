@@ -212,7 +212,7 @@ def _code(name: str) -> CodeType:
     get_code = getattr(spec.loader, "get_code", None) if spec else None
     code: CodeType | None = get_code(name) if get_code else None
     if code is None:
-        raise RuntimeError(f"{name}: its loader gives no code: install the package anew")
+        raise RuntimeError(f"{name}: its loader gives no code: reinstall the package")
     return code
 
 

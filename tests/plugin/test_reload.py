@@ -100,9 +100,9 @@ async def test_what_can_not_change_waits_for_a_restart_and_the_rest_changes(
         ("reserve: 4M\nhealth-interval: -1\n", ["line 2", "health-interval: -1"]),
         ("reserve: [\n", ["plugin.yaml"]),
         ("reserve: 64M\nhealth-interval: 0.1\n", ["--reserve 64MiB", "nothing is left"]),
-        ("", ["plugin.yaml", "nothing is in it", "write at least a comment"]),
-        (" \n\n", ["plugin.yaml", "nothing is in it"]),
-        ("\0" * 512, ["plugin.yaml", "nothing is in it"]),
+        ("", ["plugin.yaml", "is empty", "write at least a comment"]),
+        (" \n\n", ["plugin.yaml", "is empty"]),
+        ("\0" * 512, ["plugin.yaml", "is empty"]),
     ],
     ids=["rule", "second value", "no yaml", "does not fit the TEE", "empty", "blank", "zeros"],
 )

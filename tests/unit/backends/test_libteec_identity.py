@@ -55,7 +55,7 @@ def test_help_is_given(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--backend", "simulated"], "--backend simulated: its TEE asks nobody who they are: "),
+        (["--backend", "simulated"], "--backend simulated: its TEE does not check its callers: "),
         (["--format", "xml"], "identity: --format xml: must be text or json"),
         (["--bogus"], "--bogus: unknown flag"),
         (["--backend-option", "user=0"], "--backend libteec: option user=0: must be a user's name"),
@@ -81,7 +81,7 @@ def test_with_flavour_auto_the_library_tells_whose_identity_it_is(
 ) -> None:
     optee = library(tmp_path, "TEEC_RegisterSharedMemoryFileDescriptor")
     assert cli.main(["identity", "--backend-option", optee]) == 2
-    assert "its TEE asks nobody who they are" in capsys.readouterr().err
+    assert "its TEE does not check its callers" in capsys.readouterr().err
     itrustee = library(tmp_path, "TEEC_EXT_RegisterAgent")
     assert cli.main(["identity", "--backend-option", itrustee]) == 0
     assert cli.main(["identity", "--backend-option", "library=/nowhere/libteec.so"]) == 0

@@ -59,7 +59,7 @@ def refusal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
         (
             ["simulate", "shortage"],
             (
-                "simulate: shortage: takes no such word: tee-device-plugin simulate --help lists "
+                "simulate: shortage: unexpected word: tee-device-plugin simulate --help lists "
                 "the flags"
             ),
         ),

@@ -47,8 +47,8 @@ def test_what_asks_for_no_page_is_left_to_others(words: Sequence[str]) -> None:
     ("words", "line"),
     [
         (["help", "stats"], "help stats: unknown command: did you mean status? the commands are "),
-        (["help", "size", "pod"], "help pod: takes no such word: leave it out"),
-        (["version", "3"], "version 3: takes no such word: leave it out"),
+        (["help", "size", "pod"], "help pod: unexpected word: leave it out"),
+        (["version", "3"], "version 3: unexpected word: leave it out"),
     ],
 )
 def test_help_and_version_refuse_other_words(

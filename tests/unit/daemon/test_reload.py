@@ -79,9 +79,15 @@ def is_whole_again(file: Path, text: str) -> None:
 
 SPOILT: dict[str, tuple[Callable[[Path], object], str]] = {
     "vanished": (Path.unlink, "can't be read (No such file or directory)"),
-    "empty": (lambda file: file.write_text(""), "nothing is in it"),
-    "cut within a key": (lambda file: file.write_text(FIRST[:-15]), "line 2: ends within a line"),
-    "cut within a value": (lambda file: file.write_text(FIRST[:-3]), "line 2: ends within a line"),
+    "empty": (lambda file: file.write_text(""), "is empty"),
+    "cut within a key": (
+        lambda file: file.write_text(FIRST[:-15]),
+        "line 2: ends without a line break",
+    ),
+    "cut within a value": (
+        lambda file: file.write_text(FIRST[:-3]),
+        "line 2: ends without a line break",
+    ),
     "broken YAML": (lambda file: file.write_text("reserve: [\n"), "broken YAML"),
     "forbidden": (is_forbidden, "can't be read (Permission denied)"),
     "a directory": (is_a_directory, "not a regular file"),
