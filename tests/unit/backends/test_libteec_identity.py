@@ -34,7 +34,7 @@ def test_without_an_identity_the_json_says_so_as_well(capsys: pytest.CaptureFixt
     document = json.loads(out)
     assert document["kind"] == "identity"
     assert [document[key] for key in ("path", "user", "sha256")] == [None] * 3
-    assert "its TEE asks nobody who they are" in err
+    assert "its TEE does not check its callers" in err
 
 
 def test_it_is_the_daemons_identity_from_the_daemons_settings(
