@@ -69,7 +69,7 @@ def read_flags(
             without_dash.append(word)
             name = flag
         if name is None:
-            raise _stray(word, commands)
+            raise _stray(word, commands, program)
         name = _SHORT.get(name, name)
         if name in _HELP:
             return CommandLine(frozenset({"help"}), ())
@@ -113,10 +113,10 @@ def _unknown(flag: str, name: str, others: Collection[str], program: str) -> Con
     )
 
 
-def _stray(word: str, commands: Mapping[str, str]) -> ConfigError:
+def _stray(word: str, commands: Mapping[str, str], program: str) -> ConfigError:
     """Refuse a word that is no flag: an unknown command, or a known one in the wrong place."""
     if not commands:
-        return ConfigError(f"{shown(word)}: is not a flag: --help lists them")
+        return ConfigError(f"{shown(word)}: is not a flag: {_help_of(program)} lists them")
     if word in commands:
         return ConfigError(f"{word}: must be the first word: give its flags after it")
     meant = nearest(word, commands)
@@ -125,6 +125,10 @@ def _stray(word: str, commands: Mapping[str, str]) -> ConfigError:
         f"{shown(word)}: unknown command: {guess}"
         f"the commands are {', '.join(commands)}; without a command, the device plugin runs"
     )
+
+
+def _help_of(program: str) -> str:
+    return f"{program} --help".lstrip()
 
 
 def help_text(program: str, commands: Mapping[str, str]) -> str:

@@ -168,7 +168,9 @@ async def test_something_preloaded(node: Node) -> None:
 async def test_an_unknown_flag_is_one_line_and_no_report() -> None:
     shown = await doctor("--colour")
     assert (shown.returncode, shown.stdout) == (2, "")
-    assert shown.stderr == ("tee-device-plugin: --colour: unknown flag: --help lists them\n")
+    assert shown.stderr == (
+        "tee-device-plugin: --colour: unknown flag: tee-device-plugin doctor --help lists them\n"
+    )
     shown = await doctor("--help")
     assert shown.returncode == 0
     assert shown.stdout.startswith("usage: tee-device-plugin doctor [--format text|json]")

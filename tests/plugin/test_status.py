@@ -133,7 +133,7 @@ async def test_units_that_are_all_short_are_not_well(kubelet: Simulated, tmp_pat
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["extra"], "extra: is not a flag: --help lists them"),
+        (["extra"], "extra: is not a flag: tee-device-plugin status --help lists them"),
         (["--print-config"], "--print-config: is a flag of the daemon only"),
     ],
 )
