@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from teeplugin.policy.cdi import KIND, MOST_AMOUNTS
-from teeplugin.policy.units import KIB, comfortable_precision_kb, format_size
+from teeplugin.policy.units import KIB, comfortable_precision_kb, counted, format_size
 from teeplugin.policy.variables import UNIT_BYTES_VARIABLE, unit_variables
 from teeplugin_backends.base import ContainerAccess
 
@@ -155,7 +155,8 @@ def mismatch(
         if (edits := devices.get(str(amount))) is None:
             have = f"it has {len(devices)} amounts"
             return Mismatch(
-                f"has no device for {amount} units of the {units} that pods can ask for: {have}",
+                f"has no device for {counted(amount, 'unit')} of the {units} that pods can ask "
+                f"for: {have}",
                 _WRITE,
             )
         if (problem := _problem_of(edits, amount, unit_bytes, limited=limited)) is not None:

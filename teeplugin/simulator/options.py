@@ -17,6 +17,7 @@ from teeplugin.policy.units import (
     KIB,
     MAX_UNITS,
     MIN_PRECISION_KB,
+    counted,
     finest_precision_kb,
     flag_size,
     format_size,
@@ -135,9 +136,11 @@ def _check_units(setup: Setup, scenario: Scenario | None) -> None:
     units = setup.units_of(setup.total_bytes)
     needed = scenario.needs_units if scenario else 1
     memory = f"--backend {setup.backend.name}" if setup.backend else "--total"
+    reserve = setup.reserve_bytes
+    less = f" less a reserve of {flag_size(reserve)}" if reserve else ""
     made = (
-        f"{memory} {flag_size(setup.total_bytes)} with --precision {setup.precision_kb} makes "
-        f"{units} units"
+        f"{memory} {flag_size(setup.total_bytes)}{less} with --precision {setup.precision_kb} "
+        f"makes {counted(units, 'unit')}"
     )
     if units < needed:
         what = f"the scenario {scenario.name}" if scenario else "a node"

@@ -48,11 +48,12 @@ def figures(evidence: Evidence) -> Outcome:
     if memory is None:
         return _NO_READING
     capacity_bytes, unit_bytes = _capacity_bytes(evidence, memory), evidence.unit_bytes
+    count = units.units_in(capacity_bytes, unit_bytes)
     text = (
         f"{format_size(memory.total_bytes)} in all, {format_size(memory.free_bytes)} free; "
         f"a reserve of {format_size(evidence.reserve_bytes)} leaves "
-        f"{format_size(capacity_bytes)}, which are {units.units_in(capacity_bytes, unit_bytes)} "
-        f"units of {format_size(unit_bytes)}"
+        f"{format_size(capacity_bytes)}, {units.counted(count, 'unit')} of "
+        f"{format_size(unit_bytes)}"
     )
     if not memory.free_bytes:
         return warning(text, Exhausted.default_fix)
@@ -105,7 +106,7 @@ def precision(evidence: Evidence) -> Outcome:
     settings = evidence.settings
     capacity_bytes = _capacity_bytes(evidence, memory)
     count = units.units_in(capacity_bytes, settings.unit_bytes)
-    made = f"{count} units of {format_size(settings.unit_bytes)}"
+    made = f"{units.counted(count, 'unit')} of {format_size(settings.unit_bytes)}"
     if (refused := _too_many(settings, capacity_bytes, count, made)) is not None:
         return refused
     if not count and evidence.reserve_bytes >= memory.total_bytes:

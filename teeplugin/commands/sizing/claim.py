@@ -5,6 +5,7 @@ from typing import Final
 from teeplugin.commands.sizing.estimate import Estimate
 from teeplugin.dra.quantity import format_quantity
 from teeplugin.policy.cdi import MOST_AMOUNTS
+from teeplugin.policy.units import counted
 
 DEVICE_CLASS: Final = "tee-ram"
 """The DeviceClass of the manifests of DRA mode."""
@@ -32,7 +33,7 @@ spec:
 def claim_template(name: str, estimate: Estimate) -> str:
     """Write the template, of whole units; `name` is safe in YAML."""
     rounded = estimate.rounded
-    head = f"# {rounded.units} units of {estimate.precision_kb} KB.\n"
+    head = f"# {counted(rounded.units, 'unit')} of {estimate.precision_kb} KB.\n"
     if rounded.units > MOST_AMOUNTS:
         head += (
             f"# Too many: a container gets at most {MOST_AMOUNTS} units. Give a larger "

@@ -14,6 +14,7 @@ from teeplugin.commands.sizing.claim import REQUEST, claim_template
 from teeplugin.commands.sizing.estimate import Estimate
 from teeplugin.commands.sizing.memory import kib_text
 from teeplugin.config.settings import shown
+from teeplugin.policy.units import counted
 
 TA_DIRECTORY = "/var/itrustee/ta"
 """Where iTrustee's libteec looks for UUID.sec unless the CA names another path."""
@@ -133,8 +134,8 @@ def _head(estimate: Estimate) -> Iterator[str]:
         )
         yield from (f"  {note}" for note in each.notes())
     yield (
-        f"They need {kib_text(rounded.needed_bytes)}: {rounded.units} units where the plugin's "
-        f"precision is {estimate.precision_kb} KiB, and only there."
+        f"They need {kib_text(rounded.needed_bytes)}: {counted(rounded.units, 'unit')} where the "
+        f"plugin's precision is {estimate.precision_kb} KiB, and only there."
     )
     yield "Run tee-device-plugin size to see how this was calculated, and how certain it is."
     yield "The image must contain libteec.so, the libraries it needs, and the signed TAs:"

@@ -16,7 +16,7 @@ from teeplugin.commands.sizing.memory import (
 )
 from teeplugin.commands.sizing.precision import USUAL_PRECISIONS_KB, wasted_bytes
 from teeplugin.config.settings import shown_path
-from teeplugin.policy.units import KIB
+from teeplugin.policy.units import KIB, counted
 from teeplugin.primitives.document import document
 
 _MEANINGS: Mapping[Certainty, str] = {
@@ -116,7 +116,7 @@ def as_table(estimate: Estimate, width: int | None = None) -> str:
 def _lines(estimate: Estimate, width: int | None) -> Iterator[str]:
     rounded = estimate.rounded
     blocks = [(_heading(each), _rows(each.parts)) for each in estimate.applications]
-    rounding = f"up to {rounded.units} units of {estimate.precision_kb} KiB"
+    rounding = f"up to {counted(rounded.units, 'unit')} of {estimate.precision_kb} KiB"
     own = [*_rows([CONTAINER]), (_ROUNDING, kib_text(rounded.rounding_bytes), rounding, "")]
     rows = [row for _, rows in blocks for row in rows] + own
     table = _Table(rows, width)

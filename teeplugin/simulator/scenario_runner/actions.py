@@ -249,7 +249,7 @@ def handed_text(admission: Admission) -> str:
     plain = {key: value for key, value in admission.envs.items() if not key.startswith(_LONG)}
     parts += [f"{key}={value}" for key, value in sorted(plain.items())]
     if longer := sorted(admission.envs.keys() - plain.keys()):
-        parts.append(f"the same as {', '.join(longer)}")
+        parts.append(f"also as {', '.join(longer)}")
     return f"given to the container: {', '.join(parts) or 'nothing'}"
 
 

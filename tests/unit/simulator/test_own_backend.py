@@ -72,6 +72,14 @@ def test_the_tour_is_played_but_for_what_plays_the_tee(
             "--backend simulated 1MiB with --precision 512 makes 2 units, and the scenario tour",
         ),
         (
+            (*SIMULATED, "--backend-option", "total=16MiB", "--reserve", "15.5MiB"),
+            "--backend simulated 16MiB less a reserve of 15.5MiB with --precision 512 makes 1 uni",
+        ),
+        (
+            (*SIMULATED, "--reserve", "much"),
+            "--reserve much: not a size",
+        ),
+        (
             (*SIMULATED, "--resource-name", "acme"),
             "--resource-name acme: must have one / between a domain and a name",
         ),

@@ -87,7 +87,7 @@ def test_a_sound_plugin_passes_every_step(scratch: Path) -> None:
     )
     assert "10 of 10 steps ok" in ended.stdout
     assert "given to the container: mount /var/itrustee/teecd read-only" in ended.stdout
-    assert "TEE_RAM_UNITS=10, TEE_RAM_UNIT_BYTES=524288, the same as TEE_RAM_BYTES_" in ended.stdout
+    assert "TEE_RAM_UNITS=10, TEE_RAM_UNIT_BYTES=524288, also as TEE_RAM_BYTES_" in ended.stdout
     assert "\x1b" not in ended.stdout
     assert_nothing_left(scratch)
 
