@@ -105,6 +105,9 @@ def access(given: object, expected: ContainerAccess | None) -> None:
         _must(f"environment has {name!r}: {value!r}: both must be texts", holds=texts)
         is_kept = _KEPT_VARIABLES.fullmatch(str(name)) is not None
         _must(f"{name} is the plugin's own: choose another name", holds=not is_kept)
+    fix: object = given.missing_fix
+    is_line = isinstance(fix, str) and "\n" not in fix
+    _must(f"missing_fix is {fix!r}: give one line of text, or leave it out", holds=is_line)
 
 
 def _paths(given: ContainerAccess) -> Iterator[str]:

@@ -86,6 +86,7 @@ class AcmeTee(TeeBackend):
         return ContainerAccess(
             devices=(Device(self._device, self._device, "rw"),),
             environment={"ACME_TEE_DEVICE": self._device},
+            missing_fix="load the driver acme_tee",
         )
 
     @property

@@ -245,6 +245,8 @@ async def test_a_device_node_that_goes_missing_is_named_and_its_return_heals(
         published_list = await at.listed(DeviceList(ALL, unhealthy=ALL))
         # Told by health alone: an error of Allocate would make pod after pod fail.
         assert published_list.fault is None
+        assert at.poller.decision.cause is not None
+        assert at.poller.decision.cause.fix == "load the driver teelog, or check --host-root"
         node.touch()
         await at.answer(GOOD)
         await at.listed(DeviceList(ALL))

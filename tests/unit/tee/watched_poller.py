@@ -86,7 +86,8 @@ class Watched:
         reserve_bytes: int | None,
         pod_resources: PodResourcesClient | None,
     ) -> None:
-        access = ContainerAccess(devices=(Device(device, device),)) if device else ContainerAccess()
+        devices = (Device(device, device),) if device else ()
+        access = ContainerAccess(devices=devices, missing_fix="load the driver teelog")
         self.tee = ScriptedTee(access)
         self.latest_list: Latest[PublishedList | None] = Latest(None)
         self.pod_resources = pod_resources or UnreadPodResources(

@@ -51,6 +51,11 @@ class GivesThePluginsVariable(Giving):
     given = ContainerAccess(environment={"TEE_RAM_UNITS": "1"})
 
 
+@fails(access_is_what_a_container_can_be_given="missing_fix is 'modprobe a\\nmodprobe b'")
+class GivesAFixOfTwoLines(Giving):
+    given = ContainerAccess(missing_fix="modprobe a\nmodprobe b")
+
+
 @fails(access_stays_the_same_and_asks_no_tee="access() was ContainerAccess(")
 class ForgetsAccess(Failing):
     failed = False
