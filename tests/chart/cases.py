@@ -168,3 +168,10 @@ CASES = {
 
 
 DRA = Case({"serve": "dra"}, {"resources": ["../itrustee"], "components": ["../../components/dra"]})
+DRA_LIMITED = Case(
+    {"serve": "dra", "limits": {"enabled": True}},
+    {
+        "resources": ["../itrustee"],
+        "components": ["../../components/dra", "../../components/limits"],
+    },
+)

@@ -8,7 +8,7 @@ import kubernetes_validate  # type: ignore[import-untyped]  # ships no types
 import pytest
 import yaml
 
-from tests.chart.cases import CASES, DRA, PLAIN_NAME, VERSIONS, Case
+from tests.chart.cases import CASES, DRA, DRA_LIMITED, PLAIN_NAME, VERSIONS, Case
 from tests.chart.programs import (
     NAMESPACE,
     RELEASE,
@@ -80,19 +80,27 @@ def comparable(objects: list[Object]) -> dict[str, Object]:
                 volume.get("configMap", {}).pop("name", None)
             container = template["spec"]["containers"][0]
             container["volumeMounts"].sort(key=lambda mount: str(mount["mountPath"]))
+            container.get("env", []).sort(key=lambda variable: str(variable["name"]))
             template["spec"]["volumes"].sort(key=lambda volume: str(volume["name"]))
         assert kind not in found
         found[kind] = one
     return found
 
 
-@pytest.mark.parametrize("name", [*CASES, "dra"])
+WITH_DRA = CASES | {"dra": DRA, "dra-limited": DRA_LIMITED}
+
+
+@pytest.mark.parametrize("name", WITH_DRA)
 def test_the_chart_makes_what_kustomize_makes(name: str, tmp_path: Path) -> None:
-    case = (CASES | {"dra": DRA})[name]
+    case = WITH_DRA[name]
     values = {"fullnameOverride": PLAIN_NAME, **case.values}
     made = rendered(values, tmp_path, kubernetes=case.kubernetes)
     ours = comparable([one for one in made if one["kind"] not in ONLY_THE_CHARTS])
     assert ours == comparable(by_kustomize(case, tmp_path))
+    spec = ours["DaemonSet"]["spec"]["template"]["spec"]
+    volumes = {volume["name"] for volume in spec["volumes"]}
+    for container in (*spec["containers"], *spec.get("initContainers", ())):
+        assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
 
 
 @pytest.mark.parametrize(

@@ -162,9 +162,11 @@ volumeMounts:
 {{- end }}
 
 {{- define "tee.volumeMounts" -}}
-- name: config
-  mountPath: /etc/tee-device-plugin
-  readOnly: true
+{{- include "tee.kubeletMounts" . }}
+{{ include "tee.teeMounts" . }}
+{{- end }}
+
+{{- define "tee.kubeletMounts" -}}
 {{- if eq .Values.serve "dra" }}
 - name: plugins
   mountPath: {{ include "tee.kubeletRoot" . }}/plugins/tee-ram.huawei.com
@@ -180,6 +182,13 @@ volumeMounts:
   mountPath: /var/lib/kubelet/pod-resources
   readOnly: true
 {{- end }}
+{{- end }}
+
+{{/* What asks the TEE sees this of the node. */}}
+{{- define "tee.teeMounts" -}}
+- name: config
+  mountPath: /etc/tee-device-plugin
+  readOnly: true
 {{- if eq .Values.flavour "itrustee" }}
 - name: itrustee
   mountPath: /var/itrustee
@@ -257,7 +266,7 @@ volumeMounts:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   volumeMounts:
-    {{- include "tee.volumeMounts" . | nindent 4 }}
+    {{- include "tee.teeMounts" . | nindent 4 }}
     # The whole root, as the node's systemctl is called there. The plugin's container has it not.
     - name: node
       mountPath: /node
