@@ -23,6 +23,8 @@ _KEPT_VARIABLES = re.compile("TEE_RAM_(UNITS|UNIT_BYTES|BYTES)(_.*)?")
 
 _PERMISSIONS = re.compile("r?w?m?")
 _SHA256 = re.compile("[0-9a-f]{64}")
+_LONGEST_FLAVOUR = 64
+"""Characters of an attribute's value in a ResourceSlice (Kubernetes' API resource.k8s.io/v1)."""
 
 
 class ContractViolationError(AssertionError):
@@ -116,20 +118,29 @@ def _paths(given: ContainerAccess) -> Iterator[str]:
     yield from (device.container_path for device in given.devices)
 
 
-def reserve(given: object) -> None:
-    """Check that it is a number of bytes."""
+def whole_number(name: str, given: object) -> object:
+    """Check that a property of this name is 0 or more; give it back."""
     whole = isinstance(given, int) and not isinstance(given, bool) and given >= 0
-    _must(f"default_reserve_bytes is {given!r}: must be a whole number, 0 or more", holds=whole)
+    _must(f"{name} is {given!r}: must be a whole number, 0 or more", holds=whole)
+    return given
 
 
-def identity(given: object) -> None:
-    """Check that it says what a allowlist needs."""
+def flavour(given: object) -> object:
+    """Check that a selector of claims can name it; give it back."""
+    fits = isinstance(given, str) and len(given) <= _LONGEST_FLAVOUR
+    _must(f"flavour is {given!r}: must be a text of at most {_LONGEST_FLAVOUR}", holds=fits)
+    return given
+
+
+def identity(given: object) -> object:
+    """Check that it says what an allowlist needs; give it back."""
     if given is None:
-        return
+        return None
     if not isinstance(given, Identity):
         raise ContractViolationError(f"identity() answered {given!r}: answer an Identity, or None")
     hashed = _SHA256.fullmatch(given.sha256)
     _must(f"{given}: sha256 must be 64 lower-case hexadecimal digits", holds=bool(hashed))
+    return given
 
 
 def counters(given: object, before: Mapping[str, int]) -> dict[str, int]:

@@ -201,22 +201,22 @@ class BackendConformance(PlayedTee):
     @check
     async def test_the_default_reserve_stays_the_same_and_asks_no_tee(self) -> None:
         """The list of units is counted with it."""
+        await self._number_stays("default_reserve_bytes")
 
-        def look(backend: TeeBackend) -> object:
-            rules.reserve(backend.default_reserve_bytes)
-            return backend.default_reserve_bytes
+    @check
+    async def test_limited_containers_stay_the_same_and_ask_no_tee(self) -> None:
+        """Not 0, it decides what containers need of the node, and how many claims fit."""
+        await self._number_stays("limited_containers")
 
-        await self._stays("default_reserve_bytes", look)
+    @check
+    async def test_the_flavour_stays_the_same_and_asks_no_tee(self) -> None:
+        """It is in the node's ResourceSlice, by which claims select."""
+        await self._stays("flavour", lambda backend: rules.flavour(backend.flavour))
 
     @check
     async def test_the_identity_stays_the_same_and_asks_no_tee(self) -> None:
-        """Somebody writes it into a allowlist."""
-
-        def look(backend: TeeBackend) -> object:
-            rules.identity(backend.identity())
-            return backend.identity()
-
-        await self._stays("identity()", look)
+        """Somebody writes it into an allowlist."""
+        await self._stays("identity()", lambda backend: rules.identity(backend.identity()))
 
     @check
     async def test_counters_only_grow_and_ask_no_tee(self) -> None:
@@ -312,6 +312,9 @@ class BackendConformance(PlayedTee):
         for play in self._states(hanging=False).values():
             play()
             await outcome_of(backend)
+
+    async def _number_stays(self, name: str) -> None:
+        await self._stays(name, lambda backend: rules.whole_number(name, getattr(backend, name)))
 
     async def _stays(self, what: str, look: Callable[[TeeBackend], object]) -> None:
         """Look in every state of the TEE, before it is asked and after."""

@@ -96,6 +96,35 @@ class ChangesItsReserve(Right):
         return min(self.asked, 2)
 
 
+@fails(limited_containers_stay_the_same_and_ask_no_tee="must be a whole number, 0 or more")
+class LimitsInWords(Right):
+    @property
+    def limited_containers(self) -> int:
+        return "63"  # type: ignore[return-value]
+
+
+@fails(limited_containers_stay_the_same_and_ask_no_tee="limited_containers was 1, and is 2")
+class LimitsOthersLater(Right):
+    @property
+    def limited_containers(self) -> int:
+        return min(self.asked, 2)
+
+
+@fails(the_flavour_stays_the_same_and_asks_no_tee="must be a text of at most 64")
+class HasALongFlavour(Right):
+    @property
+    def flavour(self) -> str:
+        return "acme " * 13
+
+
+@fails(the_flavour_stays_the_same_and_asks_no_tee="flavour raised Unreachable(")
+class AsksForItsFlavour(Right):
+    @property
+    def flavour(self) -> str:
+        tee.memory_now()
+        return "fake"
+
+
 @fails(the_identity_stays_the_same_and_asks_no_tee="identity() was Identity(")
 class ChangesItsIdentity(Right):
     def identity(self) -> Identity | None:
