@@ -34,14 +34,16 @@ look() { # severity, file, what it is for, where to get it
 
 # What the TEE's parts are for differs from node to node, but never their machine.
 look_for_machine() {
-  for file in *.so *.so.* tlogcat; do
+  for file in *.so *.so.* tlogcat tee-limit; do
     [ -e "$file" ] || continue
     found=$(elf_machine "$file")
+    from="from such a node"
+    [ "$file" != tee-limit ] || from="make hook CC=$machine-linux-gnu-gcc"
     if [ "$found" = none ] && [ "$file" = tlogcat ]; then
       continue # a script of your own
     elif [ "$found" != "$machine" ]; then
-      printf '%-8s %-20s is for %s, the image is for %s; get it: from such a node\n' \
-        WRONG "$file" "$found" "$machine"
+      printf '%-8s %-20s is for %s, the image is for %s; get it: %s\n' \
+        WRONG "$file" "$found" "$machine" "$from"
       failed=1
     fi
   done
@@ -70,6 +72,12 @@ look absent libteememca.so "the client library for other programs; the plugin ne
   "make library"
 look absent tlogcat "to read the TEE's log in this image; the plugin needs none" \
   "the node's /usr/bin"
+look absent tee-limit "the hook of the limits" "make hook, then cp pkg/* deploy/docker/"
+for file in limits.sh tee-limit.service tee-limit.path tee-limit.timer; do
+  [ -e tee-limit ] || break
+  look absent "$file" "to put the hook onto nodes" \
+    "cp deploy/limits/limits.sh deploy/systemd/tee-limit.* deploy/docker/"
+done
 look_for_machine
 if [ "$absent" = 1 ]; then
   echo "What is absent is for iTrustee and OP-TEE: a backend for another TEE needs none of it."

@@ -10,9 +10,12 @@ from typing import Final
 
 import emulation
 
-DOCKER: Final = Path(__file__).resolve().parents[1] / "docker"
+DEPLOY: Final = Path(__file__).resolve().parents[1]
+DOCKER: Final = DEPLOY / "docker"
 MACHINES: Final = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
 SBOM: Final = "usr/share/tee-device-plugin/sbom.cdx.json"
+HOOK: Final = "/usr/share/tee-device-plugin/limits/tee-limit"
+"""In the image, for the nodes; without arguments it says how it is used, and ends with 2."""
 
 _PARTS: Final = ("Dockerfile", ".dockerignore", "assemble.py", "base.sh", "check.sh")
 _MORE_PARTS: Final = ("entrypoint.sh", "sbom.py")
@@ -34,7 +37,49 @@ def obstacle(machine: str) -> str:
         return "buildah is missing: install it"
     if os.geteuid() != 0:
         return "buildah needs root here"
+    if shutil.which(compiler(machine)) is None:
+        return f"the hook's compiler, {compiler(machine)}, is missing: install it"
     return emulation.obstacle(machine)
+
+
+def compiler(machine: str) -> str:
+    """Name the C compiler for a machine, as Debian calls it."""
+    return "gcc" if machine == os.uname().machine else f"{machine}-linux-gnu-gcc"
+
+
+def build_hook(machine: str, folder: Path) -> None:
+    """Build tee-limit into a folder: static, and the same bytes wherever the checkout is.
+
+    Raises:
+        ImageError: it can't be built.
+    """
+    command = ["make", "-C", str(DEPLOY.parent / "ca"), f"CC={compiler(machine)}"]
+    command += [f"OUT={folder}", f"OBJ={folder / 'objects'}", "LDFLAGS=-s", "hook"]
+    # A make that runs this one has settings of its own.
+    variables = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    result = subprocess.run(
+        command, env=variables, capture_output=True, text=True, timeout=_SECONDS, check=False
+    )
+    if result.returncode != 0:
+        raise ImageError(
+            f"tee-limit for {machine} can't be built:\n{result.stderr.strip()[-3000:]}"
+        )
+    shutil.rmtree(folder / "objects")
+
+
+def fill_context(machine: str, folder: Path, executable: Path) -> None:
+    """Make a folder of what the image is built from, with nothing that lies about in the checkout.
+
+    Raises:
+        ImageError: the hook can't be built.
+    """
+    folder.mkdir(parents=True)
+    units = sorted((DEPLOY / "systemd").glob("tee-limit.*"))
+    parts = (DOCKER / part for part in (*_PARTS, *_MORE_PARTS))
+    for part in (*parts, DEPLOY / "limits" / "limits.sh", *units):
+        shutil.copy(part, folder)
+    shutil.copy(executable, folder / "tee-device-plugin")
+    build_hook(machine, folder)
 
 
 @dataclass(frozen=True)
@@ -76,12 +121,9 @@ class Builder:
         return name
 
     def build(self, name: str, base: str, executable: Path) -> None:
-        """Build the plugin's image on this base, with nothing that lies about in the checkout."""
+        """Build the plugin's image on this base."""
         folder = self.directory / "context"
-        folder.mkdir(parents=True)
-        for part in (*_PARTS, *_MORE_PARTS):
-            shutil.copy(DOCKER / part, folder)
-        shutil.copy(executable, folder / "tee-device-plugin")
+        fill_context(self.machine, folder, executable)
         self._build(name, folder, f"--build-arg=BASE={base}")
 
     def _build(self, name: str, folder: Path, *words: str) -> None:
@@ -90,13 +132,14 @@ class Builder:
         self.buildah("build", "--isolation=chroot", "--quiet", *same, *words, folder)
 
     def try_out(self, name: str, executable: Path) -> None:
-        """Run the image's program, and in its place the one-file executable, with the tour.
+        """Run the image's program and hook, and the one-file executable, with the tour.
 
         Raises:
             ImageError: one of them failed.
         """
         container = self.buildah("from", name).split()[-1]
         self.buildah("run", container, "--", "/vendor/bin/tee-device-plugin", "--print-config")
+        self.buildah("run", container, "--", "sh", "-c", f"{HOOK} || [ $? = 2 ]")
         self.buildah("copy", "--quiet", container, executable, "/tried")
         self.buildah("run", container, "--", "/tried", "simulate")
         self.buildah("rm", container)

@@ -8,7 +8,8 @@ import pytest
 from tests.deploy.files import DEPLOY, elf, run
 
 UUID = "e3d37f4a-f24c-48d0-8884-3bdd6c44e988"
-ALL = ("libteec.so", "libboundscheck.so", "libteememca.so", "tlogcat")
+ALL = ("libteec.so", "libboundscheck.so", "libteememca.so", "tlogcat", "tee-limit")
+OF_THE_HOOK = ("limits.sh", "tee-limit.service", "tee-limit.path", "tee-limit.timer")
 
 
 def check(folder: Path, **variables: str) -> tuple[int, dict[str, str]]:
@@ -25,6 +26,8 @@ def complete(tmp_path: Path) -> Path:
     (tmp_path / f"{UUID}.sec").write_bytes(b"signed")
     for name in ALL:
         (tmp_path / name).write_bytes(elf(platform.machine()))
+    for name in OF_THE_HOOK:
+        (tmp_path / name).touch()
     return tmp_path
 
 
@@ -51,6 +54,7 @@ def test_without_the_plugin_it_fails_and_says_how_to_build_it(complete: Path) ->
         ("libboundscheck.so", "/usr/lib64"),
         ("tlogcat", "/usr/bin"),
         ("libteememca.so", "make library"),
+        ("tee-limit", "make hook"),
     ],
 )
 def test_what_may_be_mounted_later_is_only_told(complete: Path, file: str, source: str) -> None:
@@ -61,6 +65,23 @@ def test_what_may_be_mounted_later_is_only_told(complete: Path, file: str, sourc
     assert line.startswith("absent")
     assert source in line
     assert [*lines.values()][-1].endswith("a backend for another TEE needs none of it.")
+
+
+@pytest.mark.parametrize("file", OF_THE_HOOK)
+def test_the_hook_without_what_installs_it_is_told(complete: Path, file: str) -> None:
+    (complete / file).unlink()
+    status, lines = check(complete)
+    assert status == 0
+    assert lines[file].startswith("absent")
+    assert "cp deploy/limits/limits.sh" in lines[file]
+    (complete / "tee-limit").unlink()
+    assert file not in check(complete)[1]
+
+
+def test_a_hook_for_another_machine_says_how_to_build_it(complete: Path) -> None:
+    (complete / "tee-limit").write_bytes(elf("riscv64"))
+    _, lines = check(complete)
+    assert f"make hook CC={platform.machine()}-linux-gnu-gcc" in lines["tee-limit"]
 
 
 def test_op_tees_library_stands_for_itrustees(complete: Path) -> None:

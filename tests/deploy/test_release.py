@@ -6,12 +6,13 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterable
+from fnmatch import fnmatch
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from tests.deploy.files import DEPLOY, run
+from tests.deploy.files import DEPLOY, elf, run
 from tests.needs import need, unavailable
 
 SCRIPT = DEPLOY / "release" / "release.py"
@@ -135,6 +136,32 @@ def test_a_base_that_is_not_there_is_refused(tmp_path: Path) -> None:
     result = run(sys.executable, SCRIPT, tmp_path, "--base-tar", "sparc=none.tar")
     assert result.returncode == 2
     assert "sparc=none.tar: give x86_64 or aarch64=FILE" in result.stderr
+
+
+@pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
+def test_the_image_is_made_with_the_hook_for_its_machine(
+    modules: dict[str, ModuleType], tmp_path: Path, machine: str
+) -> None:
+    need("compiler", "cross compiler")
+    (tmp_path / "executable").write_text("#!/bin/sh\n")
+    made = [tmp_path / name / "context" for name in ("one", "another")]
+    for folder in made:
+        modules["images"].fill_context(machine, folder, tmp_path / "executable")
+    hook, other = ((folder / "tee-limit").read_bytes() for folder in made)
+    assert hook[:20] == elf(machine)[:16] + b"\x02\x00" + elf(machine)[18:]
+    # The same wherever it was built; and static: nothing names a loader for it.
+    assert hook == other
+    assert b"/ld-linux" not in hook
+    # All of it is taken into the image: the Dockerfile's own list of what may be.
+    allowed = (DEPLOY / "docker" / ".dockerignore").read_text().splitlines()
+    patterns = [line.removeprefix("!") for line in allowed if line.startswith("!")]
+    for path in made[0].iterdir():
+        named = any(fnmatch(path.name, pattern) for pattern in patterns)
+        assert named or path.name in ("Dockerfile", ".dockerignore")
+    checked = run("sh", made[0] / "check.sh", made[0], variables={"MACHINE": machine})
+    assert checked.returncode == 0, checked.stdout
+    for name in ("tee-limit", "limits.sh", "tee-limit.service", "tee-limit.path"):
+        assert f"ok       {name}\n" in checked.stdout
 
 
 def test_programs_of_another_machine_run_where_the_emulator_is(
