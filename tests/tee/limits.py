@@ -77,13 +77,63 @@ def container() -> Iterator[Container]:
         yield Container(pid)
 
 
-class Limits:
+class MockTee:
+    """The TEE of a mock of the vendor's tool, in a directory that both look into."""
+
+    def __init__(self, directory: Path) -> None:
+        self.mock = directory
+
+    def build(self, program: Path, path: Path, directory: Path | None = None) -> None:
+        """Build the tool into `program`; it answers only where it is run as `path`.
+
+        There it knows the TEE's directory as `directory`, by default as it is called here.
+        """
+        subprocess.run(
+            [
+                *("gcc", "-static", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-o", program),
+                *(f'-DMOCK_DIRECTORY="{directory or self.mock}"', f'-DMOCK_PATH="{path}"'),
+                HERE / "mock_teleport.c",
+            ],
+            check=True,
+            timeout=60,
+        )
+
+    def empty(self) -> None:
+        """Begin with a TEE that has no groups, and a tool that does as the vendor's."""
+        subprocess.run(["rm", "-rf", self.mock], check=True, timeout=60)
+        for name in ("groups", "storage"):
+            (self.mock / name).mkdir(parents=True)
+        self.behave("")
+        self.lose_groups()
+
+    def lose_groups(self) -> None:
+        """Have the TEE lose all groups and number them anew, as by a restart."""
+        for group in (self.mock / "groups").iterdir():
+            group.unlink()
+        (self.mock / "next").write_text("5\n")
+
+    def behave(self, how: str) -> None:
+        (self.mock / "behaviour").write_text(f"{how}\n")
+
+    @property
+    def groups(self) -> Mapping[int, str]:
+        """Namespace and amount of each group that the TEE has."""
+        files = (self.mock / "groups").iterdir()
+        return {int(path.name): path.read_text().strip() for path in files}
+
+    @property
+    def calls(self) -> list[str]:
+        path = self.mock / "calls"
+        return path.read_text().splitlines() if path.exists() else []
+
+
+class Limits(MockTee):
     """A built hook, its mock and its directories, all below one."""
 
     def __init__(self, directory: Path, *flags: str, cc: str = "gcc", sanitize: str = "") -> None:
+        super().__init__(directory / "mock")
         self.directory = directory
         self.tool = directory / "tee_teleport"
-        self.mock = directory / "mock"
         self.records = directory / "run"
         self.teecd = directory / "teecd.sock"
         self.hook = directory / "tee-limit"
@@ -106,50 +156,24 @@ class Limits:
                 "hook",
             ],
         )
-        subprocess.run(
-            [
-                *("gcc", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-o", self.tool),
-                *(f'-DMOCK_DIRECTORY="{self.mock}"', f'-DMOCK_PATH="{self.tool}"'),
-                HERE / "mock_teleport.c",
-            ],
-            check=True,
-            timeout=60,
-        )
+        self.build(self.tool, self.tool)
 
     def reset(self) -> None:
         """Begin with an empty TEE, and without records."""
-        subprocess.run(["rm", "-rf", self.mock, self.records], check=True, timeout=60)
-        for name in ("groups", "storage"):
-            (self.mock / name).mkdir(parents=True)
-        self.behave("")
+        subprocess.run(["rm", "-rf", self.records], check=True, timeout=60)
+        self.empty()
         self.tool.chmod(0o755)
-        self.restart_tee()
+        self.restart_teecd()
 
     def restart_tee(self) -> None:
         """Have the TEE lose all groups and number them anew, and teecd make its socket anew."""
-        for group in (self.mock / "groups").iterdir():
-            group.unlink()
-        (self.mock / "next").write_text("5\n")
+        self.lose_groups()
         self.restart_teecd()
 
     def restart_teecd(self) -> None:
         self.teecd.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as one:
             one.bind(str(self.teecd))
-
-    def behave(self, how: str) -> None:
-        (self.mock / "behaviour").write_text(f"{how}\n")
-
-    @property
-    def groups(self) -> Mapping[int, str]:
-        """Namespace and amount of each group that the TEE has."""
-        files = (self.mock / "groups").iterdir()
-        return {int(path.name): path.read_text().strip() for path in files}
-
-    @property
-    def calls(self) -> list[str]:
-        path = self.mock / "calls"
-        return path.read_text().splitlines() if path.exists() else []
 
     @property
     def recorded(self) -> Mapping[str, str]:
