@@ -27,7 +27,7 @@ ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 """
 _BUILD_SECONDS = 900
 
-# What `make executable` and `make library` need of a checkout.
+# What `make executable`, `make library` and `make hook` need of a checkout.
 _SOURCES = (
     *("Makefile", "noxfile.py", "pyproject.toml", "hatch_build.py", "README.md", "LICENSE"),
     *("teeplugin", "teeplugin_backends", "ca", "ta", "deploy"),
@@ -57,12 +57,13 @@ def _built(folder: str, names: Sequence[str]) -> set[str]:
     left = {"__pycache__"}
     if Path(folder) == _OURS / "deploy" / "docker":
         left |= {name for name in names if Path(name).suffix in {".so", ".sec"}}
-        left |= {"tlogcat", "tee-device-plugin"}
+        left |= {"tlogcat", "tee-device-plugin", "limits.sh"}
+        left |= {name for name in names if name.startswith("tee-limit")}
     return left
 
 
 def make_parts(checkout: Path) -> None:
-    """Run `make executable library` in a checkout; the executable, which takes long, is cached."""
+    """Run `make executable library hook` in a checkout; the executable, which is slow, cached."""
     cached = cache_directory() / "executables" / _digest(checkout) / "tee-device-plugin"
     made = checkout / "pkg" / "tee-device-plugin"
     if cached.exists():
@@ -74,7 +75,7 @@ def make_parts(checkout: Path) -> None:
         draft = cached.with_suffix(f".{os.getpid()}")
         shutil.copy2(made, draft)
         draft.rename(cached)
-    _run(["make", "library"], checkout)
+    _run(["make", "library", "hook"], checkout)
 
 
 def _digest(checkout: Path) -> str:

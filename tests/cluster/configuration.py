@@ -13,15 +13,15 @@ from tests.cluster.settings import (
     KUBELET_DIR,
     NODE_ADDRESS,
     NODE_NAME,
+    SERVICES,
     Settings,
 )
 
 KUBELET_HEALTH_SERVER = "http://127.0.0.1:10248"
 
-_API_SERVER = f"https://{NODE_ADDRESS}:6443"
+_API_SERVER = f"https://{NODE_ADDRESS}"
 _ETCD = "http://127.0.0.1:2379"
 _ETCD_PEERS = "http://127.0.0.1:2380"
-_SERVICES = "10.96.0.0/16"
 
 _NAMED_ANEW = 28
 _WITHOUT = ("-node-ipam-controller,-node-route-controller", "-nodeipam,-route")
@@ -77,6 +77,8 @@ def commands(settings: Settings, binaries: Mapping[str, str]) -> Mapping[str, li
             binaries["kube-controller-manager"],
             *as_admin,
             f"--service-account-private-key-file={key}",
+            # By which pods know the API server: it has made its own certificate.
+            f"--root-ca-file={config / 'apiserver' / 'apiserver.crt'}",
             f"--controllers=*,{_WITHOUT[settings.versions.control_plane_minor < _NAMED_ANEW]}",
         ],
         "kubelet": [
@@ -100,18 +102,18 @@ def _apiserver(settings: Settings, binaries: Mapping[str, str], key: Path) -> li
     return [
         binaries["kube-apiserver"],
         f"--etcd-servers={_ETCD}",
-        f"--bind-address={NODE_ADDRESS}",
+        # Also by the address and the port that pods know: nothing here routes services.
+        "--bind-address=0.0.0.0",
+        "--secure-port=443",
         f"--advertise-address={NODE_ADDRESS}",
         f"--cert-dir={config / 'apiserver'}",
-        f"--service-cluster-ip-range={_SERVICES}",
+        f"--service-cluster-ip-range={SERVICES}",
         f"--service-account-key-file={key}",
         f"--service-account-signing-key-file={key}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--token-auth-file={config / 'tokens.csv'}",
         # The lab's own programs are in system:masters; plugins in DRA mode are not.
         "--authorization-mode=RBAC",
-        # Pods need not wait for the default service account of a new namespace.
-        "--disable-admission-plugins=ServiceAccount",
         "--endpoint-reconciler-type=none",
         "--kubelet-preferred-address-types=InternalIP",
         "--allow-privileged=true",
@@ -172,6 +174,8 @@ def _network(settings: Settings) -> dict[str, object]:
         "ipam": {
             "type": "host-local",
             "ranges": [[addresses]],
+            # The API server's, by way of the node.
+            "routes": [{"dst": SERVICES}],
             "dataDir": str(settings.run / "addresses"),
         },
     }

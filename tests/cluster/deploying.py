@@ -158,7 +158,8 @@ def _start_teecd(lab: Lab) -> None:
 
 def build_as_in_the_guide(shell: Shell, node: Path) -> None:
     """Build the image by the guide's own lines, and push it; then the demonstration's."""
-    shell.typed("cp pkg/* deploy/docker/")
+    limits = "deploy/limits/limits.sh deploy/systemd/tee-limit.*"
+    shell.typed(f"cp pkg/* {limits} deploy/docker/")
     shell.typed(f"cp {node}/usr/bin/tlogcat {node}/usr/lib64/*.so deploy/docker/")
     print(shell.typed("sh deploy/docker/check.sh"))
     shell.typed("docker build -t tee-device-plugin deploy/docker")

@@ -26,8 +26,10 @@ from tests.cluster.waiting import tail, wait_until
 _START_SECONDS = 60
 _STOP_SECONDS = 20
 _COMMAND_SECONDS = 60
-_CONTROL_PLANE = ("etcd", "kube-apiserver")
+_API_SERVER = "kube-apiserver"
+_CONTROL_PLANE = ("etcd", _API_SERVER)
 _CONTROLLERS = ("kube-scheduler", "kube-controller-manager")
+_NAMESPACES = ("default", "kube-system")
 _KUBELET = "kubelet"
 
 
@@ -66,18 +68,14 @@ class Lab(Client):
         if not self.settings.kubeconfig.exists():
             configuration.write(self.settings)
             self.runtime.configure()
-        for name in (self.runtime.process, *_CONTROL_PLANE):
+        self._ensure(self.runtime.process)
+        for name in _CONTROL_PLANE:
             self._ensure(name)
         self._import_images()
-        self._wait(
-            "the API server is ready",
-            lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok",
-            *_CONTROL_PLANE,
-        )
-        for name in _CONTROLLERS:
-            self._ensure(name)
+        self.control_plane_start()
         self.kubelet_start()
         self._wait("the node takes pods", self._takes_pods, *_CONTROLLERS, _KUBELET)
+        self._wait("pods have an account", self._has_account, *_CONTROLLERS)
 
     def down(self) -> None:
         """End all that runs in the lab and remove what it left, but for the logs."""
@@ -200,6 +198,22 @@ class Lab(Client):
             self._machine.stop(name, signal.SIGKILL, _STOP_SECONDS)
         self._machine.kill_all_but(*_CONTROL_PLANE, *_CONTROLLERS)
 
+    def api_server_stop(self) -> None:
+        """End the API server as a crash does; all else keeps running, and can't reach it."""
+        self._machine.stop(_API_SERVER, signal.SIGKILL, _STOP_SECONDS)
+
+    def control_plane_start(self) -> None:
+        """Start what doesn't run of the control plane, and wait until the API server is ready."""
+        for name in _CONTROL_PLANE:
+            self._ensure(name)
+        self._wait(
+            "the API server is ready",
+            lambda: self.kubectl("get", "--raw", "/readyz", check=False) == "ok",
+            *_CONTROL_PLANE,
+        )
+        for name in _CONTROLLERS:
+            self._ensure(name)
+
     def runtime_start(self) -> None:
         """Start the runtime unless it runs, and wait until it answers."""
         self._ensure(self.runtime.process)
@@ -288,6 +302,10 @@ class Lab(Client):
     def _takes_pods(self) -> bool:
         node = self.node()
         return condition(node, "Ready") == "True" and not node["spec"].get("taints")
+
+    def _has_account(self) -> bool:
+        """Whether namespaces have their default accounts, without which no pod is admitted."""
+        return all(self.get("serviceaccount", "default", name) for name in _NAMESPACES)
 
 
 def _accepts(path: Path) -> bool:

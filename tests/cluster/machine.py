@@ -11,7 +11,13 @@ from pathlib import Path
 
 from tests.cluster.cgroups import ControlGroup
 from tests.cluster.processes import Process
-from tests.cluster.settings import BRIDGE, HERE, NODE_ADDRESS_WITH_PREFIX, Settings
+from tests.cluster.settings import (
+    API_SERVICE_ADDRESS,
+    BRIDGE,
+    HERE,
+    NODE_ADDRESS_WITH_PREFIX,
+    Settings,
+)
 from tests.cluster.waiting import tail, wait_until
 
 _HOLDER = "holder"
@@ -56,7 +62,8 @@ class Machine:
             _COMMAND_SECONDS,
             explain=lambda: tail(self.log(_HOLDER)),
         )
-        furnish = [HERE / "namespaces.sh", settings.state, BRIDGE, NODE_ADDRESS_WITH_PREFIX]
+        addresses = (NODE_ADDRESS_WITH_PREFIX, API_SERVICE_ADDRESS)
+        furnish = [HERE / "namespaces.sh", settings.state, BRIDGE, *addresses]
         with self.log(_HOLDER).open("a") as log:
             result = subprocess.run(
                 [*self._enter(holder), "sh", *map(str, furnish)],

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Furnish the lab's network and mount namespaces.  Run once, inside them, by lab.py:
-#   namespaces.sh STATE_DIR BRIDGE NODE_ADDRESS_WITH_PREFIX
+#   namespaces.sh STATE_DIR BRIDGE NODE_ADDRESS_WITH_PREFIX SERVICE_ADDRESS
 # Everything made here belongs to these two namespaces and disappears with them.
 set -eu
 state=$1
 bridge=$2
 address=$3
+service=$4
 workshop=/run/lab # private, see below
 
 # --- network: one bridge that is both the node's interface and the pods' gateway
@@ -18,11 +19,20 @@ ip link add carrier0 type veth peer name carrier1
 ip link set carrier0 master "$bridge" up
 ip link set carrier1 up
 ip route add default via "${address%/*}" dev "$bridge"
+# The API server's address for pods, by which it answers without anything that routes services.
+ip address add "$service/32" dev lo
 echo 1 > /proc/sys/net/ipv4/ip_forward
 
 # --- /run: containerd, runc and the CNI plugins keep sockets and mounts below it
 mount -t tmpfs -o mode=755 run /run
 mkdir -p "$workshop/state" "$workshop/var-tmp" "$workshop/upper" "$workshop/work" "$workshop/dev"
+
+# --- /etc and /usr: pods may write the node's files there, which must not be this machine's.
+for path in etc usr; do
+    mkdir -p "$workshop/$path-upper" "$workshop/$path-work"
+    layers="lowerdir=/$path,upperdir=$workshop/$path-upper,workdir=$workshop/$path-work"
+    mount -t overlay -o "$layers" "$path" "/$path"
+done
 
 # --- /var: /var/lib/kubelet and /var/itrustee need not exist on this machine and must not
 # be left on it, so they are made in an overlay whose upper half is memory.  /var/tmp and

@@ -147,7 +147,7 @@ state = "{settings.run / "containerd"}"
   disable_apparmor = true
   restrict_oom_score_adj = true
   enable_cdi = true
-  cdi_spec_dirs = ["{settings.config / "cdi"}"]
+  cdi_spec_dirs = ["{settings.config / "cdi"}", "/etc/cdi"]
 
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{requirements.cni_plugins()}"
@@ -193,7 +193,7 @@ listen = "{settings.runtime_socket}"
 apparmor_profile = "unconfined"
 cgroup_manager = "cgroupfs"
 conmon_cgroup = "pod"
-cdi_spec_dirs = ["{settings.config / "cdi"}"]
+cdi_spec_dirs = ["{settings.config / "cdi"}", "/etc/cdi"]
 default_runtime = "runc"
 pinns_path = "{pinns}"
 

@@ -15,6 +15,10 @@ DEFAULT_STATE = Path("/var/tmp/teeplugin-lab")  # noqa: S108 - guarded by a mark
 NODE_NAME = "lab-node"
 NODE_ADDRESS = "10.88.0.1"
 NODE_ADDRESS_WITH_PREFIX = f"{NODE_ADDRESS}/16"
+SERVICES = "10.96.0.0/16"
+API_SERVICE_ADDRESS = "10.96.0.1"
+"""What pods know the API server by: the first of the services' addresses."""
+
 BRIDGE = "teeplugin-lab"
 KUBELET_DIR = Path("/var/lib/kubelet")
 """What processes inside the lab call the kubelet's directory; outside it is `Lab.kubelet_dir`."""
