@@ -5,10 +5,14 @@ Not live means that a restart is the fix. Not ready means that pods can't be giv
 
 from collections.abc import Mapping
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from teeplugin.daemon.parts import PluginParts
 from teeplugin.kubelet.socket_probe import ANSWER_SECONDS, silence_of
 from teeplugin_backends.base import QUERY_SECONDS
+
+if TYPE_CHECKING:
+    from teeplugin.dra.parts import DraParts
 
 STUCK_SECONDS = 3 * QUERY_SECONDS
 """A query ends at its deadline; one that did not is held by something that only a restart ends."""
@@ -27,12 +31,16 @@ async def live(parts: PluginParts) -> Checks:
 
 
 async def ready(parts: PluginParts) -> Checks:
-    """Look whether pods can be given units: the TEE answers, and the kubelet has our list."""
-    return {
+    """Look whether pods can be given units: the TEE answers, and the kubelet has our list.
+
+    In DRA mode, whether the scheduler has our slice as well.
+    """
+    checks = {
         "running": "the plugin is shutting down" if parts.stopping.is_set() else None,
         "tee": _tee_problem(parts),
         "registered": parts.registration.status.not_registered_reason,
     }
+    return checks if parts.dra is None else checks | {"published": _unpublished(parts.dra)}
 
 
 def report(checks: Checks, name: str) -> tuple[bool, str]:
@@ -52,6 +60,14 @@ def _tee_problem(parts: PluginParts) -> str | None:
     if decision.device_list is None:
         return "it has not answered yet"
     return None if decision.device_list.ids else parts.misfit
+
+
+def _unpublished(dra: "DraParts") -> str | None:
+    """Say why there is no slice. One that is stored serves on while the API server is away."""
+    publisher = dra.publisher
+    if publisher.stored is not None:
+        return None
+    return publisher.problem or publisher.error or "no ResourceSlice has been written yet"
 
 
 def _stuck_query(parts: PluginParts) -> str | None:

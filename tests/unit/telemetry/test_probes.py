@@ -12,7 +12,12 @@ from teeplugin.policy.device_list import DeviceList
 from teeplugin.telemetry import probes
 from teeplugin.telemetry.status_page import status_of
 from teeplugin_backends.base import TeeMemory
-from tests.running_parts import UNIT_BYTES, running_in_full, running_parts
+from tests.running_parts import (
+    UNIT_BYTES,
+    running_in_dra_mode,
+    running_in_full,
+    running_parts,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -93,3 +98,23 @@ async def test_where_the_reserve_leaves_nothing_the_plugin_is_not_ready_and_says
     assert problem is not None
     assert "--reserve" in problem
     assert status_of(parts)["settings_misfit"] == problem
+
+
+async def test_in_dra_mode_it_is_ready_with_a_slice_that_is_stored() -> None:
+    parts = running_in_dra_mode()
+    assert parts.dra is not None
+    publisher = parts.dra.publisher
+    assert (await probes.ready(parts))["published"] is None
+    # What is stored serves on.
+    publisher.error = "the API server can't be reached"
+    assert (await probes.ready(parts))["published"] is None
+    publisher.stored = None
+    assert (await probes.ready(parts))["published"] == publisher.error
+    publisher.problem = "the node's runtime can't"
+    assert (await probes.ready(parts))["published"] == publisher.problem
+    publisher.problem = publisher.error = None
+    assert (await probes.ready(parts))["published"] == "no ResourceSlice has been written yet"
+
+
+async def test_a_device_plugin_publishes_no_slice() -> None:
+    assert "published" not in await probes.ready(running_parts())
