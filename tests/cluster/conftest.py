@@ -19,7 +19,7 @@ from tests.needs import unavailable
 from tests.system_packages import UnavailableError
 
 _TEST_SECONDS = 300
-_NEEDS_NO_CDI = "test_limits_without_cdi.py"
+_NEED_NO_CDI = ("test_dra_without_cdi.py", "test_limits_without_cdi.py")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,12 +42,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header() -> str | None:
     """Name what is left out: it is about another runtime than this lab's."""
     has_cdi = Versions.from_environment().has_cdi
-    return f"left out: {_NEEDS_NO_CDI}, run it with --containerd 1.6" if has_cdi else None
+    names = ", ".join(_NEED_NO_CDI)
+    return f"left out: {names}, run them with --containerd 1.6" if has_cdi else None
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out what is about another runtime; None leaves the rest to pytest."""
-    is_other = collection_path.name == _NEEDS_NO_CDI and Versions.from_environment().has_cdi
+    is_other = collection_path.name in _NEED_NO_CDI and Versions.from_environment().has_cdi
     return True if is_other else None
 
 

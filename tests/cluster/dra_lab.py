@@ -16,6 +16,7 @@ from teeplugin.policy.cdi_spec import FILE
 from tests.cluster.configuration import kubeconfig
 from tests.cluster.lab import Lab
 from tests.cluster.real_kubelet import Real
+from tests.cluster.scheduling import SCHEDULER_SECONDS, unscheduled_because
 from tests.cluster.settings import NODE_NAME
 from tests.cluster.waiting import wait_until
 from tests.plugin_process import Plugin
@@ -30,20 +31,25 @@ MOST_UNITS = 64
 """Amounts that the lab's CDI specification has."""
 
 
-def prepare(lab: Lab) -> None:
+def prepare(lab: Lab, amounts: int = MOST_UNITS) -> None:
     """Give the driver its rights, claims their class, and the runtime its CDI devices."""
     for name in ("access", "own-node", "device-class"):
         lab.apply((COMPONENT / f"{name}.yaml").read_text())
+    install_specification(lab, amounts)
+
+
+def install_specification(lab: Lab, amounts: int = MOST_UNITS) -> None:
+    """Put the CDI specification where the lab's runtime looks."""
     directory = lab.settings.config / "cdi"
     directory.mkdir(exist_ok=True)
     # In the place of another test's: of two files with a device of one name neither counts.
-    (directory / Path(FILE).name).write_text(specification())
+    (directory / Path(FILE).name).write_text(specification(amounts))
 
 
-def specification() -> str:
+def specification(amounts: int = MOST_UNITS) -> str:
     """What `cdi` prints: a device for each amount. Nobody is limited, so it has no hook."""
     command = [sys.executable, "-m", "teeplugin", "cdi", "--backend", "simulated"]
-    command += ["--units", str(MOST_UNITS)]
+    command += ["--units", str(amounts)]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
@@ -82,10 +88,10 @@ def driver(
 
 
 @contextmanager
-def published(lab: Lab, directory: Path, **how: Any) -> Iterator[Plugin]:
+def published(lab: Lab, directory: Path, amounts: int = MOST_UNITS, **how: Any) -> Iterator[Plugin]:
     """Run the driver, from when its slice is there; then clear up."""
     lab.kubelet_start()
-    prepare(lab)
+    prepare(lab, amounts)
     try:
         with driver(lab, directory, **how) as plugin:
             wait_for_slice(lab, how.get("units", UNITS))
@@ -101,6 +107,13 @@ def published(lab: Lab, directory: Path, **how: Any) -> Iterator[Plugin]:
 def stored(lab: Lab) -> dict[str, Any] | None:
     """The node's slice."""
     return lab.get("resourceslice", SLICE)
+
+
+def uid(lab: Lab) -> str:
+    """The slice's uid: another one means that it was deleted and made anew."""
+    found = stored(lab)
+    assert found is not None
+    return str(found["metadata"]["uid"])
 
 
 def device(lab: Lab) -> dict[str, Any]:
@@ -168,3 +181,25 @@ def consumed(lab: Lab, pod: str) -> str:
     (result,) = claim["status"]["allocation"]["devices"]["results"]
     amount: str = result["consumedCapacity"]["memory"]
     return amount
+
+
+def units_in(lab: Lab, pod: str) -> str:
+    """How many units a pod's container has, by its own variables."""
+    return lab.exec(pod, "sh", "-c", "echo $TEE_RAM_UNITS").strip()
+
+
+def waits_because(lab: Lab, pod: str, *words: str) -> str:
+    """Wait until the scheduler says why a pod waits, and give its words."""
+    return wait_until(
+        f"pod {pod} waits",
+        partial(unscheduled_because, lab, pod),
+        SCHEDULER_SECONDS,
+        accept=lambda said: bool(said) and all(word in said for word in words),
+    )
+
+
+def refused_because(lab: Lab, pod: str) -> str:
+    """Wait until the kubelet says why a pod's claims can't be prepared, and give its words."""
+    words = ("get", "events", "--output=jsonpath={.items[*].message}")
+    of_the_pod = f"--field-selector=involvedObject.name={pod},reason=FailedPrepareDynamicResources"
+    return wait_until(f"pod {pod} is refused", partial(lab.kubectl, *words, of_the_pod), 60)

@@ -22,13 +22,15 @@ from tests.cluster.dra_lab import (
     memory,
     published,
     stored,
+    uid,
+    units_in,
     wait_for_slice,
     wait_for_taints,
+    waits_because,
     write_kubeconfig,
 )
 from tests.cluster.lab import Lab
 from tests.cluster.pods import phase
-from tests.cluster.scheduling import SCHEDULER_SECONDS, unscheduled_because
 from tests.cluster.waiting import wait_until
 from tests.plugin_process import UNIT_BYTES, Plugin
 
@@ -41,26 +43,6 @@ REWRITES = "tee.huawei.com/units-to-claims"
 def plugin(lab: Lab, tmp_path: Path) -> Iterator[Plugin]:
     with published(lab, tmp_path) as one:
         yield one
-
-
-def uid(lab: Lab) -> str:
-    found = stored(lab)
-    assert found is not None
-    return str(found["metadata"]["uid"])
-
-
-def waits_because(lab: Lab, pod: str, *words: str) -> str:
-    """Wait until the scheduler says why a pod waits, and give its words."""
-    return wait_until(
-        f"pod {pod} waits",
-        partial(unscheduled_because, lab, pod),
-        SCHEDULER_SECONDS,
-        accept=lambda said: bool(said) and all(word in said for word in words),
-    )
-
-
-def units_in(lab: Lab, pod: str) -> str:
-    return lab.exec(pod, "sh", "-c", "echo $TEE_RAM_UNITS").strip()
 
 
 def back_within(began: float, what: str, is_back: Callable[[], object]) -> float:
