@@ -25,7 +25,9 @@ def _blocks(language: str) -> list[str]:
 
 def test_the_documents_example_prints_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(DOCUMENT.parents[1])
-    assert [size("examples/configs.xml")] == _blocks("text")
+    printed, manifest = _blocks("text")
+    assert printed == size("examples/configs.xml")
+    assert manifest == Path("examples/manifest.txt").read_text("utf-8")
     (shown,) = _blocks("yaml")
     printed = pod(*IMAGE, "examples/configs.xml")
     assert re.sub(r"pod [0-9][^,]*,", "pod VERSION,", printed) == re.sub(
