@@ -27,7 +27,7 @@ async def test_a_backend_is_entered_asked_once_and_left() -> None:
     answer = await ask(tee, ROOT)
     assert tee.calls == ["enter", "memory", "access", "checks", "exit"]
     assert (answer.reading, answer.error, answer.bugs) == (MEMORY, None, [])
-    assert answer.host_paths == ("/dev/tee0",)
+    assert (answer.host_paths, answer.missing_fix) == (("/dev/tee0",), "load it")
     assert [finding.check for finding in answer.findings] == ["library"]
 
 
