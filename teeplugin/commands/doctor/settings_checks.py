@@ -139,5 +139,5 @@ def backend(evidence: Evidence) -> Outcome:
         return warning(text, "report it to the backend's author")
     if evidence.backend_simulated:
         text = f"{name}: its units have no memory behind them"
-        return warning(text, "on nodes for pods give --backend libteec")
+        return warning(text, "on nodes for pods give a TEE's backend, such as --backend libteec")
     return ok(name)
