@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,9 @@ class SystemdNode:
                 yield NodeContainer(int(numbers.split()[-2]), outside=outside)
             finally:
                 for pid in _below(parent.pid):
-                    os.kill(pid, signal.SIGKILL)
+                    # An inner one's end ends the others, too.
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
 
 def _below(pid: int) -> list[int]:
