@@ -198,9 +198,13 @@ class Lab(Client):
             self._machine.stop(name, signal.SIGKILL, _STOP_SECONDS)
         self._machine.kill_all_but(*_CONTROL_PLANE, *_CONTROLLERS)
 
-    def api_server_stop(self) -> None:
-        """End the API server as a crash does; all else keeps running, and can't reach it."""
-        self._machine.stop(_API_SERVER, signal.SIGKILL, _STOP_SECONDS)
+    def control_plane_stop(self) -> None:
+        """End the API server as a crash does, and what is of no use without it.
+
+        Those would come back minutes later than the API server, with a back-off of their own.
+        """
+        for name in (_API_SERVER, *_CONTROLLERS):
+            self._machine.stop(name, signal.SIGKILL, _STOP_SECONDS)
 
     def control_plane_start(self) -> None:
         """Start what doesn't run of the control plane, and wait until the API server is ready."""

@@ -168,8 +168,13 @@ def test_the_chart_installs_replaces_and_removes_the_limits(
     wait_for_allocatable(lab, ITRUSTEE_UNITS)
     holder = run_holder(lab)
     limited(lab, tee, holder=10)
-    status = in_plugin(lab, "/vendor/bin/tee-device-plugin", "status")
-    assert "1 of 63 groups used" in status
+    # The plugin looks at the hook's records from time to time.
+    wait_until(
+        "status counts the group",
+        lambda: in_plugin(lab, "/vendor/bin/tee-device-plugin", "status"),
+        30,
+        accept=lambda told: "1 of 63 groups used" in told,
+    )
 
     _upgrade(lab, reader, tee, next_image, tmp_path)
     assert_undisturbed(lab, holder)
