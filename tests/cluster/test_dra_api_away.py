@@ -26,6 +26,7 @@ AWAY_SECONDS = float(os.environ.get("TEEPLUGIN_API_AWAY_SECONDS", "30"))
 RIGHT_AGAIN_SECONDS = 45.0
 """The plugin's back-off is 30 s at most."""
 
+KUBELET_SECONDS = 90.0
 OTHERS = 28
 WORSE_THAN_INFO = ("warning", "error", "critical")
 POD_RUNS = b"sleep\x00100000\x00"
@@ -90,6 +91,9 @@ def test_while_it_is_away_nothing_is_disturbed_and_then_the_slice_is_right_again
         assert sorted(told) == ["api_server_failed", "shortage", "simulated_tee"]
         plugin.play(pods=0, others=0)
         lab.delete_pod("holder")
-        wait_until("its claim is given back", lambda: plugin.count("claim_unprepared"), 30)
+        # The kubelet notices with a back-off of its own.
+        wait_until(
+            "its claim is given back", lambda: plugin.count("claim_unprepared"), KUBELET_SECONDS
+        )
         wait_for_slice(lab, UNITS)
         lab.run_pod(claimant(lab, "next", "32Mi"))
