@@ -23,9 +23,12 @@ _API_SERVER = f"https://{NODE_ADDRESS}"
 _ETCD = "http://127.0.0.1:2379"
 _ETCD_PEERS = "http://127.0.0.1:2380"
 
-_NAMED_ANEW = 28
-_WITHOUT = ("-node-ipam-controller,-node-route-controller", "-nodeipam,-route")
-"""Controllers that nobody needs here, by their names from 1.28 on, and by the older ones."""
+_WITHOUT = {
+    1: "-nodeipam,-route",
+    28: "-node-ipam-controller,-node-route-controller",
+    37: "-node-ipam-controller",
+}
+"""Controllers that nobody needs here, by the minor from which on they have these names."""
 
 _RUNTIME_IN_FILE = 27
 """From this minor on the kubelet's file names the runtime, before it a flag."""
@@ -79,7 +82,7 @@ def commands(settings: Settings, binaries: Mapping[str, str]) -> Mapping[str, li
             f"--service-account-private-key-file={key}",
             # By which pods know the API server: it has made its own certificate.
             f"--root-ca-file={config / 'apiserver' / 'apiserver.crt'}",
-            f"--controllers=*,{_WITHOUT[settings.versions.control_plane_minor < _NAMED_ANEW]}",
+            f"--controllers=*,{_unneeded(settings.versions.control_plane_minor)}",
         ],
         "kubelet": [
             binaries["kubelet"],
@@ -95,6 +98,10 @@ def commands(settings: Settings, binaries: Mapping[str, str]) -> Mapping[str, li
             "--vmodule=manager=4,endpoint=4,handler=4,server=4,client=4,pod_devices=4",
         ],
     }
+
+
+def _unneeded(minor: int) -> str:
+    return _WITHOUT[max(since for since in _WITHOUT if since <= minor)]
 
 
 def _apiserver(settings: Settings, binaries: Mapping[str, str], key: Path) -> list[str]:

@@ -25,7 +25,6 @@ from tests.cluster import building
 from tests.cluster.lab import Lab
 from tests.cluster.pods import ready
 from tests.cluster.settings import NODE_NAME
-from tests.cluster.versions import NO_SURGE
 from tests.cluster.waiting import wait_until
 from tests.needs import need
 from tests.tee import teecd
@@ -278,10 +277,7 @@ def overlay(shell: Shell, name: str, settings: str, base: str = "simulated") -> 
     folder = shell.folder / "deploy" / "overlays" / name
     folder.mkdir(exist_ok=True)
     (folder / "config.yaml").write_text(settings)
-    text = _OVERLAY.format(base=base)
-    if shell.lab.settings.versions.differs_by(NO_SURGE):
-        text += "components:\n  - ../../components/kubernetes-1.18\n"
-    (folder / "kustomization.yaml").write_text(text)
+    (folder / "kustomization.yaml").write_text(_OVERLAY.format(base=base))
     return folder
 
 

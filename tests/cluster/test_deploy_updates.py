@@ -32,15 +32,12 @@ from tests.cluster.pods import RESOURCE, count, phase
 from tests.cluster.scheduling import wait_for_allocatable
 from tests.cluster.settings import KUBELET_DIR
 from tests.cluster.test_life import UNTIL_FILE_COMES, assert_undisturbed, run_holder
-from tests.cluster.versions import NO_SURGE
 from tests.cluster.waiting import wait_until
-from tests.needs import unavailable
 
 __all__ = ["shell"]  # the fixture
 
 UNITS = 128
 MAX_AT_ZERO_MS = 150
-MAX_AT_ZERO_WITHOUT_SURGE_MS = 10_000
 """From the older pod's end to the newer's list, on a loaded machine."""
 ROLL_SECONDS = 90
 SETTINGS = (
@@ -137,13 +134,11 @@ def check_rolls(
     record_property("created_pods", len(created))
     record_property("refused_pods", refused)
     print(f"of {len(created)} pods created meanwhile, one a second, {refused} were refused")
-    surges = not lab.settings.versions.differs_by(NO_SURGE)
-    most_ms = MAX_AT_ZERO_MS if surges else MAX_AT_ZERO_WITHOUT_SURGE_MS
     for gaps in found.values():
         assert gaps.lists > 0  # else the log was not understood
-        assert sum(gaps.by_log_ms) <= most_ms
+        assert sum(gaps.by_log_ms) <= MAX_AT_ZERO_MS
     # One a second: so many an update at the very most.
-    assert refused <= len(found) * -(-most_ms // 1000)
+    assert refused <= len(found) * -(-MAX_AT_ZERO_MS // 1000)
     assert phases["Running"] + refused == len(created)
 
 
@@ -155,8 +150,6 @@ def _decided(lab: Lab) -> Callable[[], bool]:
 def test_settings_that_cant_be_used_are_told_while_the_older_pod_serves(
     lab: Lab, shell: Shell
 ) -> None:
-    if lab.settings.versions.differs_by(NO_SURGE):
-        unavailable(f"{NO_SURGE.reason}: the older pod is gone when the newer starts")
     wait_for_allocatable(lab, 0)
     overlay(shell, "mistaken", SETTINGS)
     with deployed(shell, "kubectl apply -k deploy/overlays/mistaken"):

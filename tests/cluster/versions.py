@@ -42,11 +42,6 @@ NEWER_DROPPED = Difference(
     "whether it is still the same client",
     since=(1, 25),
 )
-NO_SURGE = Difference(
-    (1, 22),
-    "at an update the node is without units for about a second, and pods may be refused then",
-    "DaemonSets have maxSurge from 1.22 on",
-)
 NO_UNIT_HEALTH = Difference(
     (1, 36),
     "a pod's status does not list the health of its units",
@@ -62,7 +57,7 @@ NO_ALLOCATABLE = Difference(
     "the kubelet does not say which devices it holds healthy, so the contract can't be checked",
     "its PodResources API has GetAllocatableResources from 1.21 on, by default from 1.23 on",
 )
-DIFFERENCES = (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_ALLOCATABLE, NO_SURGE)
+DIFFERENCES = (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_ALLOCATABLE)
 
 CONTROL_PLANES: Mapping[str, tuple[str, str]] = MappingProxyType(
     {

@@ -14,7 +14,6 @@ from tests.cluster.versions import (
     KUBERNETES_VARIABLE,
     NEWER_DROPPED,
     NO_ALLOCATABLE,
-    NO_SURGE,
     NO_UNIT_HEALTH,
     RUNTIME_VARIABLE,
     UNRUN,
@@ -70,7 +69,7 @@ def test_versions_that_cant_be_had_are_refused(
         ("1.36.3", (NEWER_DROPPED,)),
         ("1.33.13", (NEWER_DROPPED, NO_UNIT_HEALTH)),
         ("1.32.0", (NEWER_DROPPED, NO_UNIT_HEALTH, EVERY_FILE_REMOVED)),
-        ("1.20.15", (NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_ALLOCATABLE, NO_SURGE)),
+        ("1.20.15", (NO_UNIT_HEALTH, EVERY_FILE_REMOVED, NO_ALLOCATABLE)),
     ],
 )
 def test_a_kubelet_has_the_differences_of_those_before(
