@@ -29,7 +29,7 @@ metadata:
   name: {name}
 spec:
   # The TEE keeps the containers on a node apart by their pid namespaces. Secure storage and derived
-  # keys work in a container only if the vendor's OCI hook on the node has registered it in the TEE.
+  # keys work in a container only if a hook on the node has registered it in the TEE.
   hostPID: false
   shareProcessNamespace: false
 {resource_claims}\

@@ -111,7 +111,7 @@ def test_a_pod_that_is_not_root_is_told_whose_the_log_is() -> None:
 def test_the_comments_name_what_secure_storage_needs() -> None:
     text = pod(*IMAGE, EXAMPLE)
     assert "Secure storage and derived" in text
-    assert "the vendor's OCI hook" in text
+    assert "a hook on the node" in text
 
 
 def test_the_comments_name_the_tas_and_their_files() -> None:
