@@ -86,10 +86,8 @@ def assemble(
     watch_streams = WatchStreams()
     dra_mode = _dra_mode() if settings.serve == "dra" else None
     holders = dra_mode.ClaimHolders() if dra_mode else None
-    pod_resources = PodResourcesClient(
-        socket=settings.pod_resources_socket,
-        read=holders.read if holders else partial(holders_in, resource_name=settings.resource_name),
-    )
+    read = holders.read if holders else partial(holders_in, resource_name=settings.resource_name)
+    pod_resources = PodResourcesClient(socket=settings.pod_resources_socket, read=read)
     poller = TeePoller(
         backend=backend,
         policy_settings=policy_settings_of(settings),
@@ -107,12 +105,11 @@ def assemble(
         on_allocated=pod_resources.add_allocated,
         cdi=settings.cdi == "on",
     )
-    dra = None
     if dra_mode:
         dra = dra_mode.assemble_dra(settings, backend, poller, pod_resources, holders)
         endpoint = registration = dra.registration
     else:
-        endpoint, registration = _device_plugin(settings, service, watch_streams)
+        dra, (endpoint, registration) = None, _device_plugin(settings, service, watch_streams)
     return PluginParts(
         version=__version__,
         resource=settings.resource_name,

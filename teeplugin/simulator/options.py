@@ -180,6 +180,23 @@ def parser() -> Parser:
         help="show a live view of the node, with keys to control it (needs the extra "
         "teeplugin[simulate]); plain lines if the output is no terminal",
     )
+    _add_node(made)
+    made.add_argument(
+        "--plugin", metavar="COMMAND", help="run this plugin instead of the installed one"
+    )
+    made.add_argument(
+        "--keep", action="store_true", help="keep the temporary directory for inspection"
+    )
+    made.add_argument(
+        "--verbose", action="store_true", help="show the plugin's log between the steps"
+    )
+    made.add_argument("--format", choices=("text", "json"), default="text", help="output format")
+    made.words["scenario"] = shipped_names()
+    return made
+
+
+def _add_node(made: Parser) -> None:
+    """Add what the node and its TEE are, by default as the scenario says."""
     made.add_argument(
         "--precision",
         metavar="KB",
@@ -223,18 +240,6 @@ def parser() -> Parser:
         default="off",
         help="address of the plugin's metrics, probes and status (default: off)",
     )
-    made.add_argument(
-        "--plugin", metavar="COMMAND", help="run this plugin instead of the installed one"
-    )
-    made.add_argument(
-        "--keep", action="store_true", help="keep the temporary directory for inspection"
-    )
-    made.add_argument(
-        "--verbose", action="store_true", help="show the plugin's log between the steps"
-    )
-    made.add_argument("--format", choices=("text", "json"), default="text", help="output format")
-    made.words["scenario"] = shipped_names()
-    return made
 
 
 def _scenario_lines() -> str:

@@ -117,31 +117,6 @@ async def test_why_a_pod_was_refused_is_shown_in_full(scratch: Path) -> None:
         await terminal.shows("last events(.|\n)*w why a pod was refused")
 
 
-async def test_a_fault_of_a_backend_of_ones_own_is_shown_with_its_fix(
-    scratch: Path, tmp_path: Path
-) -> None:
-    state = tmp_path / "state"
-    state.write_text("others=4MiB\n")
-    flags = ("--backend", "simulated", "--backend-option", f"state={state}")
-    node = ("--backend-option", "total=64MiB", "--host-root", str(tmp_path))
-    with LiveTerminal(scratch, *flags, *node, columns=80) as terminal:
-        screen = await terminal.shows("× 8 unhealthy +│")
-        assert "on a simulated node, backend simulated" in screen
-        assert re.search("▓ used +4 MiB(.|\n)*░ free +60 MiB", screen)
-        terminal.press("w")
-        await terminal.shows("8 units short: 4 MiB used (.|\n)*--reserve 4MiB")
-        terminal.press("w")
-        await terminal.shows("w why units are short")
-        state.write_text("fault=unreachable\n")
-        await terminal.shows("TEE memory ─(.|\n)*unknown: no reading")
-        await terminal.shows("w the fault and its fix")
-        terminal.press("w")
-        await terminal.shows("unreachable: a simulated fault(.|\n)*fix: (.|\n)*no pod was refused")
-        state.write_text("others=0\n")
-        screen = await terminal.shows("─ why ─+╮\n[^:\n]*no pod was refused yet")
-        assert "fix:" not in screen
-
-
 async def test_the_units_of_the_last_minute_are_drawn(scratch: Path) -> None:
     with LiveTerminal(scratch) as terminal:
         await terminal.shows("last minute: healthy +█+ +allocated")

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TextIO
 
@@ -69,9 +69,7 @@ async def stay(stage: Stage, opening: Callable[[Pace], Awaitable[None]], output:
         if (descriptor := _keyboard()) is not None:
             stack.enter_context(Keys(descriptor, pressed=pressed, closed=ask_to_quit))
         stack.enter_context(screen)
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGWINCH, log.wake)
-        stack.callback(loop.remove_signal_handler, signal.SIGWINCH)
+        stack.enter_context(_called_at_resizes(log.wake))
         obeying = asyncio.create_task(obey())
         obeying.add_done_callback(lambda _: log.wake())
         try:
@@ -84,6 +82,16 @@ async def stay(stage: Stage, opening: Callable[[Pace], Awaitable[None]], output:
                 await asyncio.sleep(_FRAME_SECONDS)
         finally:
             await _end(obeying)
+
+
+@contextlib.contextmanager
+def _called_at_resizes(wake: Callable[[], None]) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGWINCH, wake)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGWINCH)
 
 
 async def _end(obeying: asyncio.Task[None]) -> None:
