@@ -10,7 +10,8 @@ from typing import Final
 PACKAGES: Final = ("teeplugin", "teeplugin_backends")
 _OF_THE_BUILD: Final = {"PKG-INFO"}
 _NOT_SHIPPED: Final = {".ci"}
-_STRAY: Final = {".ci", ".git", ".nox", ".venv", "build", "dist", "pkg", "__pycache__"}
+_STRAY_AT_TOP: Final = {".ci", ".git", ".nox", ".venv", "build", "dist", "pkg"}
+_STRAY_SUFFIXES: Final = (".pyc", ".so", ".sec")
 
 
 def source_files(sdist: Path) -> set[str]:
@@ -20,11 +21,18 @@ def source_files(sdist: Path) -> set[str]:
     return {str(PurePosixPath(*name.parts[1:])) for name in names}
 
 
+def is_stray(name: str) -> bool:
+    """Tell whether a file, by its path in a source distribution, was built or is private."""
+    parts = PurePosixPath(name).parts
+    is_built = "__pycache__" in parts or name.endswith(_STRAY_SUFFIXES)
+    return parts[0] in _STRAY_AT_TOP or is_built
+
+
 def problems(root: Path, sdist: Path, wheel: Path) -> Iterator[str]:
     """Say what is missing or stray, one line each; `root` is the checkout they were built from."""
     packed = source_files(sdist)
     for name in sorted(packed):
-        if _STRAY & set(PurePosixPath(name).parts) or name.endswith((".pyc", ".so", ".sec")):
+        if is_stray(name):
             yield f"{sdist.name} has {name}, which is built or private"
     if (root / ".git").exists():
         kept = {name for name in _tracked(root) if name.split("/")[0] not in _NOT_SHIPPED}

@@ -15,6 +15,7 @@ import pytest
 from tests.deploy.files import DEPLOY, elf, run
 from tests.needs import need, unavailable
 
+ROOT = DEPLOY.parent
 SCRIPT = DEPLOY / "release" / "release.py"
 SOURCES = ("LICENSE", "teeplugin/__init__.py", "teeplugin/simulator/scenarios/tour.yaml")
 ABOUT = "teeplugin-1.2.dist-info"
@@ -57,6 +58,17 @@ def test_packages_with_all_that_belongs_there_are_right(
     modules: dict[str, ModuleType], tmp_path: Path
 ) -> None:
     assert problems(modules, tmp_path, SOURCES, WHEEL) == []
+
+
+def test_no_source_of_ours_looks_built_or_private(modules: dict[str, ModuleType]) -> None:
+    ours = [
+        str(path.relative_to(ROOT))
+        for package in ("teeplugin", "teeplugin_backends", "protos", "tests")
+        for path in (ROOT / package).rglob("*")
+        if path.suffix in {".py", ".proto", ".yaml", ".yml", ".md", ".sh"}
+    ]
+    assert len(ours) > 500
+    assert [name for name in ours if modules["contents"].is_stray(name)] == []
 
 
 @pytest.mark.parametrize(
