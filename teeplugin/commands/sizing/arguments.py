@@ -101,7 +101,7 @@ def estimate(flags: argparse.Namespace) -> Estimate:
         # Counts whole units, and the last one here need not be whole: it is left out on both sides.
         finest_kb = finest_precision_kb(rounded.needed_bytes - 1, MAX_UNITS - 1)
         raise ConfigError(
-            f"{rounded.units} units of {settings.precision_kb} KB: no node can list more than "
+            f"{rounded.units} units of {settings.precision_kb} KiB: no node can list more than "
             f"{MAX_UNITS}: give --precision {finest_kb} or more"
         )
     return made

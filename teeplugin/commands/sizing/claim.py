@@ -33,7 +33,7 @@ spec:
 def claim_template(name: str, estimate: Estimate) -> str:
     """Write the template, of whole units; `name` is safe in YAML."""
     rounded = estimate.rounded
-    head = f"# {counted(rounded.units, 'unit')} of {estimate.precision_kb} KB.\n"
+    head = f"# {counted(rounded.units, 'unit')} of {estimate.precision_kb} KiB.\n"
     if rounded.units > MOST_AMOUNTS:
         head += (
             f"# Too many: a container gets at most {MOST_AMOUNTS} units. Give a larger "

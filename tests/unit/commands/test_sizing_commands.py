@@ -270,7 +270,7 @@ MISTAKES: dict[tuple[str, ...], list[str]] = {
     ("--binary", "{xml}", "{xml}"): ["ten_mib.xml", "is no ELF file", "give"],
     ("--binary", "x.so", "{xml}", "{txt}"): ["--binary x.so", "of which TA", "demo-ta, tee-memory"],
     ("{xml}", "--sessions", "tee-memory=10000", "{huge}"): ["no TA is called tee-memory", "huge"],
-    ("{huge}", "--sessions", "10000"): ["units of 512 KB", "226600", "give --precision"],
+    ("{huge}", "--sessions", "10000"): ["units of 512 KiB", "226600", "give --precision"],
 }
 
 

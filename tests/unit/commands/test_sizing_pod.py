@@ -232,6 +232,13 @@ def test_with_claim_the_pod_asks_by_a_claim_of_the_same_amount() -> None:
         assert yaml.safe_load(size("--claim", *words))["spec"] == template["spec"]
 
 
+def test_all_figures_of_a_pod_with_a_claim_have_one_unit() -> None:
+    text = pod(*IMAGE, "--claim", EXAMPLE)
+    assert "where the plugin's precision is 512 KiB" in text
+    assert "# 22 units of 512 KiB." in text
+    assert " KB" not in text
+
+
 def test_the_claims_class_is_that_of_the_manifests() -> None:
     file = Path(__file__).parents[3] / "deploy" / "components" / "dra" / "device-class.yaml"
     made = yaml.safe_load(size("--claim", EXAMPLE))
