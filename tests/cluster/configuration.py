@@ -181,8 +181,8 @@ def _network(settings: Settings) -> dict[str, object]:
         "ipam": {
             "type": "host-local",
             "ranges": [[addresses]],
-            # The API server's, by way of the node.
-            "routes": [{"dst": SERVICES}],
+            # The API server's, by way of the node; named, as CRI-O checks what was made.
+            "routes": [{"dst": SERVICES, "gw": NODE_ADDRESS}],
             "dataDir": str(settings.run / "addresses"),
         },
     }
