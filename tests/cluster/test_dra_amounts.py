@@ -64,6 +64,6 @@ def test_requests_that_exceed_it_together_are_refused_with_value_rule_and_fix(
     print(told)
     words = f"the claim has {2 * MOST_AMOUNTS} units: a container gets at most {MOST_AMOUNTS}"
     assert words in told
-    assert "ask for less, or give the plugin a larger -precision" in told
+    assert "request less, or give the plugin a larger -precision" in told
     (event,) = plugin.events("claim_not_prepared")
     assert words in event["error"]
