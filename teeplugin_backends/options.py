@@ -94,8 +94,9 @@ def directory(
     def parse(given: str) -> str:
         if not given.startswith("/") or not given.isprintable():
             raise OptionError(f"must be an absolute path to a directory: give {example}")
-        _check_place(f"{given.rstrip('/')}/", under, longest, example)
-        return given.rstrip("/") or "/"
+        place = given.rstrip("/") or "/"
+        _check_place(place, under, longest, example, end="/")
+        return place
 
     return _checked(default, parse)
 
@@ -221,11 +222,11 @@ def _check_default(default: str, parse: Callable[[str], object]) -> None:
         raise ValueError(f"the default {default!r} of an option: {rule}") from None
 
 
-def _check_place(given: str, under: str, longest: int, example: str) -> None:
-    if not given.startswith(under):
+def _check_place(given: str, under: str, longest: int, example: str, *, end: str = "") -> None:
+    if not f"{given}{end}".startswith(under):
         raise OptionError(f"must be a path below {under.rstrip('/')}: give {example}")
     if len(given.encode()) > longest:
-        raise OptionError(f"must have {longest} bytes or fewer: move the file to a shorter path")
+        raise OptionError(f"must have {longest} bytes or fewer: give a shorter path")
 
 
 def _guess(word: str, names: Iterable[str]) -> str:

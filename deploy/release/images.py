@@ -55,6 +55,8 @@ def build_hook(machine: str, folder: Path) -> None:
     """
     command = ["make", "-C", str(DEPLOY.parent / "ca"), f"CC={compiler(machine)}"]
     command += [f"OUT={folder}", f"OBJ={folder / 'objects'}", "LDFLAGS=-s", "hook"]
+    # The builder's own flags would change the bytes.
+    command += ["CFLAGS=", "SANITIZE="]
     # A make that runs this one has settings of its own.
     variables = {name: value for name, value in os.environ.items() if "MAKE" not in name}
     result = subprocess.run(

@@ -108,9 +108,7 @@ def _unknown(flag: str, name: str, others: Collection[str], program: str) -> Con
     spelled |= {flag.lstrip("-"): flag for flag in others}
     meant = nearest(name.replace("_", "-"), dict.fromkeys([*_KEYS, *SWITCHES, *spelled]))
     guess = f"did you mean {spelled.get(meant, f'--{meant}')}? " if meant else ""
-    return ConfigError(
-        f"{shown(flag)}: unknown flag: {guess}{f'{program} --help'.lstrip()} lists them"
-    )
+    return ConfigError(f"{shown(flag)}: unknown flag: {guess}{_help_of(program)} lists them")
 
 
 def _stray(word: str, commands: Mapping[str, str], program: str) -> ConfigError:

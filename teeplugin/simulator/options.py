@@ -11,7 +11,7 @@ from pathlib import Path
 from teeplugin.cli.parser import Parser
 from teeplugin.config.given import Given
 from teeplugin.config.settings import SETTINGS, ConfigError, Settings, shown
-from teeplugin.config.sources import FlagValue, load
+from teeplugin.config.sources import CONFIG_VARIABLE, FlagValue, load
 from teeplugin.config.validators import MAX_BYTES, size
 from teeplugin.policy.units import (
     KIB,
@@ -81,7 +81,8 @@ def parse_options(argv: Sequence[str]) -> Options:
 
 def ignored_variables(environment: Mapping[str, str]) -> str:
     """Say which of the plugin's settings the environment has, of which none is read here."""
-    names = [each.variable for each in SETTINGS.values() if environment.get(each.variable)]
+    variables = (*(each.variable for each in SETTINGS.values()), CONFIG_VARIABLE)
+    names = [variable for variable in variables if environment.get(variable)]
     if not names:
         return ""
     return f"simulate: {', '.join(names)}: not read here: give flags, see simulate --help"

@@ -123,7 +123,7 @@ class Timeline:
 
     def _follow(self, event: str, fields: Mapping[str, Any]) -> None:
         """Take note of what stands now; a line with a field missing or wrong says nothing."""
-        with contextlib.suppress(KeyError, TypeError, ValueError):
+        with contextlib.suppress(KeyError, OverflowError, TypeError, ValueError):
             if event in _FAULT_EVENTS:
                 cause, error, fix = (str(fields.get(key, "")) for key in ("cause", "error", "fix"))
                 self.fault = Fault(cause, error, fix) if cause else None

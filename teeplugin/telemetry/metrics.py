@@ -248,7 +248,10 @@ class PluginCollector(Collector):
     def _dra(self, dra: "DraParts") -> Iterator[Metric]:
         driver, publisher = dra.driver, dra.publisher
         yield from self._counter(
-            "claim_preparations", "Prepared claims, by result.", driver.preparations, "result"
+            "claim_preparations",
+            "Attempts to prepare a claim, by result.",
+            driver.preparations,
+            "result",
         )
         yield from self._counter(
             "claim_unpreparations", "Unprepared claims.", driver.unpreparations

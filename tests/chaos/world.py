@@ -113,9 +113,11 @@ class World:
 
     async def end_all(self) -> None:
         """End whatever goes on, the disk first: a kubelet that starts has to write."""
-        for name in sorted(self.going_on, key=lambda each: (not each.startswith("disk"), each)):
-            await self.end(name)
-        await self.faults.close()
+        try:
+            for name in sorted(self.going_on, key=lambda each: (not each.startswith("disk"), each)):
+                await self.end(name)
+        finally:
+            await self.faults.close()
 
     def _has_begun(self) -> bool:
         return bool(self.plugin.events()) or not self.plugin.running

@@ -115,6 +115,22 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"limits": {"enabled": True, "remove": True}},
         "limits.remove: excludes limits.enabled; fix: set limits.enabled=false",
     ),
+    (
+        {"flavour": "other", "backend": "acme", "privileged": True, "limits": {"enabled": True}},
+        "privileged: excludes limits.enabled, whose init container asks the TEE without privil",
+    ),
+    ({"extraVolumes": [{"name": "Acme_X"}]}, '"Acme_X" is no name, or that of another volume;'),
+    (
+        {"extraVolumes": [{"name": "acme"}], "extraVolumeMounts": [{"name": "acme"}]},
+        'extraVolumeMounts: "" is no path, or that of another mount; fix: give another absolute',
+    ),
+    (
+        {
+            "extraVolumes": [{"name": "acme"}],
+            "extraVolumeMounts": [{"name": "acme", "mountPath": "/host/dev"}],
+        },
+        'extraVolumeMounts: "/host/dev" is no path, or that of another mount; fix: give another',
+    ),
     ({"settings": {"cdi": "on"}}, "settings.cdi: the chart sets it; fix: use the value limits.en"),
     ({"nodeLibraries": {"names": ["/usr/lib/a.so"]}}, "is no file name, or too much like anot"),
     ({"nodeLibraries": {"names": ["config.so"]}}, "is no file name, or too much like another;"),

@@ -252,6 +252,11 @@ test: enabled units
   "limits.enabled: OP-TEE can't limit a container" "set limits.enabled=false, or flavour=itrustee"
   "limits.enabled：OP-TEE 不能限制容器的内存" "设置 limits.enabled=false，或 flavour=itrustee") -}}
 {{- end -}}
+{{- if and .Values.limits.enabled .Values.privileged -}}
+{{- include "tee.refuse" (list .
+  "privileged: excludes limits.enabled, whose init container asks the TEE without privileges" "set limits.enabled=false, or privileged=false"
+  "privileged：不能与 limits.enabled 同时使用，后者的 init 容器以非特权方式查询 TEE" "设置 limits.enabled=false，或 privileged=false") -}}
+{{- end -}}
 {{- if and .Values.limits.enabled (semverCompare "<1.29.0-0" .Capabilities.KubeVersion.Version) -}}
 {{- include "tee.refuse" (list .
   (printf "limits.enabled: Kubernetes %s drops CDI devices" .Capabilities.KubeVersion.Version) "update to Kubernetes 1.29, or set limits.enabled=false"
@@ -289,7 +294,7 @@ test: enabled units
 {{- $own := list -}}
 {{- range .Values.extraVolumes -}}
 {{- $name := toString (get . "name" | default "") -}}
-{{- if or (eq $name "") (has $name $names) -}}
+{{- if or (has $name $names) (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name)) -}}
 {{- include "tee.refuse" (list $
   (printf "extraVolumes: %q is no name, or that of another volume" $name) "give the volume another name"
   (printf "extraVolumes：%q 不是名称，或与其他卷同名" $name) "换一个名称") -}}
@@ -297,6 +302,7 @@ test: enabled units
 {{- $names = append $names $name -}}
 {{- $own = append $own $name -}}
 {{- end -}}
+{{- $paths := list "/etc/tee-device-plugin" "/host/dev" "/host/etc/cdi" "/host/run/tee-limit" "/host/var/itrustee" "/node" "/var/itrustee" "/var/lib/kubelet/device-plugins" "/var/lib/kubelet/pod-resources" -}}
 {{- range .Values.extraVolumeMounts -}}
 {{- $name := toString (get . "name" | default "") -}}
 {{- if not (has $name $own) -}}
@@ -304,6 +310,13 @@ test: enabled units
   (printf "extraVolumeMounts: %q is no volume of extraVolumes" $name) "add the volume there, or correct the name"
   (printf "extraVolumeMounts：extraVolumes 中没有卷 %q" $name) "在 extraVolumes 中添加该卷，或改正名称") -}}
 {{- end -}}
+{{- $path := toString (get . "mountPath" | default "") -}}
+{{- if or (not (regexMatch "^/[^:]*$" $path)) (has $path $paths) -}}
+{{- include "tee.refuse" (list $
+  (printf "extraVolumeMounts: %q is no path, or that of another mount" $path) "give another absolute mountPath"
+  (printf "extraVolumeMounts：%q 不是路径，或与其他挂载相同" $path) "换一个绝对路径作为 mountPath") -}}
+{{- end -}}
+{{- $paths = append $paths $path -}}
 {{- end -}}
 {{- end }}
 

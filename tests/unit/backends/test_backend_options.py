@@ -83,6 +83,11 @@ def test_each_kind_gives_its_value() -> None:
     )
 
 
+def test_a_directory_of_the_longest_length_is_taken() -> None:
+    longest = f"/sys/{'a' * 35}"
+    assert parsed(cgroup=f"{longest}/").cgroup == longest
+
+
 @pytest.mark.parametrize("given", ["/", "//"])
 def test_the_root_is_a_directory(given: str) -> None:
     assert parsed(root=given).root == "/"
@@ -131,7 +136,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ("device", "/acme", ["device=/acme: ", "below /dev", "give e.g. /dev/acme"]),
     ("root", "sys", ["root=sys: ", "absolute path to a directory", "give e.g. /"]),
     ("cgroup", "/sysfs", ["cgroup=/sysfs: ", "below /sys", "give e.g. /sys/fs/cgroup"]),
-    ("cgroup", f"/sys/{'a' * 40}/", ["cgroup=/sys/a", "40 bytes or fewer", "shorter"]),
+    ("cgroup", f"/sys/{'a' * 36}/", ["cgroup=/sys/a", "40 bytes or fewer", "shorter"]),
     ("mode", "save", ["mode=save: ", "one of auto, fast, safe", "did you mean safe?"]),
     ("mode", "slow", ["mode=slow: ", "one of auto, fast, safe", "give auto"]),
     ("room", "5i", ["room=5i: ", "K, M, G or T", "give e.g. 64MiB"]),

@@ -50,7 +50,10 @@ MISTAKES: list[tuple[dict[str, str], list[str]]] = [
     ({"uuid": f"{DEFAULT_UUID}\n"}, ["must be a UUID", "manifest"]),
     ({"ta_path": "/data/x.ta"}, ["ta-path=/data/x.ta", "end in .sec", "give the signed file"]),
     ({"ta_path": "data/x.sec"}, ["ta-path=data/x.sec", "absolute path", "give"]),
-    ({"ta_path": f"/{'x' * 251}.sec"}, ["ta-path=/xxx", "255 bytes or fewer", "move the file"]),
+    (
+        {"ta_path": f"/{'x' * 251}.sec"},
+        ["ta-path=/xxx", "255 bytes or fewer", "give a shorter path"],
+    ),
     ({"identity": "tee-device-plugin"}, ["identity=tee", "absolute path", "/vendor/bin/"]),
     ({"identity": f"/{'x' * 255}"}, ["identity=/xxx", "255 bytes or fewer", "shorter"]),
     ({"user": "0"}, ["user=0", "a user's name", "root"]),
