@@ -194,8 +194,3 @@ def test_an_overlay_does_the_same(lab: Lab, shell: Shell, tmp_path: Path) -> Non
         assert_undisturbed(lab, holder)
         assert "api_server_failed" not in plugin_log(lab)
         lab.delete_all_pods()
-        wait_until("all claims are given back", partial(_unprepared, lab), 30)
-
-
-def _unprepared(lab: Lab) -> bool:
-    return '"claim_unprepared"' in plugin_log(lab)
