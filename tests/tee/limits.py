@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -118,8 +119,11 @@ class MockTee:
     @property
     def groups(self) -> Mapping[int, str]:
         """Namespace and amount of each group that the TEE has."""
-        files = (self.mock / "groups").iterdir()
-        return {int(path.name): path.read_text().strip() for path in files}
+        found = {}
+        for path in (self.mock / "groups").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+                found[int(path.name)] = path.read_text().strip()
+        return found
 
     @property
     def calls(self) -> list[str]:
