@@ -1,5 +1,6 @@
 """Readers search by the field's words: words of a private vocabulary stay out of what they read."""
 
+import ast
 import re
 from collections.abc import Iterator
 
@@ -16,6 +17,7 @@ AVOIDED = re.compile(
 
 PATTERNS = ("*.md", "docs/**/*.md", "deploy/**/*", "examples/*", "tests/**/README.md")
 CODE = {".py", ".pyc"}
+PACKAGES = ("teeplugin", "teeplugin_backends")
 
 EXCEPTIONS = {
     "CHANGELOG.md": 2,  # names from before 0.1.0, in the table of what replaced them
@@ -39,6 +41,36 @@ def test_a_text_that_users_read_has_the_fields_words(name: str) -> None:
         for found in AVOIDED.finditer(line)
     ]
     assert len(lines) <= EXCEPTIONS.get(name, 0), lines
+
+
+def said(source: str) -> Iterator[tuple[int, str]]:
+    """Give the texts of a module that are no docstrings, with their lines."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)
+    }  # attributes' too
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in docstrings:
+            continue
+        if isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def test_the_programs_texts_have_the_fields_words() -> None:
+    modules = [path for top in PACKAGES for path in (ROOT / top).rglob("*.py")]
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {text}"
+        for path in modules
+        for line, text in said(path.read_text("utf-8"))
+        if " " in text and AVOIDED.search(text)
+    ]
+    assert len(modules) > 150
+    assert found == []
+
+
+def test_a_text_of_a_module_is_found_and_a_docstring_is_not() -> None:
+    source = '"""told"""\nraise E(f"whoever {x}")\n'
+    assert [text for _, text in said(source)] == ["whoever "]
 
 
 def test_the_exceptions_are_files_that_there_are() -> None:
