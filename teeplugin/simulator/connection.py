@@ -176,6 +176,10 @@ class PluginClient:
         return self._stub
 
 
+UNAVAILABLE = "rpc error: code = Unavailable"
+"""How grpc-go's words for a connection that the other end closed begin."""
+
+
 def go_error_text(error: Exception) -> str:
     """Word an error as grpc-go does, which is how it reaches a pod's status."""
     if isinstance(error, GRPCError):
@@ -183,7 +187,7 @@ def go_error_text(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "rpc error: code = DeadlineExceeded desc = context deadline exceeded"
     if isinstance(error, StreamTerminatedError | OSError | AssertionError | AttributeError):
-        return f"rpc error: code = Unavailable desc = error reading from server: EOF ({error})"
+        return f"{UNAVAILABLE} desc = error reading from server: EOF ({error})"
     return str(error) or type(error).__name__
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from teeplugin.simulator.connection import UNAVAILABLE
 from teeplugin.simulator.event_words import sentence
 from teeplugin.simulator.events import Event, EventKind
 from teeplugin_backends.base import TeeMemory
@@ -97,7 +98,7 @@ class Timeline:
         if event.kind is EventKind.POD_REFUSED:
             self.last_refusal = text
         # The kubelet's words, which are those of its gRPC library, are long and say less.
-        was_closed = event.kind is EventKind.STREAM_ENDED and "code = Unavailable" in event.text
+        was_closed = event.kind is EventKind.STREAM_ENDED and event.text.startswith(UNAVAILABLE)
         words = f"{event.kind}: the plugin closed it" if was_closed else None
         self.add(KUBELET, text, _BAD_NEWS.get(event.kind, INFO), words)
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.go_programs import Build, ensure_go
+from tests.cluster.go_programs import Build, download, ensure_go, go
 from tests.cluster.settings import cache_directory
 from tests.cluster.versions import (
     CONTROL_PLANES,
@@ -19,7 +19,6 @@ from tests.cluster.versions import (
     default_kubernetes,
     toolchain,
 )
-from tests.system_packages import UnavailableError
 
 _CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 PROGRAMS = (*_CONTROL_PLANE, "kubectl", "kubelet")
@@ -78,7 +77,7 @@ def _ensure_cri_o(version: str) -> Path:
         "cri-o", version, (f"{_CRI_O}/cmd/crio",), go_mod, tags=_CRI_O_TAGS, sums_of=_CRI_O
     ).ensure()
     if not (directory / PINNS).exists():
-        downloaded = json.loads(_go("mod", "download", "-json", f"{_CRI_O}@{version}"))
+        downloaded = download(f"{_CRI_O}@{version}")
         sources = sorted(map(str, Path(downloaded["Dir"], PINNS, "src").glob("*.c")))
         draft = directory / f".{PINNS}.{os.getpid()}"
         subprocess.run(["gcc", "-static", "-Os", "-s", "-o", draft, *sources], check=True)
@@ -118,8 +117,8 @@ def _go_mod(version: str) -> str:
         return cached.read_text()
     ensure_go()
     staged = version.removeprefix("1.")
-    downloaded = json.loads(_go("mod", "download", "-json", f"{_KUBERNETES}@v{version}"))
-    described: dict[str, Any] = json.loads(_go("mod", "edit", "-json", downloaded["GoMod"]))
+    downloaded = download(f"{_KUBERNETES}@v{version}")
+    described: dict[str, Any] = json.loads(go("mod", "edit", "-json", downloaded["GoMod"]))
     lines = ["module teeplugin.test/kubernetes", "", f"go {described['Go']}", ""]
     lines += [f"require {_KUBERNETES} v{version}", ""]
     for replaced in described["Replace"]:
@@ -130,13 +129,3 @@ def _go_mod(version: str) -> str:
     cached.parent.mkdir(parents=True, exist_ok=True)
     cached.write_text("\n".join(lines) + "\n")
     return cached.read_text()
-
-
-def _go(*words: str) -> str:
-    environment = os.environ | {"GOTOOLCHAIN": "auto", "GOWORK": "off"}
-    result = subprocess.run(
-        ["go", *words], capture_output=True, text=True, env=environment, cwd="/", check=False
-    )
-    if result.returncode != 0:
-        raise UnavailableError(f"go {' '.join(words)}: {result.stdout}{result.stderr}".strip())
-    return result.stdout

@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +74,6 @@ class Build:
                     self._build()
         return self.directory
 
-    def _module(self) -> Path:
-        named = f"{self.sums_of}@{self.version}"
-        command = ["go", "mod", "download", "-json", named]
-        downloaded = subprocess.run(command, capture_output=True, check=False)
-        if downloaded.returncode != 0:
-            raise UnavailableError(f"go can't download {named}: {downloaded.stderr.decode()}")
-        return Path(json.loads(downloaded.stdout)["Dir"])
-
     def _build(self) -> None:
         draft = Path(tempfile.mkdtemp(prefix=".build-", dir=self.directory.parent))
         try:
@@ -93,7 +85,8 @@ class Build:
             if self.go_mod:
                 (draft / "go.mod").write_text(self.go_mod)
             if self.sums_of:
-                shutil.copyfile(self._module() / "go.sum", draft / "go.sum")
+                module = download(f"{self.sums_of}@{self.version}")
+                shutil.copyfile(Path(module["Dir"], "go.sum"), draft / "go.sum")
             built = subprocess.run(
                 ["go", "build", *flags, "-o", f"{programs}/", *self.packages],
                 cwd=draft if self.go_mod else MODULE,
@@ -118,6 +111,31 @@ def _one_build_at_a_time(directory: Path) -> Iterator[None]:
         for abandoned in directory.glob(".build-*"):
             shutil.rmtree(abandoned)
         yield
+
+
+def download(module: str) -> Mapping[str, str]:
+    """Download a module, given as PATH@VERSION, and tell its `Dir` and `GoMod`, as Go does.
+
+    Raises:
+        UnavailableError: Go can't.
+    """
+    found: dict[str, str] = json.loads(go("mod", "download", "-json", module))
+    return found
+
+
+def go(*words: str) -> str:
+    """Run a command of Go's that depends on no module here, and return what it prints.
+
+    Raises:
+        UnavailableError: it failed.
+    """
+    environment = os.environ | {"GOTOOLCHAIN": "auto", "GOWORK": "off"}
+    result = subprocess.run(
+        ["go", *words], capture_output=True, text=True, env=environment, cwd="/", check=False
+    )
+    if result.returncode != 0:
+        raise UnavailableError(f"go {' '.join(words)}: {result.stdout}{result.stderr}".strip())
+    return result.stdout
 
 
 def ensure_go() -> None:

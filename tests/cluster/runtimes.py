@@ -89,10 +89,11 @@ class CriO:
 
     def __init__(self, settings: Settings, directory: Path | None) -> None:
         self._settings = settings
-        self._crio = str((directory or Path()) / "crio")
+        directory = directory or Path()  # it is always built
+        self._crio = str(directory / "crio")
         self._file = settings.config / "crio.conf"
         self._policy = settings.config / "policy.json"
-        self._pinns = str((directory or Path()) / PINNS)
+        self._pinns = str(directory / PINNS)
 
     def configure(self) -> None:
         self._policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')

@@ -33,7 +33,7 @@ POD_RUNS = b"sleep\x00100000\x00"
 
 
 def processes(lab: Lab) -> set[Process]:
-    """The processes of the lab's pods, which are told from later ones with their numbers."""
+    """The processes of the lab's pods, distinguished from later ones with their numbers."""
     found = set()
     for process in lab._machine.group.processes():
         with suppress(OSError):

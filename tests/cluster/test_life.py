@@ -151,6 +151,7 @@ def test_a_deleted_socket_ends_with_the_full_allocatable(lab: Lab, plugin: Plugi
 
 def _need_listed_devices(lab: Lab) -> None:
     if lab.settings.versions.differs_by(NO_ALLOCATABLE):
+        # Also where CI is set: no such kubelet can show what these tests look at.
         pytest.skip(NO_ALLOCATABLE.what)
 
 

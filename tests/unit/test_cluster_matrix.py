@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import binaries, matrix
+from tests.cluster import binaries, go_programs, matrix
 from tests.cluster.matrix import Result
 from tests.cluster.settings import HERE
 from tests.cluster.versions import (
@@ -86,7 +86,8 @@ def test_a_module_replaces_what_kubernetes_keeps_in_its_own_tree(
         {"Old": {"Path": "a.org/b"}, "New": {"Path": "a.org/c", "Version": "v1.0.0"}},
     ]
     answers = {"download": {"GoMod": "it"}, "edit": {"Go": "1.24.0", "Replace": replaced}}
-    monkeypatch.setattr(binaries, "_go", lambda *words: json.dumps(answers[words[1]]))
+    for module in (binaries, go_programs):
+        monkeypatch.setattr(module, "go", lambda *words: json.dumps(answers[words[1]]))
     monkeypatch.setattr(binaries, "ensure_go", lambda: None)
     written = binaries._go_mod("1.33.13")
     assert "go 1.24.0" in written
@@ -94,7 +95,8 @@ def test_a_module_replaces_what_kubernetes_keeps_in_its_own_tree(
     assert "replace k8s.io/api => k8s.io/api v0.33.13" in written
     assert "replace a.org/b => a.org/c v1.0.0" in written
     # Kept, so that a lab whose programs are built needs no network.
-    monkeypatch.setattr(binaries, "_go", None)
+    for module in (binaries, go_programs):
+        monkeypatch.setattr(module, "go", None)
     assert binaries._go_mod("1.33.13") == written
 
 

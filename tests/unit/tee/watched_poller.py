@@ -147,5 +147,5 @@ async def watched(
 
 
 def events(logs: list[Any]) -> list[str]:
-    """Name what was logged, without the readings, which only who debugs is told."""
+    """Name what was logged, without the readings, which are of the level debug."""
     return [entry["event"] for entry in logs if entry["event"] != "reading"]

@@ -100,7 +100,7 @@ class ChangesItsReserve(Right):
 class LimitsInWords(Right):
     @property
     def limited_containers(self) -> int:
-        return "63"  # type: ignore[return-value]
+        return "63"  # type: ignore[return-value] # the author's mistake that the kit finds
 
 
 @fails(limited_containers_stay_the_same_and_ask_no_tee="limited_containers was 1, and is 2")
