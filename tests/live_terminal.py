@@ -125,11 +125,16 @@ class LiveTerminal:
 
     async def shows(self, pattern: str, deadline_seconds: float = 15) -> str:
         """Wait until the screen has a text of this pattern, and return the screen."""
+        before = ""
+
+        def is_shown(text: str) -> bool:
+            # Twice the same: what was read may be a part of a frame, above what was there before.
+            nonlocal before
+            before, is_whole = text, text == before
+            return is_whole and re.search(pattern, text) is not None
+
         return await eventually(
-            f"{pattern} on the screen",
-            self._running_text,
-            deadline_seconds,
-            until=lambda text: re.search(pattern, text),
+            f"{pattern} on the screen", self._running_text, deadline_seconds, until=is_shown
         )
 
     def _running_text(self) -> str:
